@@ -1,0 +1,34 @@
+# `make demo` and `make test` are all that a newcomer needs; both make .venv first, once.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := $(shell date +%Y%m%d-%H%M%S)
+RUN := runs/quickstart/$(STAMP)
+
+.PHONY: demo test lint clean
+.DELETE_ON_ERROR:
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	touch $@
+
+data/replicator_shape: | .venv/installed
+	$(BIN)/fusionlit render $@ --frames 400 --seed 0
+
+demo: .venv/installed data/replicator_shape
+	$(BIN)/fusionlit fit --config configs/quickstart.yaml --trainer.logger.init_args.version $(STAMP)
+	$(BIN)/fusionlit test --config $(RUN)/config.yaml --ckpt_path $(RUN)/checkpoints/best.ckpt
+	$(BIN)/fusionlit weights $(RUN)
+	@echo "See every fusion weight move:  $(BIN)/tensorboard --logdir runs/quickstart"
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv runs data build *.egg-info

@@ -1,0 +1,113 @@
+"""Reads what a run has logged, and shows it."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+
+from fusionlit.analysis.plots import plot_trajectories
+from fusionlit.analysis.trajectories import Lines, Trajectories
+from fusionlit.errors import ConfigError, DataError
+
+EVENTS = "events.out.tfevents.*"
+FIGURES = (".png", ".svg", ".pdf")
+
+
+def weights(run: Path, output: Path | None = None) -> None:
+    """Print how the fusion weights of a run moved and what each source contributes, and save the figure.
+
+    Args:
+        run: Folder of a run with TensorBoard's event files, or a folder above several; then the newest is taken.
+        output: Figure as .png, .svg or .pdf; default: `fusion_weights.png` in the run's folder.
+
+    Raises:
+        ConfigError: If `output` has another suffix.
+        DataError: If `run` holds no fusion weights.
+    """
+    if output is not None and output.suffix.lower() not in FIGURES:
+        raise ConfigError(f"Expected `output` to end in {', '.join(FIGURES)}, but got {str(output)!r}.")
+    folder, trajectories = find_run(run)
+    console = Console()
+    if folder != run:
+        console.print(f"{folder} is the newest run with fusion weights in {run}.", soft_wrap=True)
+    console.print(weights_table(trajectories))
+    output = output or folder / "fusion_weights.png"
+    plot_trajectories(trajectories).savefig(output)
+    console.print(f"The figure is in {output}", soft_wrap=True)
+
+
+def find_run(run: Path) -> tuple[Path, Trajectories]:
+    """The run in the folder `run` or, if that holds only further folders, the newest run below; with its trajectories.
+
+    Raises:
+        DataError: If there is no such folder, or in it no event files, or in them no fusion weights.
+    """
+    if not run.is_dir():
+        raise DataError(f"Expected the folder of a run, but {run} is none. Runs lie in the trainer's default_root_dir.")
+    newest = {file.parent: file.stat().st_mtime for file in sorted(run.rglob(EVENTS), key=lambda x: x.stat().st_mtime)}
+    if not newest:
+        raise DataError(
+            f"Expected TensorBoard event files ({EVENTS}) in {run} or below, but found none."
+            " Train with TensorBoardLogger among the trainer's loggers."
+        )
+    folders = [run] if run in newest else sorted(newest, key=lambda folder: newest[folder], reverse=True)
+    for folder in folders:
+        trajectories = read_trajectories(folder)
+        if trajectories.fusion_weights:
+            return folder, trajectories
+    raise DataError(
+        f"Expected fusion weights in the event files of {run}, but found none: the strategy has no fusion weights,"
+        " or it was trained without the callback FusionWeightLogger."
+    )
+
+
+def read_trajectories(folder: Path) -> Trajectories:
+    """Trajectories from all event files in a folder, in the order in which they were begun.
+
+    A file whose weights begin at step s is of a run resumed from there: it replaces what older files hold beyond s.
+    """
+    merged = Trajectories()
+    for _, part in sorted((_read_file(file) for file in folder.glob(EVENTS)), key=lambda x: x[0]):
+        if part.fusion_weights:
+            merged.drop_after(part.first_step)
+        merged.update(part)
+    return merged
+
+
+def weights_table(trajectories: Trajectories) -> Table:
+    """First and last weight of each source at each layer, and its last contribution and attribution."""
+    table = Table(title="Fusion weights", title_justify="left")
+    table.add_column("layer")
+    table.add_column("source")
+    for column in ("initial", "final", "moved by", "contribution", "attribution"):
+        table.add_column(column, justify="right")
+    for layer, sources in trajectories.fusion_weights.items():
+        for i, (source, points) in enumerate(sources.items()):
+            initial, final = points[min(points)], points[max(points)]
+            table.add_row(
+                layer if i == 0 else "",
+                source,
+                f"{initial:.3f}",
+                f"{final:.3f}",
+                f"{final - initial:+.3f}",
+                _last(trajectories.contributions, layer, source),
+                _last(trajectories.attributions, layer, source),
+            )
+        table.add_section()
+    return table
+
+
+def _last(lines: Lines, layer: str, source: str) -> str:
+    points = lines.get(layer, {}).get(source)
+    return f"{points[max(points)]:.3f}" if points else "-"
+
+
+def _read_file(file: Path) -> tuple[float, Trajectories]:
+    events = EventAccumulator(str(file), size_guidance={SCALARS: 0})  # 0 keeps every point
+    events.Reload()
+    trajectories = Trajectories()
+    for tag in events.Tags()[SCALARS]:
+        for event in events.Scalars(tag):
+            trajectories.add(event.step, {tag: event.value})
+    return events.FirstEventTimestamp(), trajectories

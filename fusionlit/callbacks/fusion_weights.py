@@ -1,0 +1,189 @@
+"""Watches the fusion weights move, and what each source adds."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from fusionlit.analysis.contribution import Contribution
+from fusionlit.analysis.plots import plot_trajectories
+from fusionlit.analysis.trajectories import KINDS, Kind, Trajectories, tag
+from fusionlit.errors import ConfigError
+from fusionlit.functional import CENTRAL
+from fusionlit.models.base import FusionModule
+
+Layers = Mapping[str, Mapping[str, Tensor]]
+
+
+class FusionWeightLogger(Callback):
+    """Log every fusion weight before training, at every n-th optimizer step and at the end; at validation, the shares.
+
+    Every logger of the run gets the scalars `fusion_weights/<layer>/<source>` (a weight per output is averaged) and,
+    over the validation set, `contributions/<layer>/<source>` and `attributions/<layer>/<source>` (the formulas:
+    `functional`). A `validate` or `test` run logs the shares over its own data as `test/contributions/...`. TensorBoard
+    also gets one chart a layer (under Custom Scalars) and at each validation the figure of the run so far (under
+    Images). The trajectories travel in the checkpoint, so that a resumed run draws all of the figure.
+
+    Between two logs it compares integers; at a log one small vector goes to the host. A module without fusion weights
+    gets one line that says so.
+
+    Args:
+        every_n_steps: Optimizer steps between two logs of the weights, however many batches a step accumulates.
+        figure: Draw the figure.
+
+    Raises:
+        ConfigError: If `every_n_steps` is not positive.
+    """
+
+    def __init__(self, every_n_steps: int = 50, figure: bool = True) -> None:
+        if every_n_steps < 1:
+            raise ConfigError(f"Expected `every_n_steps` to be at least 1, but got {every_n_steps}.")
+        self.every_n_steps = every_n_steps
+        self.figure = figure
+        self.trajectories = Trajectories()
+        self._last_logged = 0
+        self._contribution: Contribution | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The trajectories so far, in plain numbers, thinned where they are long."""
+        return dataclasses.asdict(self.trajectories.thinned(1000))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the trajectories of the run that is resumed."""
+        self.trajectories = Trajectories(**state_dict)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the weights as they are before training, and tell TensorBoard which charts to draw."""
+        weights = _fusion_weights(pl_module)
+        if not weights:
+            rank_zero_info(f"{type(pl_module).__name__} has no fusion weights; FusionWeightLogger has nothing to log.")
+        for board in _boards(trainer) if weights else ():
+            board.experiment.add_custom_scalars(_charts(weights))
+        self._log_weights(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
+        """Log the weights if the optimizer has reached, or passed, an n-th step since the last log."""
+        if trainer.global_step // self.every_n_steps > self._last_logged // self.every_n_steps:
+            self._log_weights(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the weights that training ends with."""
+        if trainer.global_step > self._last_logged:
+            self._log_weights(trainer, pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to measure, but not in the sanity check."""
+        if not trainer.sanity_checking:
+            self._start_measuring(pl_module)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        *_: Any,  # noqa: ANN401
+    ) -> None:
+        """Add the energies of the batch."""
+        if self._contribution is not None:
+            self._contribution.update(outputs["energy"])
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the shares over the validation set, then draw the figure."""
+        self._log_shares(trainer, pl_module)
+        if self.figure and self.trajectories.fusion_weights and _in_training(trainer):
+            for board in _boards(trainer):
+                board.experiment.add_figure("fusion_weights", plot_trajectories(self.trajectories), trainer.global_step)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to measure."""
+        self._start_measuring(pl_module)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401
+        *_: Any,  # noqa: ANN401
+    ) -> None:
+        """Add the energies of the batch."""
+        self.on_validation_batch_end(trainer, pl_module, outputs)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the shares over the test set."""
+        self._log_shares(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave no module behind that still measures."""
+        self._stop_measuring(pl_module)
+
+    def _start_measuring(self, pl_module: LightningModule) -> None:
+        weights = _fusion_weights(pl_module)
+        if weights and isinstance(pl_module, FusionModule):
+            self._contribution = Contribution(weights).to(pl_module.device)
+            pl_module.measuring = True
+
+    def _stop_measuring(self, pl_module: LightningModule) -> None:
+        self._contribution = None
+        if isinstance(pl_module, FusionModule):
+            pl_module.measuring = False
+
+    def _log_weights(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._last_logged = trainer.global_step
+        if trainer.is_global_zero:
+            self._log(trainer, "fusion_weights", _fusion_weights(pl_module))
+
+    def _log_shares(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._contribution is not None:
+            shares = self._contribution.compute()  # every process takes part in the sum
+            self._log(trainer, "contributions", shares.contributions)
+            self._log(trainer, "attributions", shares.attributions)
+        self._stop_measuring(pl_module)
+
+    def _log(self, trainer: Trainer, kind: Kind, layers: Layers) -> None:
+        tensors = {tag(kind, layer, source): x for layer, sources in layers.items() for source, x in sources.items()}
+        if not tensors:
+            return
+        # One transfer for all of them: each would wait for the device by itself.
+        numbers = torch.stack([x.detach().float().mean() for x in tensors.values()]).tolist()
+        values = dict(zip(tensors, numbers, strict=True))
+        if _in_training(trainer):
+            self.trajectories.add(trainer.global_step, values)
+        else:
+            command = "test" if trainer.testing else "validate"
+            values = {f"{command}/{name}": value for name, value in values.items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+
+def _fusion_weights(pl_module: LightningModule) -> Layers:
+    with torch.no_grad():
+        return pl_module.fusion_weights() if isinstance(pl_module, FusionModule) else {}
+
+
+def _in_training(trainer: Trainer) -> bool:
+    return trainer.state.fn == TrainerFn.FITTING
+
+
+def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
+    loggers = trainer.loggers if trainer.is_global_zero else []
+    return [logger for logger in loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def _charts(weights: Layers) -> dict[str, dict[str, list[Any]]]:
+    """Custom-scalars layout: a section for each kind, in it a chart for each layer, in it a line for each source."""
+    return {
+        kind: {layer: ["Multiline", _patterns(kind, layer, sources)] for layer, sources in weights.items()}
+        for kind in KINDS
+    }
+
+
+def _patterns(kind: Kind, layer: str, sources: Iterable[str]) -> list[str]:
+    named = [source for source in sources if kind != "attributions" or source != CENTRAL]  # central's is handed down
+    return [re.escape(tag(kind, layer, source)) + "$" for source in named]

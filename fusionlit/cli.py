@@ -1,0 +1,63 @@
+"""The command line: `fusionlit fit`, `validate`, `test`, `predict`, `compare`, `render`, `weights`."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from fusionlit.analysis import weights
+from fusionlit.build import FusionCLI, command_line
+from fusionlit.compare import compare
+from fusionlit.data.render import render
+from fusionlit.errors import FusionlitError
+
+COMMANDS: dict[str, Callable[..., Any]] = {"compare": compare, "render": render, "weights": weights}
+"""What is not a method of Lightning's trainer: a function whose signature and docstring are its command line."""
+
+DESCRIPTION = """
+Train, compare and explain multimodal fusion. Beside Lightning's own subcommands, listed below:
+`fusionlit compare` trains every strategy on the same frozen splits, `fusionlit render` writes an RGB/LiDAR data set,
+`fusionlit weights` shows a run's fusion weights and contributions; each has a --help.
+"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run one command; `args` stands for what follows `fusionlit` on the command line.
+
+    Raises:
+        SystemExit: With the message alone, if what was given cannot be used.
+    """
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # a user's own module is found by class path, without being installed
+    with command_line(sys.argv[1:] if args is None else args):
+        try:
+            if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+                run_function(sys.argv[1], sys.argv[2:])
+            else:
+                FusionCLI(parser_kwargs={"prog": "fusionlit", "description": DESCRIPTION})
+        except Exception as error:
+            cause = innermost(error)
+            if cause is None:
+                raise
+            sys.exit(f"fusionlit: {type(cause).__name__}: {cause}")
+
+
+def innermost(error: BaseException | None) -> FusionlitError | None:
+    """The error of ours behind `error`, if there is one: jsonargparse wraps what a constructor raises."""
+    found = None
+    while error is not None:
+        found = error if isinstance(error, FusionlitError) else found
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def run_function(name: str, args: Sequence[str]) -> None:
+    """Parse the arguments of one of `COMMANDS` by its signature, and call it."""
+    function = COMMANDS[name]
+    parser = ArgumentParser(prog=f"fusionlit {name}", description=(function.__doc__ or "").split("\n\n")[0])
+    if function is compare:  # the one list: `--models A B C`
+        parser.add_argument("--models", nargs="+", type=Path, required=True, help="Model files to compare.")
+    parser.add_function_arguments(function, as_positional=function is not compare, skip={"models"})
+    function(**parser.instantiate_classes(parser.parse_args(args)).as_dict())

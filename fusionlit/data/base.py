@@ -1,0 +1,123 @@
+"""What a data module of fusionlit is."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from rich.progress import track
+from torch.utils.data import DataLoader, Dataset
+
+from fusionlit.errors import DataError
+from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
+
+
+class FusionDataModule(LightningDataModule, ABC):
+    """A Lightning data module that knows, once constructed and without reading its data set, what sizes a model needs.
+
+    A subclass answers `modalities`, `target` and `dataset(split)`, whose items are samples of a `Batch` without the
+    batch dimension. Small raw values travel; `convert` makes floats of them on the device. Validation and test lose
+    no sample and, under DDP, repeat none.
+
+    Args:
+        batch_size: Samples a batch and process.
+        num_workers: Processes that load data; 0 loads in the main process.
+    """
+
+    def __init__(self, batch_size: int = 32, num_workers: int = 0) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+
+    @property
+    @abstractmethod
+    def modalities(self) -> dict[str, Shape]:
+        """Shape of each modality after `convert`, without the batch."""
+
+    @property
+    @abstractmethod
+    def target(self) -> TargetSpec:
+        """What is to be predicted."""
+
+    @abstractmethod
+    def dataset(self, split: Split) -> Dataset[Any]:
+        """The data set of one split; `setup` has run before."""
+
+    def convert(self, batch: Batch) -> Batch:
+        """Make floats of what travelled; runs on the batch after its transfer to the device."""
+        return {**batch, "inputs": {name: x.float() for name, x in batch["inputs"].items()}}
+
+    def class_counts(self) -> torch.Tensor | None:
+        """Number of training samples of each class `(size,)`, known after `setup`; None where classes make no sense."""
+        return None
+
+    def input_statistics(self) -> dict[str, ChannelStatistics]:
+        """Mean and standard deviation of every channel over the training split, as the model sees it.
+
+        Raises:
+            DataError: If no training sample has a modality.
+        """
+        count = dict.fromkeys(self.modalities, 0)
+        total = {name: torch.zeros(shape[0], dtype=torch.float64) for name, shape in self.modalities.items()}
+        square = {name: torch.zeros_like(sums) for name, sums in total.items()}
+        # Every process reads the whole split: a distributed sampler would give each its own statistics.
+        loader = DataLoader(self.dataset("train"), batch_size=self.batch_size, num_workers=self.num_workers)
+        for raw in track(loader, description="input statistics", transient=True, disable=len(loader) < 2):
+            batch = self.convert(raw)
+            for name, x in batch["inputs"].items():
+                there = x[batch["presence"][name]] if "presence" in batch else x
+                channels = there.double().transpose(0, 1).flatten(1)
+                count[name] += channels.shape[1]
+                total[name] += channels.sum(1)
+                square[name] += channels.square().sum(1)
+        never = [name for name, n in count.items() if n == 0]
+        if never:
+            raise DataError(f"Expected every modality in some training sample, but {never} is in none: leave it out.")
+        statistics = {}
+        for name, n in count.items():
+            mean = total[name] / n
+            std = (square[name] / n - mean.square()).clamp(min=0).sqrt()
+            statistics[name] = ChannelStatistics(mean.float(), std.float())
+        return statistics
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Convert the batch on its device, then follow the trainer's precision."""
+        batch = self.convert(batch)
+        if self.trainer is not None:
+            batch = self.trainer.precision_plugin.convert_input(batch)
+        return batch
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled batches of the training split."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Every sample of the validation split, once."""
+        return self._loader("val", shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Every sample of the test split, once."""
+        return self._loader("test", shuffle=False)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Every sample of the test split, once."""
+        return self.test_dataloader()
+
+    def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Any]:
+        dataset = self.dataset(split)
+        sampler = None
+        if not shuffle and self.trainer is not None and self.trainer.world_size > 1:
+            # Lightning's own choice pads with repeated samples, which then count twice.
+            sampler = UnrepeatedDistributedSampler(
+                dataset, num_replicas=self.trainer.world_size, rank=self.trainer.global_rank, shuffle=False
+            )
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

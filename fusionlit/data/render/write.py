@@ -1,0 +1,124 @@
+"""Rendering a data set to disk in the replicator format."""
+
+import csv
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from fusionlit.data.render.raycast import ShapeHit, hit_cube, hit_sphere
+from fusionlit.data.render.scene import PRIMARIES, Objects, draw_objects
+from fusionlit.data.render.sensors import ANGLES, camera_image, camera_rays, lidar_depth, lidar_rays
+from fusionlit.data.replicator_folders import UNFINISHED
+from fusionlit.errors import ConfigError, DataError
+
+SHAPES: dict[str, ShapeHit] = {"cubes": hit_cube, "spheres": hit_sphere}
+CHUNK = 16
+"""Frames that are cast at once: small enough for the processor's cache. The bytes do not depend on it."""
+
+
+def render(
+    root: Path, frames: int = 1000, seed: int = 0, task: Literal["shape", "position"] = "shape", overwrite: bool = False
+) -> None:
+    """Render an RGB/LiDAR data set by ray casting, in the format of NVIDIA's multimodal course.
+
+    `shape`: one sphere or cube, told apart by folder: `ROOT/{cubes,spheres}/{rgb/NNNN.png, lidar/NNNN.npy,
+    azimuth.npy, zenith.npy}`. Frames of the same number are twins: same place, rotation, color and light.
+    `position`: a red, a green and a blue cube: the same files in `ROOT`, and `positions.csv` with a row per frame.
+
+    The same seed gives the same bytes. Until the last file is written, a marker file tells readers that the data set
+    is not whole.
+
+    Args:
+        root: Folder of the data set; made if it is not there.
+        frames: Frames of each class.
+        seed: Seed of the scenes; frame k depends on seed and k alone.
+        task: Layout, `shape` or `position`.
+        overwrite: Remove the files of a replicator data set found in `root` first, and no others.
+
+    Raises:
+        ConfigError: If `frames` or `seed` is out of range.
+        DataError: If `root` holds a data set and `overwrite` is false, or class folders that the renderer never wrote.
+    """
+    if frames < 1 or seed < 0:
+        raise ConfigError(f"Expected `frames` >= 1 and `seed` >= 0, but got frames={frames} and seed={seed}.")
+    root = Path(root)
+    outdated = _outdated_files(root, overwrite)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / UNFINISHED).touch()
+    for path in outdated:
+        path.unlink()
+    if task == "shape":
+        _write_frames({root / name: hit for name, hit in SHAPES.items()}, frames, seed, None)
+    else:
+        colors = np.array(list(PRIMARIES.values()))
+        _write_frames({root: hit_cube}, frames, seed, colors)
+        _write_positions(root / "positions.csv", draw_objects(seed, range(frames), colors))
+    (root / UNFINISHED).unlink()
+
+
+def _write_frames(folders: dict[Path, ShapeHit], frames: int, seed: int, colors: np.ndarray | None) -> None:
+    digits = max(4, len(str(frames - 1)))
+    to_lidar, to_camera = lidar_rays(), camera_rays()
+    for folder in folders:
+        (folder / "rgb").mkdir(parents=True, exist_ok=True)
+        (folder / "lidar").mkdir(exist_ok=True)
+        np.save(folder / "azimuth.npy", ANGLES)
+        np.save(folder / "zenith.npy", ANGLES)
+
+    def write(chunk: range) -> None:
+        objects = draw_objects(seed, chunk, colors)
+        for folder, hit in folders.items():
+            images, depths = camera_image(to_camera, objects, hit), lidar_depth(to_lidar, objects, hit)
+            for k, image, depth in zip(chunk, images, depths, strict=True):
+                Image.fromarray(image).save(folder / "rgb" / f"{k:0{digits}d}.png", compress_level=1)
+                np.save(folder / "lidar" / f"{k:0{digits}d}.npy", depth)
+
+    chunks = [range(start, min(start + CHUNK, frames)) for start in range(0, frames, CHUNK)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in track(pool.map(write, chunks), description="rendering", total=len(chunks)):
+            pass
+
+
+def _write_positions(path: Path, objects: Objects) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(f"{color}_{axis}" for color in PRIMARIES for axis in "xyz")
+        writer.writerows([f"{value:.6f}" for value in centers.ravel()] for centers in objects.center)
+
+
+def _outdated_files(root: Path, overwrite: bool) -> list[Path]:
+    """Files of a data set that may be replaced; refuses to mix data sets or to replace one unasked."""
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root}: expected a folder or nothing, but found a file. Choose another ROOT.")
+    foreign = [d.name for d in root.glob("*/") if d.name not in (*SHAPES, "rgb", "lidar") and _is_class_folder(d)]
+    if foreign:
+        raise DataError(
+            f"{root}: found class folders that the renderer never wrote: {', '.join(sorted(foreign))}. They would"
+            " become part of the rendered data set. Choose another ROOT, or move them away."
+        )
+    found = list(_owned_files(root))
+    if found and not overwrite:
+        count = {kind: sum(path.suffix == f".{kind}" for path in found) for kind in ("png", "npy", "csv")}
+        raise DataError(
+            f"{root}: found a data set already ({count['png']} .png, {count['npy']} .npy, {count['csv']} .csv files,"
+            f" such as {found[0].relative_to(root)}). Choose another ROOT, or pass --overwrite to replace it."
+        )
+    return [path for path in found if path.name != UNFINISHED]
+
+
+def _is_class_folder(folder: Path) -> bool:
+    return (folder / "rgb").is_dir() or (folder / "lidar").is_dir()
+
+
+def _owned_files(root: Path) -> Iterator[Path]:
+    for folder in (root, *(root / name for name in SHAPES)):
+        yield from (path for path in sorted(folder.glob("rgb/*.png")) if path.stem.isdecimal())
+        yield from (path for path in sorted(folder.glob("lidar/*.npy")) if path.stem.isdecimal())
+        yield from (folder / name for name in ("azimuth.npy", "zenith.npy") if (folder / name).exists())
+    yield from (root / name for name in ("positions.csv", UNFINISHED) if (root / name).exists())

@@ -1,0 +1,183 @@
+"""RGB and LiDAR frames in the format of NVIDIA's course "Building AI Agents with Multimodal Models"."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fusionlit.data.angles import read_angles
+from fusionlit.data.balance import BatchBalance, check_split_balance
+from fusionlit.data.base import FusionDataModule
+from fusionlit.data.positions import read_names, read_positions
+from fusionlit.data.replicator_files import image_size
+from fusionlit.data.replicator_folders import class_folders, position_folder
+from fusionlit.data.samples import Bad, ReplicatorDataset, Sample, SampleSize, check_samples, find_samples, report_bad
+from fusionlit.data.splits import SPLITS, Assignment, FractionSplit, FrameSplit, check_assignment, save_assignment
+from fusionlit.errors import ConfigError
+from fusionlit.geometry import image_orientation, xyza
+from fusionlit.types import Batch, Shape, Split, TargetSpec
+
+
+class ReplicatorDataModule(FusionDataModule):
+    """RGB pictures and LiDAR range images of one scene: classify its shape, or locate its three objects.
+
+    `shape`: `ROOT/<class>/{rgb/NNNN.png, lidar/NNNN.npy, azimuth.npy, zenith.npy}`; any class folders, whose sorted
+    names are the labels. `position`: the same in `ROOT` itself, with `positions.csv`. Sizes come from the files.
+
+    `rgb` is `(4, H, W)`, RGBA in [0, 1] (RGB files get alpha 1); `lidar` is `(4, H, W)`, x, y, z (scene units) and
+    validity, turned to the orientation of the picture. The split is by frame across classes. `setup` reads every file
+    once and refuses, or leaves out and lists, whatever cannot be used.
+
+    Args:
+        root: Folder of the data set.
+        task: `shape` or `position`.
+        split: Which frames train, validate and test; None is `FractionSplit()`.
+        binary: For two classes, one logit (the second class is positive) instead of one output per class.
+        orientation: `image` turns the LiDAR as the picture; `course` keeps the files' order (rows azimuth).
+        on_bad_sample: `error` refuses a data set with unusable samples; `skip` leaves them out, with a warning that
+            lists them, and keeps what is wrong with each in `excluded`, by sample index.
+        max_class_ratio: Largest accepted ratio between the biggest and the smallest class of a split.
+        batch_size: Samples a batch and process.
+        num_workers: Processes that load data; 0 loads in the main process.
+
+    Raises:
+        DataError: If folders, angle files or the header of `positions.csv` are not as expected.
+        ConfigError: If `binary` does not fit the task or the number of classes.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        task: Literal["shape", "position"] = "shape",
+        split: FrameSplit | None = None,
+        binary: bool = False,
+        orientation: Literal["image", "course"] = "image",
+        on_bad_sample: Literal["error", "skip"] = "error",
+        max_class_ratio: float = 2.0,
+        batch_size: int = 32,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers)
+        self.root = Path(root)
+        self.task = task
+        self.split = split or FractionSplit()
+        self.orientation = orientation
+        self.on_bad_sample = on_bad_sample
+        self.max_class_ratio = max_class_ratio
+        self.excluded: Bad = {}
+        self._folders = class_folders(self.root) if task == "shape" else [position_folder(self.root)]
+        self._azimuth, self._zenith = read_angles(self._folders)
+        self._size = SampleSize(image_size(self._folders[0]), (len(self._azimuth), len(self._zenith)))
+        self._target = self._find_target(binary)
+        self._assigned: Assignment = {}
+        self._datasets: dict[Split, ReplicatorDataset] = {}
+        self._batch_balance: BatchBalance | None = None
+
+    @property
+    def modalities(self) -> dict[str, Shape]:
+        """`rgb` `(4, H, W)` and `lidar` `(4, H, W)`."""
+        rows, columns = self._size.depth
+        lidar = (4, columns, rows) if self.orientation == "image" else (4, rows, columns)
+        return {"rgb": (4, *self._size.image), "lidar": lidar}
+
+    @property
+    def target(self) -> TargetSpec:
+        """Shape classes by the sorted names of their folders, or nine coordinates by the header of `positions.csv`."""
+        return self._target
+
+    def setup(self, stage: str) -> None:
+        """Pair, check and split all samples, once for all stages.
+
+        Raises:
+            DataError: If samples cannot be used and are not to be skipped, splits overlap or are not balanced.
+        """
+        if self._datasets:
+            return
+        frames, samples, self.excluded = find_samples(self._folders)
+        targets = self._read_targets(frames)
+        self.excluded |= check_samples(
+            samples, self._size, progress=self.trainer is None or self.trainer.is_global_zero
+        )
+        samples = [sample for sample in samples if sample.index not in self.excluded]
+        report_bad(self.root, self.excluded, len(samples), skip=self.on_bad_sample == "skip")
+        self._assigned = self.split.assign(list(dict.fromkeys(sample.frame for sample in samples)))
+        check_assignment(self._assigned, frames, self.split)
+        self._datasets = {split: self._select(samples, targets, self._assigned[split]) for split in SPLITS}
+        self._check_balance()
+
+    def dataset(self, split: Split) -> ReplicatorDataset:
+        """Samples of one split.
+
+        Raises:
+            ConfigError: If the split is empty.
+        """
+        dataset = self._datasets[split]
+        if not len(dataset):
+            raise ConfigError(
+                f"The {split} split has no frames. Give it some in `split`: FractionSplit by `{split}` and enough"
+                f" frames, FileSplit by the list {split!r}; LastFramesSplit has no test frames of its own, but"
+                " `test_on_validation: true` tests on the validation frames."
+            )
+        return dataset
+
+    def convert(self, batch: Batch) -> Batch:
+        """RGBA to float in [0, 1], distances to XYZA in the chosen orientation."""
+        rgb, depth = batch["inputs"]["rgb"], batch["inputs"]["lidar"]
+        if self._azimuth.device != depth.device:
+            self._azimuth, self._zenith = self._azimuth.to(depth.device), self._zenith.to(depth.device)
+        lidar = xyza(depth, self._azimuth, self._zenith)
+        if self.orientation == "image":
+            lidar = image_orientation(lidar, self._azimuth, self._zenith)
+        return {**batch, "inputs": {"rgb": rgb.float() / 255, "lidar": lidar}}
+
+    def class_counts(self) -> Tensor | None:
+        """Training samples of each class, `(classes,)` (two if binary); None for the position task."""
+        return self._count("train") if self.task == "shape" else None
+
+    def save_split(self, path: Path) -> None:
+        """Write the frames of each split, known after `setup`, as a JSON file for `FileSplit`."""
+        save_assignment(path, self._assigned)
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Check the balance of the first training batches while their labels are still on the host."""
+        if self._batch_balance is not None and self.trainer is not None and self.trainer.training:
+            self._batch_balance.check(batch["target"])
+        return batch
+
+    def _find_target(self, binary: bool) -> TargetSpec:
+        names = tuple(folder.name for folder in self._folders)
+        if binary and (self.task != "shape" or len(names) != 2):
+            raise ConfigError(
+                f"Expected `binary` only for the shape task with two class folders, but got task {self.task!r} with"
+                f" {len(names)} ({', '.join(names)}). Leave out `binary`."
+            )
+        if self.task == "position":
+            names = read_names(self.root / "positions.csv")
+            return TargetSpec("regression", len(names), names)
+        return TargetSpec("binary", 1, names) if binary else TargetSpec("multiclass", len(names), names)
+
+    def _read_targets(self, frames: list[str]) -> Tensor:
+        """Target of every sample index."""
+        if self.task == "shape":
+            return torch.arange(len(self._folders)).repeat(len(frames))
+        targets, bad = read_positions(self.root / "positions.csv", len(frames))
+        self.excluded |= bad
+        return targets
+
+    def _select(self, samples: list[Sample], targets: Tensor, frames: list[str]) -> ReplicatorDataset:
+        wanted = set(frames)
+        chosen = [sample for sample in samples if sample.frame in wanted]
+        return ReplicatorDataset(chosen, targets[[sample.index for sample in chosen]], self._size)
+
+    def _count(self, split: Split) -> Tensor:
+        return self._datasets[split].targets.bincount(minlength=len(self._folders))
+
+    def _check_balance(self) -> None:
+        if self.task == "position":
+            return
+        names = self._target.names
+        for split, dataset in self._datasets.items():
+            if len(dataset):
+                check_split_balance(split, self._count(split), names, self.max_class_ratio)
+        self._batch_balance = BatchBalance(self._count("train"), names)

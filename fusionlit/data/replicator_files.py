@@ -1,0 +1,105 @@
+"""The image and depth files of the replicator format, read with every check that a broken copy needs.
+
+Every message names the file, what was expected and what came; what can be done is said once for all bad samples.
+"""
+
+import struct
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fusionlit.errors import DataError
+
+
+class PngHeader(NamedTuple):
+    """What a PNG file says about itself in its first bytes.
+
+    Args:
+        size: Height and width (px).
+        bits: Of one channel.
+        color_type: 2 is RGB, 6 is RGBA.
+    """
+
+    size: tuple[int, int]
+    bits: int
+    color_type: int
+
+
+def image_size(folder: Path) -> tuple[int, int]:
+    """Height and width in the header of the folder's first readable image."""
+    for path in sorted(folder.glob("rgb/*.png")):
+        with path.open("rb") as file:
+            header = _png_header(file.read(26))
+        if header is not None:
+            return header.size
+    raise DataError(f"{folder / 'rgb'}: expected PNG images, but found none that can be read. Copy them again.")
+
+
+def read_image(path: Path, size: tuple[int, int]) -> Tensor:
+    """RGBA picture, `(4, H, W)` uint8; RGB without alpha gets alpha 255.
+
+    Raises:
+        DataError: If the file is no PNG, truncated, of another size, or neither RGBA nor RGB with 8 bits.
+    """
+    try:
+        data = path.read_bytes()
+        header = _png_header(data)
+        # The header is looked at before anything is decoded: a broken one may ask for gigabytes.
+        fits = header is not None and header.size == size and header.bits == 8 and header.color_type in (2, 6)
+        pixels = _decode(data) if fits else None
+    except Exception as error:  # a damaged file may raise nearly anything
+        raise DataError(f"{path}: expected a PNG image, but it is unreadable or truncated ({error}).") from error
+    if header is None:
+        raise DataError(f"{path}: expected a PNG image, but it is unreadable (no PNG header in {len(data)} bytes).")
+    if pixels is None:
+        raise DataError(
+            f"{path}: expected RGBA or RGB with 8 bits and size {size} (height, width), but got color type"
+            f" {header.color_type} with {header.bits} bits and size {header.size}."
+        )
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def read_depth(path: Path, shape: tuple[int, int]) -> Tensor:
+    """Distances `(H, W)` float32, rows azimuth, columns zenith.
+
+    Raises:
+        DataError: If the file is no plain NPY, of another shape or type, or holds NaN, infinite or negative distances.
+    """
+    depth = read_npy(path)
+    if depth.shape != shape or depth.dtype != np.float32:
+        raise DataError(f"{path}: expected float32 of shape {shape}, but got {depth.dtype} of shape {depth.shape}.")
+    if not np.isfinite(depth).all():
+        raise DataError(f"{path}: expected finite distances, but got {(~np.isfinite(depth)).sum()} NaN or infinite.")
+    if (depth < 0).any():
+        raise DataError(f"{path}: expected distances >= 0, but the smallest is {depth.min():g}.")
+    return torch.from_numpy(depth)
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an NPY file; object pickles are refused, since loading one runs what it says."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except Exception as error:  # a damaged header may raise nearly anything
+        raise DataError(f"{path}: expected a plain NPY array, but it cannot be read ({error}).") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: expected a plain NPY array, but got an archive of several.")
+    return array
+
+
+def _decode(data: bytes) -> np.ndarray:
+    """RGBA `(H, W, 4)`; `verify` checks every chunk's sum, which decoding alone does not."""
+    Image.open(BytesIO(data), formats=["PNG"]).verify()
+    return np.array(Image.open(BytesIO(data), formats=["PNG"]).convert("RGBA"))
+
+
+def _png_header(head: bytes) -> PngHeader | None:
+    """Of a PNG's first 26 bytes; None if it is no PNG."""
+    if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n":
+        return None
+    width, height, bits, color_type = struct.unpack(">IIBB", head[16:26])
+    return PngHeader((height, width), bits, color_type)

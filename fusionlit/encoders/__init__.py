@@ -1,0 +1,19 @@
+"""Encoders, from one modality to features, and heads, from features to a prediction."""
+
+from fusionlit.encoders.backbone import TorchvisionEncoder
+from fusionlit.encoders.base import Encoder, EncoderFactory, Head, HeadFactory, StagedEncoder
+from fusionlit.encoders.conv import ConvEncoder
+from fusionlit.encoders.head import MLPHead
+from fusionlit.encoders.mlp import MLPEncoder
+
+__all__ = [
+    "ConvEncoder",
+    "Encoder",
+    "EncoderFactory",
+    "Head",
+    "HeadFactory",
+    "MLPEncoder",
+    "MLPHead",
+    "StagedEncoder",
+    "TorchvisionEncoder",
+]

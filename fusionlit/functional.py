@@ -1,0 +1,106 @@
+"""The formulas of fusion, on plain tensors."""
+
+import torch
+from torch import Tensor, nn
+
+
+def unit_rms(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """Divide each sample by its root mean square over all its features.
+
+    `x / sqrt(mean(x^2) + eps)`, computed in at least float32. Removes the gauge (a, W) -> (s a, W / s) between a fusion
+    weight and the layer before it; a source of zeros stays zero.
+
+    Shapes: `x` `(B, ...)`; the result has the same.
+
+    >>> unit_rms(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.8485, 1.1314],
+            [0.0000, 0.0000]])
+    """
+    wide = x if x.dtype == torch.float64 else x.float()
+    return (wide * torch.rsqrt(mean_square(wide, keepdim=True) + eps)).to(x.dtype)
+
+
+def mean_square(x: Tensor, *, keepdim: bool = False) -> Tensor:
+    """Mean of the squares of each sample over all its features, in at least float32: `(B, ...)` to `(B,)`."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    return wide.square().mean(dim=tuple(range(1, x.ndim)), keepdim=keepdim)
+
+
+def per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """Reshape `(B,)` to `(B, 1, ...)`, so that it broadcasts against `like` `(B, ...)`."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def renormalize(weights: Tensor, presence: Tensor, *, positive: bool) -> Tensor:
+    """Weights of the sources that are there, scaled so that what is absent leaves no hole in the sum.
+
+    Positive weights keep their sum: `w_k m_k sum_j w_j / sum_j w_j m_j`. Signed weights, whose sum may vanish, are
+    scaled by how many sources are there: `w_k m_k K / sum_j m_j`. A sample without any source gets zeros.
+
+    Shapes: `weights` `(K,)`, `presence` `(B, K)` bool, result `(B, K)`.
+
+    >>> renormalize(torch.tensor([0.5, 0.3, 0.2]), torch.tensor([[True, False, True]]), positive=True)
+    tensor([[0.7143, 0.0000, 0.2857]])
+    """
+    present = presence.to(weights.dtype)
+    measure = weights.detach().new_ones(weights.shape) if not positive else weights
+    share = present @ measure
+    scale = measure.sum() / share.where(share != 0, torch.ones_like(share))
+    return weights * present * scale[:, None]
+
+
+def mixture_log_odds(logits: Tensor, log_weights: Tensor, *, exclusive: bool) -> Tensor:
+    """Logits of a weighted mixture of predicted probabilities, so that a loss on logits is the mixture's likelihood.
+
+    Exclusive classes: `log sum_k w_k softmax(x_k)`, whose softmax is the mixture. Independent labels:
+    `log sum_k w_k sigmoid(x_k) - log sum_k w_k sigmoid(-x_k)`, whose sigmoid is the mixture.
+
+    Shapes: `logits` `(K, B, O)`, `log_weights` broadcastable to it, result `(B, O)`.
+    """
+    if exclusive:
+        return torch.logsumexp(log_weights + logits.log_softmax(-1), dim=0)
+    positive = torch.logsumexp(log_weights + nn.functional.logsigmoid(logits), dim=0)
+    negative = torch.logsumexp(log_weights + nn.functional.logsigmoid(-logits), dim=0)
+    return positive - negative
+
+
+CENTRAL = "central"
+"""The source that is the central network's own previous layer."""
+
+
+def contributions(mean_square: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Share of each weighted source in the sum of one layer.
+
+    `c[k] = rms_k / sum_j rms_j`, where `rms_k` is the square root of `mean_square[k]`, a scalar. The shares add up to
+    one; where no source has any energy all are zero.
+
+    >>> contributions({"rgb": torch.tensor(9.0), "lidar": torch.tensor(1.0)})
+    {'rgb': tensor(0.7500), 'lidar': tensor(0.2500)}
+    """
+    rms = {source: value.sqrt() for source, value in mean_square.items()}
+    total = torch.stack(list(rms.values())).sum()
+    return {source: value / total.clamp(min=torch.finfo(total.dtype).tiny) for source, value in rms.items()}
+
+
+def attributions(contributions: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """What each modality is worth at each layer: the share of `central` is handed down to the modalities behind it.
+
+    `T_i[k] = c_i[k] + c_i[central] T_{i-1}[k]` for the layers `i` in order of depth, `contributions[i][k]` a scalar. A
+    layer without `central` starts afresh. Where the shares of every layer add up to one, so do the attributions; where
+    nothing lies before the first layer, its `central` keeps its own share.
+
+    >>> first = {"rgb": torch.tensor(0.75), "lidar": torch.tensor(0.25)}
+    >>> second = {"central": torch.tensor(0.5), "rgb": torch.tensor(0.0), "lidar": torch.tensor(0.5)}
+    >>> attributions({"stage1": first, "stage2": second})["stage2"]
+    {'rgb': tensor(0.3750), 'lidar': tensor(0.6250)}
+    """
+    handed: dict[str, dict[str, Tensor]] = {}
+    behind: dict[str, Tensor] | None = None
+    for layer, shares in contributions.items():
+        here = dict(shares)
+        if CENTRAL in here and behind is not None:
+            central = here.pop(CENTRAL)
+            for source, worth in behind.items():
+                here[source] = here.get(source, torch.zeros_like(worth)) + central * worth
+        handed[layer] = behind = here
+    return handed

@@ -1,0 +1,33 @@
+"""Concatenation."""
+
+import torch
+from torch import Tensor
+
+from fusionlit.fusion.base import Features, FusionOperator, Presence, ShapeMismatchError
+from fusionlit.types import Shape
+
+
+class Concat(FusionOperator):
+    """Join the sources along their first dimension: channels of maps and sequences, features of vectors.
+
+    `out = [h_1; ...; h_K]`: `(B, C_k, *grid)` to `(B, sum_k C_k, *grid)`. An absent source counts as zeros.
+
+    Raises:
+        ShapeMismatchError: If the grids differ.
+    """
+
+    def __init__(self, shapes: dict[str, Shape]) -> None:
+        super().__init__(shapes)
+        grids = {shape[1:] for shape in shapes.values()}
+        if len(grids) > 1:
+            raise ShapeMismatchError("Concat", "the same dimensions behind the first", shapes)
+        self._out_shape = (sum(shape[0] for shape in shapes.values()), *grids.pop())
+
+    @property
+    def out_shape(self) -> Shape:
+        """Channels or features of all the sources together."""
+        return self._out_shape
+
+    def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
+        """Concatenate in the order of `shapes`."""
+        return torch.cat(self.present(features, presence, absent=0.0), dim=1)

@@ -1,0 +1,43 @@
+"""Matrix product of feature maps."""
+
+import math
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from fusionlit.errors import ConfigError
+from fusionlit.fusion.base import Features, FusionOperator, Presence
+from fusionlit.types import Shape
+
+
+class MatMul(FusionOperator):
+    """Matrix product of square feature maps, channel by channel: `out[c] = h_1[c] h_2[c] ... h_K[c]`, `(B, C, N, N)`.
+
+    The line that the course's notebooks carry commented out; not bilinear pooling, and not commutative: the order is
+    that of the sources. Divided by `N^((K - 1) / 2)`, which keeps the scale of independent unit entries. An absent
+    source counts as the identity.
+
+    Raises:
+        ShapeMismatchError: If the shapes differ.
+        ConfigError: If the sources are not square maps.
+    """
+
+    def __init__(self, shapes: dict[str, Shape]) -> None:
+        super().__init__(shapes)
+        shape = self.common_shape()
+        if len(shape) != 3 or shape[1] != shape[2]:
+            raise ConfigError(f"Expected the sources of MatMul to be square maps (C, N, N), but got {self.shapes}.")
+        self._out_shape = shape
+        self._scale = math.pow(shape[1], -(len(shapes) - 1) / 2)
+
+    @property
+    def out_shape(self) -> Shape:
+        """The sources' shape."""
+        return self._out_shape
+
+    def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
+        """Multiply the maps, in the order of the sources."""
+        first = next(iter(features.values()))
+        identity = torch.eye(self._out_shape[-1], dtype=first.dtype, device=first.device)
+        return reduce(torch.matmul, self.present(features, presence, absent=identity)) * self._scale

@@ -1,0 +1,93 @@
+"""The weighted average of predictions."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fusionlit.errors import ConfigError
+from fusionlit.functional import mean_square, mixture_log_odds, renormalize
+from fusionlit.fusion.base import Features, FusionOperator, Presence
+from fusionlit.types import Shape
+
+
+class WeightedAverage(FusionOperator):
+    """Average of the sources' predictions with learned softmax weights: `out = sum_k softmax(w)_k p_k`, `(B, O)`.
+
+    `of="logits"` averages what the members put out (regression values too). `of="probabilities"` mixes their
+    probabilities and returns the log-odds of the mixture, so that the usual loss on logits is the negative log
+    likelihood of the mixture. Where members are absent the weights of the others are renormalised.
+
+    Args:
+        shapes: Shape `(O,)` of each member's prediction.
+        of: What is averaged.
+        per_output: One weight per member and output, instead of one per member.
+        learned: False keeps the plain mean.
+        exclusive: With `of="probabilities"`, whether the outputs are exclusive classes (softmax) or independent
+            labels (sigmoid; a single output always is).
+
+    Raises:
+        ShapeMismatchError: If the shapes differ.
+        ConfigError: If the sources are not vectors, or `of` is neither of the two.
+    """
+
+    def __init__(
+        self,
+        shapes: dict[str, Shape],
+        of: Literal["logits", "probabilities"] = "logits",
+        per_output: bool = False,
+        learned: bool = True,
+        exclusive: bool = True,
+    ) -> None:
+        super().__init__(shapes)
+        self._out_shape = self.common_shape()
+        if len(self._out_shape) != 1:
+            raise ConfigError(f"Expected the sources of WeightedAverage to be predictions (O,), but got {self.shapes}.")
+        if of not in ("logits", "probabilities"):
+            raise ConfigError(f"Expected `of` to be 'logits' or 'probabilities', but got {of!r}.")
+        self.of = of
+        self.exclusive = exclusive and self._out_shape[0] > 1
+        self.weight = nn.Parameter(
+            torch.zeros(len(shapes), self._out_shape[0] if per_output else 1), requires_grad=learned
+        )
+
+    @property
+    def out_shape(self) -> Shape:
+        """The members' shape."""
+        return self._out_shape
+
+    def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
+        """Average the predictions."""
+        members = torch.stack(self.present(features, presence, absent=0.0))
+        weights = self._weights(members, presence)
+        if self.of == "logits":
+            return (weights * members).sum(0)
+        # The floor keeps the gradient finite where an absent member has weight zero.
+        log_weights = weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
+        return mixture_log_odds(members, log_weights, exclusive=self.exclusive)
+
+    def fusion_weights(self) -> dict[str, Tensor]:
+        """Weight of each member: a scalar, or `(O,)` with `per_output`."""
+        return dict(zip(self.shapes, self.weight.softmax(0).squeeze(1), strict=True))
+
+    def fusion_parameters(self) -> Iterable[nn.Parameter]:
+        """The `w` behind the weights."""
+        return (self.weight,)
+
+    def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
+        """Mean square of each member's weighted logits or probabilities."""
+        members = torch.stack(self.present(features, presence, absent=0.0))
+        weights = self._weights(members, presence)
+        if self.of == "probabilities":
+            members = members.softmax(-1) if self.exclusive else members.sigmoid()
+        return {source: mean_square(term) for source, term in zip(self.shapes, weights * members, strict=True)}
+
+    def _weights(self, members: Tensor, presence: Presence | None) -> Tensor:
+        """Weights `(K, 1 or B, 1 or O)` of `members` `(K, B, O)`."""
+        weights = self.weight.softmax(0)
+        if presence is None:
+            return weights[:, None].to(members.dtype)
+        there = torch.stack([presence[source] for source in self.shapes], dim=1)
+        columns = [renormalize(column, there, positive=True) for column in weights.unbind(1)]
+        return torch.stack(columns, dim=-1).transpose(0, 1).to(members.dtype)

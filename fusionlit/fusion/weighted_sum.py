@@ -1,0 +1,97 @@
+"""The weighted sum of CentralNet."""
+
+from collections.abc import Iterable
+from functools import reduce
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fusionlit.errors import ConfigError
+from fusionlit.functional import mean_square, per_sample, renormalize, unit_rms
+from fusionlit.fusion.base import Features, FusionOperator, Presence
+from fusionlit.types import Shape
+
+WeightForm = Literal["softmax", "raw", "sigmoid"]
+
+
+class WeightedSum(FusionOperator):
+    """Sum of the sources with one learned scalar each: `out = sum_k a_k h_k`, `(B, *shape)`.
+
+    The fusion weight is `a = softmax(w)`, `a = w` ("raw", the paper's) or `a = sigmoid(w)`; all begin at 1 / K. With
+    `source_norm`, each source is brought to unit rms before the sum, sample by sample: then `a_k` is the contribution,
+    and (a, W) -> (s a, W / s), which leaves a raw weight nearly free, is gone. Where sources are absent the weights of
+    the others are renormalised (`functional.renormalize`).
+
+    Source: Vielzeuf et al., "CentralNet: a multilayer approach for multimodal fusion", 2018 (arXiv 1808.07275).
+
+    Args:
+        shapes: One shape for all sources.
+        weights: Form of the fusion weights.
+        source_norm: Bring each source to unit rms before the sum; off at predictions, where it would cap the logits.
+
+    Raises:
+        ShapeMismatchError: If the shapes differ.
+        ConfigError: If `weights` is none of the three.
+    """
+
+    def __init__(self, shapes: dict[str, Shape], weights: WeightForm = "softmax", source_norm: bool = True) -> None:
+        super().__init__(shapes)
+        self._out_shape = self.common_shape()
+        self.form = weights
+        self.source_norm = source_norm
+        self.weight = nn.Parameter(uniform_weight(weights, len(shapes)))
+
+    @property
+    def out_shape(self) -> Shape:
+        """The sources' shape."""
+        return self._out_shape
+
+    def alpha(self) -> Tensor:
+        """Fusion weights `(K,)` in the order of the sources."""
+        if self.form == "softmax":
+            return self.weight.softmax(0)
+        return self.weight.sigmoid() if self.form == "sigmoid" else self.weight
+
+    def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
+        """Add the weighted sources."""
+        return reduce(torch.add, self._weighted(features, presence).values())
+
+    def fusion_weights(self) -> dict[str, Tensor]:
+        """`a_k` of each source, a scalar."""
+        return dict(zip(self.shapes, self.alpha(), strict=True))
+
+    def fusion_parameters(self) -> Iterable[nn.Parameter]:
+        """The `w` behind the weights."""
+        return (self.weight,)
+
+    def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
+        """Mean square of each `a_k h_k`."""
+        return {source: mean_square(term) for source, term in self._weighted(features, presence).items()}
+
+    def _weighted(self, features: Features, presence: Presence | None) -> Features:
+        sources = self.present(features, presence, absent=0.0)
+        if self.source_norm:
+            sources = [unit_rms(x) for x in sources]
+        alpha = self.alpha().to(sources[0].dtype)
+        if presence is None:
+            return {source: a * x for source, a, x in zip(self.shapes, alpha, sources, strict=True)}
+        there = torch.stack([presence[source] for source in self.shapes], dim=1)
+        scaled = renormalize(alpha, there, positive=self.form != "raw").unbind(1)
+        return {source: per_sample(a, x) * x for source, a, x in zip(self.shapes, scaled, sources, strict=True)}
+
+
+def uniform_weight(form: WeightForm, sources: int) -> Tensor:
+    """The parameters `(K,)` whose fusion weights are all 1 / K (sigmoid of a single source: 1 / 2).
+
+    Raises:
+        ConfigError: If `form` is none of the three.
+    """
+    if form == "softmax":
+        return torch.zeros(sources)
+    share = torch.full((sources,), 1 / sources)
+    if form == "raw":
+        return share
+    if form == "sigmoid":
+        return torch.logit(share.clamp(max=0.5))
+    raise ConfigError(f"Expected `weights` to be 'softmax', 'raw' or 'sigmoid', but got {form!r}.")

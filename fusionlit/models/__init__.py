@@ -1,0 +1,19 @@
+"""Strategies: where fusion happens."""
+
+from fusionlit.models.base import FusionModule
+from fusionlit.models.centralnet import CentralNet
+from fusionlit.models.early import EarlyFusion
+from fusionlit.models.intermediate import IntermediateFusion
+from fusionlit.models.late import LateFusion
+from fusionlit.models.training import Training
+from fusionlit.models.unimodal import Unimodal
+
+__all__ = [
+    "CentralNet",
+    "EarlyFusion",
+    "FusionModule",
+    "IntermediateFusion",
+    "LateFusion",
+    "Training",
+    "Unimodal",
+]

@@ -1,0 +1,232 @@
+"""The one small base of every strategy."""
+
+from abc import ABC, abstractmethod
+from typing import Any, cast
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from fusionlit.errors import ConfigError
+from fusionlit.functional import per_sample
+from fusionlit.fusion import FusionOperator
+from fusionlit.models.hparams import INSTANTIATOR, to_config
+from fusionlit.models.normalization import InputNormalization
+from fusionlit.models.training import Training
+from fusionlit.tasks import TaskFactory, default_task
+from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
+
+
+class FusionModule(LightningModule, ABC):
+    """Owns the step, the metrics, the multi-task loss, the optimizer groups, presence and input normalisation.
+
+    A strategy says in `fuse` how inputs become outputs, and in `fusion_layers` which operators it fuses with. The loss
+    is `loss + sum_k b_k loss_k`, where loss_k is that of modality k's unimodal head over the samples that have k.
+
+    Args:
+        modalities: Shape of each modality without the batch; on the command line, linked from the data.
+        target: What is to be predicted; on the command line, linked from the data.
+        task: Loss and metrics for the target; default: the one for its kind.
+        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        normalize: Standardise each input channel with the statistics of the training split.
+
+    Raises:
+        ConfigError: If a modality's name cannot be used, or the arguments do not fit each other.
+    """
+
+    default_unimodal_loss_weight = 0.0
+
+    def __init__(
+        self,
+        modalities: dict[str, Shape],
+        target: TargetSpec,
+        task: TaskFactory | None = None,
+        training: Training = Training(),
+        normalize: bool = True,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self._unsaveable: ConfigError | None = None
+        try:
+            self.save_hyperparameters(to_config(dict(self.hparams)))
+        except ConfigError as error:  # no matter without checkpoints, so raised only when there are to be some
+            self._unsaveable = error
+            self.hparams.clear()
+        self.modalities = {name: tuple(shape) for name, shape in modalities.items()}
+        check_names(self.modalities)
+        self.target = target
+        self.training_setup = training
+        self.unimodal_weights = training.unimodal_weights(modalities, self.default_unimodal_loss_weight)
+        self.task = task(target) if task else default_task(target)
+        self.train_metrics = self.task.metrics().clone(prefix="train/")
+        self.val_metrics = self.task.metrics().clone(prefix="val/")
+        self.test_metrics = self.task.metrics().clone(prefix="test/")
+        self.normalization = nn.ModuleDict(
+            {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
+        )
+        self.measuring = False
+
+    @abstractmethod
+    def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
+        """Outputs of normalised inputs `(B, *shape)`; absent ones are zeros."""
+
+    def fusion_layers(self) -> dict[str, FusionOperator]:
+        """The operators that this strategy fuses with, by the name of their layer, in order of depth."""
+        return {}
+
+    def forward(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> FusionOutput:
+        """Predict from raw inputs `(B, *shape)`, as the data module converts them.
+
+        `presence[name]` `(B,)` is true where the sample has the modality; without it all are there. What an absent
+        input holds, NaN included, reaches nothing.
+        """
+        if presence is not None:
+            inputs = {name: torch.where(per_sample(presence[name], x), x, 0.0) for name, x in inputs.items()}
+        if self.normalization:
+            inputs = {name: self.normalization[name](inputs[name]) for name in self.modalities}
+        if presence is not None:
+            inputs = {name: torch.where(per_sample(presence[name], x), x, 0.0) for name, x in inputs.items()}
+        return self.fuse(inputs, presence)
+
+    def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
+        """Fusion weight of each source at each layer that has any, in order of depth."""
+        weights = {layer: operator.fusion_weights() for layer, operator in self.fusion_layers().items()}
+        return {layer: sources for layer, sources in weights.items() if sources}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Multi-task loss of one batch."""
+        loss, _ = self._step(batch, "train")
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Loss of one batch and, while measuring, its energies."""
+        loss, output = self._step(batch, "val")
+        return {"loss": loss, "energy": output.energy}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Loss of one batch and, while measuring, its energies."""
+        loss, output = self._step(batch, "test")
+        return {"loss": loss, "energy": output.energy}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Probabilities or regression values of one batch, with the samples' index and target."""
+        output = self(batch["inputs"], batch.get("presence"))
+        return {
+            "index": batch["index"],
+            "prediction": self.task.predict(output.prediction),
+            "target": batch["target"],
+        }
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own union)
+        """Optimizer with the fusion weights in a group of their own, and the scheduler."""
+        fusion = [p for op in self.fusion_layers().values() for p in op.fusion_parameters() if p.requires_grad]
+        own = {id(p) for p in fusion}
+        weights = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
+        optimizer = self.training_setup.make_optimizer(weights, fusion)
+        schedule = self.training_setup.make_schedule(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": schedule} if schedule else optimizer
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 (Lightning's own types)
+        """Step the scheduler, then put the fusion weights' rate back to its multiple."""
+        super().lr_scheduler_step(scheduler, metric)
+        self.training_setup.keep_fusion_rate(scheduler.optimizer)
+
+    def setup(self, stage: str) -> None:
+        """Before training, take the input statistics and the class counts of the training split."""
+        if stage != "fit":
+            return
+        if self.trainer.checkpoint_callbacks and self._unsaveable:
+            raise self._unsaveable
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        counts = data.class_counts()
+        if counts is not None:
+            self.task.set_class_counts(counts)
+        norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
+        pending = {name: norm for name, norm in norms.items() if not norm.fitted}
+        statistics = data.input_statistics() if pending else {}
+        for name, norm in pending.items():
+            norm.fit(statistics[name])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the modality schema, and the hyperparameters as plain configuration."""
+        if self._unsaveable:
+            raise self._unsaveable
+        checkpoint["modalities"] = [[name, list(shape)] for name, shape in self.modalities.items()]
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
+            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            **self.hparams,
+            "_instantiator": INSTANTIATOR,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that was trained on other modalities, and say what differs."""
+        check_schema({name: tuple(shape) for name, shape in checkpoint["modalities"]}, self.modalities)
+
+    def measure(self, layer: str, operator: FusionOperator, *sources: Any) -> Energy:  # noqa: ANN401
+        """Energy of one layer while a callback measures; empty otherwise, or where the operator is no sum."""
+        energy = operator.energy(*sources) if self.measuring else {}
+        return {layer: energy} if energy else {}
+
+    def multitask_loss(self, output: FusionOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """`loss + sum_k b_k loss_k`, and its parts: `loss`, and `unimodal_loss/<modality>` for each unimodal head."""
+        presence = batch.get("presence")
+        total = loss = self.task.loss(output.prediction, batch["target"])
+        parts = {"loss": loss}
+        for name, prediction in output.unimodal.items():
+            part = self.task.loss(prediction, batch["target"], None if presence is None else presence[name])
+            total = total + self.unimodal_weights[name] * part
+            parts[f"unimodal_loss/{name}"] = part
+        return total, parts
+
+    def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
+        output: FusionOutput = self(batch["inputs"], batch.get("presence"))
+        total, parts = self.multitask_loss(output, batch)
+        metrics = getattr(self, f"{stage}_metrics")
+        metrics.update(self.task.predict(output.prediction.detach()), batch["target"])
+        size = batch["target"].shape[0]
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size)
+        self.log_dict(
+            {f"{stage}/{name}": part.detach() for name, part in parts.items()},
+            on_step=stage == "train",
+            on_epoch=True,
+            batch_size=size,
+            sync_dist=stage != "train",
+        )
+        return total, output
+
+
+def check_names(modalities: dict[str, Shape]) -> None:
+    """Refuse names that cannot be used for a modality.
+
+    Raises:
+        ConfigError: If there is no modality, or a name is no identifier, or means something else already.
+    """
+    if not modalities:
+        raise ConfigError("Expected `modalities` to name at least one modality, but it is empty.")
+    for name in modalities:
+        if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name == "central":
+            raise ConfigError(
+                f"Expected a modality's name to be letters, digits and _, not 'central' and no method of"
+                f" torch.nn.ModuleDict, but got {name!r}. Rename it in the data."
+            )
+
+
+def check_schema(saved: dict[str, Shape], current: dict[str, Shape]) -> None:
+    """Compare the modalities of a checkpoint with those of the data.
+
+    Raises:
+        ConfigError: If names, shapes or order differ; the message says which.
+    """
+    if list(saved.items()) == list(current.items()):
+        return
+    differences = [f"{name} {shape} is in the checkpoint only" for name, shape in saved.items() if name not in current]
+    differences += [f"{name} {shape} is in the data only" for name, shape in current.items() if name not in saved]
+    differences += [
+        f"{name} is {saved[name]} in the checkpoint, but {shape} in the data"
+        for name, shape in current.items()
+        if name in saved and saved[name] != shape
+    ]
+    differences = differences or [f"the order is {list(saved)} in the checkpoint, but {list(current)} in the data"]
+    raise ConfigError(f"The checkpoint was trained on other modalities: {'; '.join(differences)}.")

@@ -1,0 +1,144 @@
+"""CentralNet: a central network that fuses every stage of one network a modality."""
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from fusionlit.encoders import EncoderFactory, HeadFactory, StagedEncoder
+from fusionlit.errors import ConfigError
+from fusionlit.fusion import FusionOperator, WeightedSum, WeightForm
+from fusionlit.models.base import FusionModule
+from fusionlit.models.parts import (
+    apply_projections,
+    default_encoder,
+    make_encoders,
+    make_head,
+    make_heads,
+    out_shapes,
+    project,
+    staged,
+)
+from fusionlit.models.training import Training
+from fusionlit.tasks import TaskFactory
+from fusionlit.types import Energy, FusionOutput, Shape, TargetSpec
+
+CENTRAL = "central"
+
+
+class CentralNet(FusionModule):
+    """Fuse stage by stage with learned weights, and learn all the networks together.
+
+    With h_k[i] the output of stage i of modality k's encoder and f_i the central net's own stage (convolution,
+    normalisation and activation, or dense), `h_C[i+1] = f_{i+1}(a_C[i] h_C[i] + sum_k a_k[i] h_k[i])`. The last layer
+    fuses the predictions: `y = a_C y_C + sum_k a_k y_k`, without activation. The loss is `loss + sum_k b_k loss_k`,
+    b_k = 1 by default. Layers are called `inputs`, `stage1`, ..., `stageN`, `prediction`; the central net's own part
+    is the source `central`.
+
+    Source: Vielzeuf et al., "CentralNet: a multilayer approach for multimodal fusion", 2018 (arXiv 1808.07275).
+
+    Args:
+        modalities: Shape of each modality; linked from the data.
+        target: What is to be predicted; linked from the data.
+        encoder: From a shape to a staged encoder, for every modality and the central net; default: the one for the
+            first modality's shape.
+        encoders: Encoders by modality, instead of `encoder`; all with the same number of stages.
+        central: From the first modality's shape to the encoder whose stages the central net takes; default: `encoder`,
+            or else the first modality's.
+        fuse_inputs: Whether the central net begins with the weighted sum of the inputs, which makes sense where they
+            mean the same thing; default: only if all are sequences (channels, time) of one shape.
+        weights: Form of the fusion weights: `softmax`, `sigmoid`, or the paper's `raw`.
+        source_norm: Bring each source to unit rms before the sum, at the feature layers (never at inputs and
+            predictions).
+        head: From features to prediction, for the central and the unimodal ones; default: linear.
+        task: Loss and metrics; default: the one for the target's kind.
+        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        normalize: Standardise each input channel with the statistics of the training split.
+
+    Raises:
+        ConfigError: If the encoders are not staged alike, or inputs of different shapes are to be fused.
+    """
+
+    default_unimodal_loss_weight = 1.0
+
+    def __init__(
+        self,
+        modalities: dict[str, Shape],
+        target: TargetSpec,
+        encoder: EncoderFactory | None = None,
+        encoders: dict[str, EncoderFactory] | None = None,
+        central: EncoderFactory | None = None,
+        fuse_inputs: bool | None = None,
+        weights: WeightForm = "softmax",
+        source_norm: bool = True,
+        head: HeadFactory | None = None,
+        task: TaskFactory | None = None,
+        training: Training = Training(),
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(modalities, target, task, training, normalize)
+        first, first_shape = next(iter(self.modalities.items()))
+        self.encoders = make_encoders(self.modalities, encoder, encoders)
+        twins = staged(self.encoders, "CentralNet")
+        depth = len(twins[first].stages)
+        self.fuse_inputs = self._fuses_inputs(fuse_inputs)
+
+        own = (central or encoder or (encoders or {}).get(first) or default_encoder)(first_shape)
+        if not isinstance(own, StagedEncoder) or len(own.stages) != depth:
+            raise ConfigError(f"Expected `central` to give a staged encoder with {depth} stages, as the others have.")
+        # Without a sum of inputs there is nothing for the central net's first stage to work on.
+        self.central = nn.ModuleList(own.stages if self.fuse_inputs else own.stages[1:])
+        self.heads = make_heads(out_shapes(self.encoders), target.size, head)
+        self.central_head = make_head(own.out_shape, target.size, head)
+
+        self.projections = nn.ModuleDict()
+        self.fusions = nn.ModuleDict()
+        if self.fuse_inputs:
+            self.fusions["inputs"] = WeightedSum(self.modalities, weights, source_norm=False)
+        for i, shape in enumerate(own.stage_shapes):
+            layer = f"stage{i + 1}"
+            shapes = {name: encoder.stage_shapes[i] for name, encoder in twins.items()}
+            self.projections[layer] = project(shapes, shape, layer)
+            sources = [CENTRAL, *shapes] if self.fusions else list(shapes)
+            self.fusions[layer] = WeightedSum(dict.fromkeys(sources, shape), weights, source_norm)
+        predictions: dict[str, Shape] = dict.fromkeys([CENTRAL, *self.modalities], (target.size,))
+        self.fusions["prediction"] = WeightedSum(predictions, weights, source_norm=False)
+
+    def fusion_layers(self) -> dict[str, FusionOperator]:
+        """From the inputs or the first stage to the predictions."""
+        return cast(dict[str, FusionOperator], dict(self.fusions.items()))
+
+    def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
+        """Run the modalities' stages and the central net side by side."""
+        if presence is not None:
+            anything = next(iter(presence.values()))
+            presence = {CENTRAL: anything.new_ones(anything.shape), **presence}
+        fusions = self.fusion_layers()
+        twins = cast(dict[str, StagedEncoder], dict(self.encoders.items()))
+        energy: Energy = {}
+        central: Tensor | None = None
+        stages = iter(self.central)
+        if self.fuse_inputs:
+            energy |= self.measure("inputs", fusions["inputs"], inputs, presence)
+            central = next(stages)(fusions["inputs"](inputs, presence))
+
+        features = inputs
+        for i, (layer, projections) in enumerate(self.projections.items()):
+            features = {name: encoder.stages[i](features[name]) for name, encoder in twins.items()}
+            sources = apply_projections(cast(nn.ModuleDict, projections), features)
+            if central is not None:
+                sources[CENTRAL] = central
+            energy |= self.measure(layer, fusions[layer], sources, presence)
+            central = fusions[layer](sources, presence)
+            if (stage := next(stages, None)) is not None:
+                central = stage(central)
+
+        unimodal = {name: head(features[name]) for name, head in self.heads.items()}
+        predictions = {CENTRAL: self.central_head(central), **unimodal}
+        energy |= self.measure("prediction", fusions["prediction"], predictions, presence)
+        return FusionOutput(fusions["prediction"](predictions, presence), unimodal, energy)
+
+    def _fuses_inputs(self, asked: bool | None) -> bool:
+        shapes = set(self.modalities.values())
+        if asked and len(shapes) > 1:
+            raise ConfigError(f"Expected inputs of one shape for `fuse_inputs`, but got {self.modalities}.")
+        return len(shapes) == 1 and len(next(iter(shapes))) == 2 if asked is None else asked

@@ -1,0 +1,57 @@
+"""Hyperparameters as plain configuration, so that a checkpoint loads safely and alone."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from inspect import isclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse.typing import register_type
+
+from fusionlit.errors import ConfigError
+from fusionlit.types import TargetSpec
+
+# One value that the data links into the model as it is, not three arguments that a user is asked for.
+register_type(TargetSpec, serializer=TargetSpec._asdict, deserializer=lambda config: TargetSpec(**config))
+
+INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
+"""What Lightning's loader calls to turn the configuration into a model again."""
+
+
+def to_config(value: Any, name: str = "model") -> Any:  # noqa: ANN401 (any argument of any constructor)
+    """Write classes and partials as class_path and init_args, dataclasses as dicts, paths as text.
+
+    Raises:
+        ConfigError: If a value cannot be named in a configuration: a lambda, a local class, a live module.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: to_config(item, f"{name}.{key}") for key, item in value.items()}
+    if isinstance(value, TargetSpec):
+        return to_config(value._asdict(), name)
+    if isinstance(value, list | tuple):
+        return [to_config(item, f"{name}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, partial) and len(called := partial_class(value)) == 1:
+        return {**to_config(called[0], name), "init_args": to_config(value.keywords, name)}
+    if is_dataclass(value) and not isclass(value):
+        return {field.name: to_config(getattr(value, field.name), f"{name}.{field.name}") for field in fields(value)}
+    if isclass(value) and "<locals>" not in value.__qualname__:
+        return {"class_path": f"{value.__module__}.{value.__qualname__}"}
+    raise ConfigError(
+        f"Expected `{name}` to be something a checkpoint can name, such as a class of a module or"
+        f" functools.partial(Class, keyword=...), but got {value!r}. A checkpoint holds configuration, not code:"
+        " replace a lambda or a local class by a partial or a class at the top of a module."
+    )
+
+
+def partial_class(value: partial[Any]) -> tuple[Any, ...]:
+    """What a partial calls: `(Class,)`, and longer where there are other positional arguments.
+
+    The partials that jsonargparse makes of YAML call a function of its own, with the class as the last argument.
+    """
+    from_yaml = getattr(value.func, "__module__", "").startswith("jsonargparse")
+    return value.args[-1:] if from_yaml else (value.func, *value.args)

@@ -1,0 +1,90 @@
+"""Intermediate fusion: each modality is encoded, and the features are joined."""
+
+from torch import Tensor, nn
+
+from fusionlit.encoders import EncoderFactory, HeadFactory
+from fusionlit.errors import ConfigError
+from fusionlit.fusion import Concat, FusionFactory, FusionOperator
+from fusionlit.models.base import FusionModule
+from fusionlit.models.parts import (
+    apply_projections,
+    make_encoders,
+    make_fusion,
+    make_head,
+    make_heads,
+    out_shapes,
+    staged,
+    zero_absent,
+)
+from fusionlit.models.training import Training
+from fusionlit.tasks import TaskFactory
+from fusionlit.types import FusionOutput, Shape, TargetSpec
+
+
+class IntermediateFusion(FusionModule):
+    """Fuse features: `y = head(trunk(fusion(encoder_1(x_1), ..., encoder_K(x_K))))`.
+
+    Features are fused at the end of the encoders or, with staged ones, after a chosen stage; where the operator needs
+    one shape and the features differ, they are brought to that of the first modality by learned projections.
+
+    Args:
+        modalities: Shape of each modality; linked from the data.
+        target: What is to be predicted; linked from the data.
+        encoder: From a modality's shape to its encoder; default: the one for the shape.
+        encoders: Encoders by modality, instead of `encoder`.
+        stage: Fuse after this stage of the encoders, counted from 1; what lies behind it is left out. Default: the end.
+        fusion: From the features' shapes to the operator; default: `Concat`.
+        trunk: From the fused shape to a shared encoder behind the fusion; default: none.
+        head: From features to prediction, for the fused and the unimodal ones; default: linear.
+        task: Loss and metrics; default: the one for the target's kind.
+        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        normalize: Standardise each input channel with the statistics of the training split.
+
+    Raises:
+        ConfigError: If the encoders do not have such a stage, or do not fit the modalities.
+    """
+
+    def __init__(
+        self,
+        modalities: dict[str, Shape],
+        target: TargetSpec,
+        encoder: EncoderFactory | None = None,
+        encoders: dict[str, EncoderFactory] | None = None,
+        stage: int | None = None,
+        fusion: FusionFactory | None = None,
+        trunk: EncoderFactory | None = None,
+        head: HeadFactory | None = None,
+        task: TaskFactory | None = None,
+        training: Training = Training(),
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(modalities, target, task, training, normalize)
+        self.encoders = make_encoders(self.modalities, encoder, encoders)
+        shapes = out_shapes(self.encoders)
+        if stage is not None:
+            by_stage = staged(self.encoders, "IntermediateFusion with `stage`")
+            depth = min(len(e.stages) for e in by_stage.values())
+            if not 1 <= stage <= depth:
+                raise ConfigError(f"Expected `stage` to be from 1 to {depth}, the encoders' stages, but got {stage}.")
+            shapes = {name: e.stage_shapes[stage - 1] for name, e in by_stage.items()}
+            branches = {name: nn.Sequential(*e.stages[:stage]) for name, e in by_stage.items()}
+            self.encoders = nn.ModuleDict(branches)
+        self.projections, self.fusion = make_fusion(fusion or Concat, shapes)
+        self.trunk = trunk(self.fusion.out_shape) if trunk else None
+        self.head = make_head(self.trunk.out_shape if self.trunk else self.fusion.out_shape, target.size, head)
+        asked = {name: shapes[name] for name, weight in self.unimodal_weights.items() if weight}
+        self.unimodal_heads = make_heads(asked, target.size, head)
+
+    def fusion_layers(self) -> dict[str, FusionOperator]:
+        """The one fusion."""
+        return {"fusion": self.fusion}
+
+    def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
+        """Encode, join, predict."""
+        features = zero_absent({name: encoder(inputs[name]) for name, encoder in self.encoders.items()}, presence)
+        unimodal = {name: head(features[name]) for name, head in self.unimodal_heads.items()}
+        sources = apply_projections(self.projections, features)
+        fused = self.fusion(sources, presence)
+        if self.trunk is not None:
+            fused = self.trunk(fused)
+        return FusionOutput(self.head(fused), unimodal, self.measure("fusion", self.fusion, sources, presence))

@@ -1,0 +1,141 @@
+"""Building blocks that strategies share: one encoder a modality, one head a modality, projections to one shape."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+
+from fusionlit.encoders import (
+    ConvEncoder,
+    Encoder,
+    EncoderFactory,
+    Head,
+    HeadFactory,
+    MLPEncoder,
+    MLPHead,
+    StagedEncoder,
+)
+from fusionlit.errors import ConfigError
+from fusionlit.functional import per_sample
+from fusionlit.fusion import FusionFactory, FusionOperator, ShapeMismatchError
+from fusionlit.types import Shape
+
+
+def default_encoder(shape: Shape) -> Encoder:
+    """`ConvEncoder` for sequences and maps, `MLPEncoder` for vectors."""
+    return MLPEncoder(shape) if len(shape) == 1 else ConvEncoder(shape)
+
+
+def make_encoders(
+    modalities: Mapping[str, Shape],
+    encoder: EncoderFactory | None,
+    encoders: Mapping[str, EncoderFactory] | None,
+) -> nn.ModuleDict:
+    """One encoder a modality: from `encoders` by name, else from `encoder`, else the default for its shape.
+
+    Raises:
+        ConfigError: If `encoders` names a modality that is not in the data, or gives some but not all of them while
+            there is no `encoder` for the rest.
+    """
+    named = dict(encoders or {})
+    unknown = sorted(set(named) - set(modalities))
+    if unknown:
+        raise ConfigError(f"Expected `encoders` to name modalities of the data, {list(modalities)}, but got {unknown}.")
+    rest = [name for name in modalities if name not in named]
+    if named and rest and encoder is None:
+        raise ConfigError(f"Expected an encoder for every modality, but {rest} have none: add them, or give `encoder`.")
+    twin = encoder or default_encoder
+    return nn.ModuleDict({name: named.get(name, twin)(shape) for name, shape in modalities.items()})
+
+
+def make_heads(shapes: Mapping[str, Shape], size: int, head: HeadFactory | None) -> nn.ModuleDict:
+    """One head a shape, from features to `size` outputs; default: linear."""
+    return nn.ModuleDict({name: make_head(shape, size, head) for name, shape in shapes.items()})
+
+
+def make_head(shape: Shape, size: int, head: HeadFactory | None) -> Head:
+    """A head from features to `size` outputs; default: linear."""
+    return (head or MLPHead)(shape, size)
+
+
+def out_shapes(encoders: nn.ModuleDict) -> dict[str, Shape]:
+    """What each encoder puts out."""
+    return {name: encoder.out_shape for name, encoder in cast(dict[str, Encoder], dict(encoders.items())).items()}
+
+
+def staged(encoders: nn.ModuleDict, strategy: str) -> dict[str, StagedEncoder]:
+    """The encoders, all of them staged and with the same number of stages.
+
+    Raises:
+        ConfigError: If an encoder is not staged, or the numbers differ.
+    """
+    result = {name: encoder for name, encoder in encoders.items() if isinstance(encoder, StagedEncoder)}
+    plain = [name for name in encoders if name not in result]
+    if plain:
+        raise ConfigError(
+            f"Expected {strategy} to get staged encoders, such as ConvEncoder, but those of {plain} are not."
+        )
+    depths = {name: len(encoder.stages) for name, encoder in result.items()}
+    if len(set(depths.values())) > 1:
+        raise ConfigError(f"Expected {strategy} to get encoders with the same number of stages, but got {depths}.")
+    return result
+
+
+def zero_absent(features: dict[str, Tensor], presence: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    """Zeros in place of the features of absent modalities."""
+    if presence is None:
+        return features
+    return {name: torch.where(per_sample(presence[name], x), x, 0.0) for name, x in features.items()}
+
+
+class Projection(nn.Module):
+    """Learned map from features of one shape to another, where stages of different modalities meet.
+
+    Grid to grid of the same rank: adaptive average pooling to the new grid, then a 1x1 convolution. Else: average over
+    the grid, a linear map of the channels, and the result repeated over the new grid.
+    """
+
+    def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
+        super().__init__()
+        self.grid = out_shape[1:]
+        self.same_rank = len(in_shape) == len(out_shape)
+        rank = len(self.grid)
+        self.pool = (
+            {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d}[rank](self.grid) if self.same_rank and rank else None
+        )
+        self.linear = nn.Linear(in_shape[0], out_shape[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project `(B, *in_shape)` to `(B, *out_shape)`."""
+        x = self.pool(x) if self.pool is not None else x.flatten(2).mean(2) if x.ndim > 2 else x
+        x = self.linear(x.movedim(1, -1)).movedim(-1, 1)
+        return x.reshape(*x.shape, *(1,) * (len(self.grid) + 2 - x.ndim)).expand(*x.shape[:2], *self.grid)
+
+
+def project(shapes: Mapping[str, Shape], to: Shape, layer: str) -> nn.ModuleDict:
+    """A projection for every source whose shape is not `to`, said in the log."""
+    projections = nn.ModuleDict()
+    for name, shape in shapes.items():
+        if shape != to:
+            rank_zero_info(f"{layer}: {name} {shape} is brought to {to} by a learned projection.")
+            projections[name] = Projection(shape, to)
+    return projections
+
+
+def apply_projections(projections: nn.ModuleDict, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Project the features that have a projection."""
+    return {name: projections[name](x) if name in projections else x for name, x in features.items()}
+
+
+def make_fusion(
+    factory: FusionFactory, shapes: dict[str, Shape], layer: str = "fusion"
+) -> tuple[nn.ModuleDict, FusionOperator]:
+    """The operator for these sources, behind learned projections to the first source's shape where it needs them."""
+    try:
+        return nn.ModuleDict(), factory(shapes)
+    except ShapeMismatchError:
+        reference = next(iter(shapes.values()))
+        projections = project(shapes, reference, layer)
+        return projections, factory(dict.fromkeys(shapes, reference))

@@ -1,0 +1,85 @@
+"""How a strategy is trained: optimizer, scheduler, fusion weights' rate, multi-task loss."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import nn
+from torch.optim import Optimizer
+
+from fusionlit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a strategy is trained.
+
+    The parameters behind the fusion weights get a group of their own, without weight decay, whose learning rate is
+    `fusion_lr_mult` times that of the others at every step, whatever the scheduler: under a shared rate they hardly
+    move.
+
+    Args:
+        optimizer: From parameters to an optimizer; default: Adam with a learning rate of 1e-3.
+        scheduler: From the optimizer to a scheduler; default: none.
+        interval: Whether the scheduler steps once an epoch or once a step.
+        monitor: Metric that a scheduler such as ReduceLROnPlateau follows.
+        fusion_lr_mult: Learning rate of the fusion weights over that of everything else.
+        unimodal_loss_weight: Weight b_k of each modality's own loss in `loss + sum_k b_k loss_k`, one for all or one
+            per modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.
+    """
+
+    optimizer: OptimizerCallable | None = None
+    scheduler: LRSchedulerCallable | None = None
+    interval: Literal["epoch", "step"] = "epoch"
+    monitor: str = "val/loss"
+    fusion_lr_mult: float = 30.0
+    unimodal_loss_weight: float | dict[str, float] | None = None
+
+    def make_optimizer(self, weights: Iterable[nn.Parameter], fusion: Iterable[nn.Parameter]) -> Optimizer:
+        """Optimizer of `weights`, with `fusion` as a second group if there are any.
+
+        Raises:
+            ConfigError: If nothing is there to be trained.
+        """
+        weights, fusion = list(weights), list(fusion)
+        if not weights and not fusion:
+            raise ConfigError("Nothing in this model is trainable: run `fusionlit test` on it instead of `fit`.")
+        optimizer = (self.optimizer or torch.optim.Adam)([{"params": weights}])
+        if fusion:
+            optimizer.add_param_group({"params": fusion, "weight_decay": 0.0, "name": "fusion_weights"})
+        self.keep_fusion_rate(optimizer)
+        return optimizer
+
+    def keep_fusion_rate(self, optimizer: Optimizer) -> None:
+        """Set the fusion group's learning rate to `fusion_lr_mult` times the first group's."""
+        for group in optimizer.param_groups:
+            if group.get("name") == "fusion_weights":
+                group["lr"] = optimizer.param_groups[0]["lr"] * self.fusion_lr_mult
+
+    def make_schedule(self, optimizer: Optimizer) -> dict[str, Any] | None:
+        """Lightning's description of the scheduler, or None."""
+        if self.scheduler is None:
+            return None
+        scheduler = self.scheduler(optimizer)
+        self.keep_fusion_rate(optimizer)
+        return {"scheduler": scheduler, "interval": self.interval, "monitor": self.monitor}
+
+    def unimodal_weights(self, modalities: Mapping[str, Any], default: float) -> dict[str, float]:
+        """Weight b_k of every modality.
+
+        Raises:
+            ConfigError: If a weight is negative, or names a modality that is not there.
+        """
+        given = default if self.unimodal_loss_weight is None else self.unimodal_loss_weight
+        weights = dict(given) if isinstance(given, dict) else dict.fromkeys(modalities, given)
+        unknown = sorted(set(weights) - set(modalities))
+        if unknown:
+            raise ConfigError(
+                f"Expected `unimodal_loss_weight` to name modalities {list(modalities)}, but got {unknown}."
+            )
+        negative = {name: weight for name, weight in weights.items() if weight < 0}
+        if negative:
+            raise ConfigError(f"Expected `unimodal_loss_weight` to be >= 0, but got {negative}.")
+        return {name: weights.get(name, 0.0) for name in modalities}

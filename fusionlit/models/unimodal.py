@@ -1,0 +1,52 @@
+"""One modality alone: the baseline of every fusion."""
+
+from torch import Tensor
+
+from fusionlit.encoders import EncoderFactory, HeadFactory
+from fusionlit.errors import ConfigError
+from fusionlit.models.base import FusionModule
+from fusionlit.models.parts import default_encoder, make_head, zero_absent
+from fusionlit.models.training import Training
+from fusionlit.tasks import TaskFactory
+from fusionlit.types import FusionOutput, Shape, TargetSpec
+
+
+class Unimodal(FusionModule):
+    """Predict from one modality: `y = head(encoder(x_m))`.
+
+    Args:
+        modalities: Shape of each modality of the data; linked from the data.
+        target: What is to be predicted; linked from the data.
+        modality: The one to use.
+        encoder: From the modality's shape to its encoder; default: the one for its shape.
+        head: From features to prediction; default: linear.
+        task: Loss and metrics; default: the one for the target's kind.
+        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        normalize: Standardise each input channel with the statistics of the training split.
+
+    Raises:
+        ConfigError: If the data has no such modality.
+    """
+
+    def __init__(
+        self,
+        modalities: dict[str, Shape],
+        target: TargetSpec,
+        modality: str,
+        encoder: EncoderFactory | None = None,
+        head: HeadFactory | None = None,
+        task: TaskFactory | None = None,
+        training: Training = Training(),
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(modalities, target, task, training, normalize)
+        if modality not in modalities:
+            raise ConfigError(f"Expected `modality` to be one of {list(modalities)}, but got {modality!r}.")
+        self.modality = modality
+        self.encoder = (encoder or default_encoder)(self.modalities[modality])
+        self.head = make_head(self.encoder.out_shape, target.size, head)
+
+    def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
+        """Predict from the one modality."""
+        features = zero_absent({self.modality: self.encoder(inputs[self.modality])}, presence)
+        return FusionOutput(self.head(features[self.modality]))

@@ -1,0 +1,24 @@
+"""Tasks: what is predicted, its loss and its metrics."""
+
+from fusionlit.tasks.base import SampleLosses, Task, TaskFactory
+from fusionlit.tasks.classification import BinaryClassification, MulticlassClassification
+from fusionlit.tasks.multilabel import MultilabelClassification
+from fusionlit.tasks.regression import Regression
+from fusionlit.types import TargetSpec
+
+__all__ = [
+    "BinaryClassification",
+    "MulticlassClassification",
+    "MultilabelClassification",
+    "Regression",
+    "SampleLosses",
+    "Task",
+    "TaskFactory",
+    "default_task",
+]
+
+
+def default_task(target: TargetSpec) -> Task:
+    """The task for the target's kind, with its defaults."""
+    tasks = (MulticlassClassification, BinaryClassification, MultilabelClassification, Regression)
+    return {task.kind: task for task in tasks}[target.kind](target)

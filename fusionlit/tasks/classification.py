@@ -1,0 +1,153 @@
+"""Classification: one of several classes, or one of two."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryAUROC,
+    BinaryF1Score,
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassRecall,
+)
+from torchmetrics.utilities import dim_zero_cat
+
+from fusionlit.tasks.base import SampleLosses, Task, at_least_float32
+from fusionlit.tasks.checks import check_labels, check_zeros_and_ones, checked_smoothing
+from fusionlit.tasks.class_weights import ClassWeights
+from fusionlit.types import TargetSpec
+
+# No label: torch's own, -100, would be passed over in silence where it stands in the data.
+_IGNORE = torch.iinfo(torch.int64).min
+
+
+class MulticlassClassification(Task):
+    """One of K classes, by cross-entropy; the mean is weighted by the class, as `torch.nn.CrossEntropyLoss` does.
+
+    Metrics: `accuracy`, `balanced_accuracy` (mean recall of the classes), `f1` (mean of the classes' F1).
+
+    Args:
+        target: What the data asks for.
+        label_smoothing: Share s of the target that is spread over all classes: `(1 - s) t + s / K`.
+        class_weights: Weight of each class; `balanced`: `n / (K n_k)` for `n_k` of `n` training samples.
+
+    Raises:
+        ConfigError: If the target is of another kind, or an argument cannot be.
+    """
+
+    kind = "multiclass"
+
+    def __init__(
+        self,
+        target: TargetSpec,
+        label_smoothing: float = 0.0,
+        class_weights: Literal["balanced"] | Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(target)
+        self.label_smoothing = checked_smoothing(label_smoothing)
+        self.class_weights = ClassWeights(class_weights, target.size, target.names)
+
+    def losses(self, prediction: Tensor, target: Tensor) -> SampleLosses:
+        """Weighted cross-entropy and class weight of each sample."""
+        return _cross_entropy(prediction, target, self.class_weights(prediction), self.label_smoothing)
+
+    def predict(self, prediction: Tensor) -> Tensor:
+        """Probability of each class `(B, K)`."""
+        return at_least_float32(prediction).softmax(-1)
+
+    def metrics(self) -> MetricCollection:
+        """Accuracy, balanced accuracy and F1."""
+        classes = self.target.size
+        return MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+                "balanced_accuracy": MulticlassRecall(classes, average="macro", validate_args=False),
+                "f1": MulticlassF1Score(classes, average="macro", validate_args=False),
+            }
+        )
+
+    def check_values(self, target: Tensor) -> None:
+        """Refuse what is no integer from 0 to K - 1."""
+        check_labels(target, self.target.size)
+
+    def set_class_counts(self, counts: Tensor) -> None:
+        """Resolve balanced class weights."""
+        self.class_weights.set_counts(counts)
+
+
+class BinaryClassification(Task):
+    """Two classes from one logit z: cross-entropy over the logits (0, z), so that all of multiclass holds for K = 2.
+
+    Metrics: `accuracy`, `auroc` (NaN where only one class was seen), `f1`.
+
+    Args:
+        target: What the data asks for.
+        label_smoothing: Share s of the target that is spread over both classes: `(1 - s) t + s / 2`.
+        class_weights: Weight of the negative and of the positive class; `balanced`: `n / (2 n_k)`.
+
+    Raises:
+        ConfigError: If the target is of another kind, or an argument cannot be.
+    """
+
+    kind = "binary"
+
+    def __init__(
+        self,
+        target: TargetSpec,
+        label_smoothing: float = 0.0,
+        class_weights: Literal["balanced"] | Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(target)
+        self.label_smoothing = checked_smoothing(label_smoothing)
+        self.class_weights = ClassWeights(class_weights, 2, target.names)
+
+    def losses(self, prediction: Tensor, target: Tensor) -> SampleLosses:
+        """Weighted cross-entropy and class weight of each sample."""
+        logits = torch.cat([torch.zeros_like(prediction), prediction], dim=1)
+        return _cross_entropy(logits, target, self.class_weights(prediction), self.label_smoothing)
+
+    def predict(self, prediction: Tensor) -> Tensor:
+        """Probability of the positive class `(B,)`."""
+        return at_least_float32(prediction)[:, 0].sigmoid()
+
+    def metrics(self) -> MetricCollection:
+        """Accuracy, area under the ROC curve and F1."""
+        return MetricCollection(
+            {
+                "accuracy": BinaryAccuracy(validate_args=False),
+                "auroc": _AUROC(validate_args=False),
+                "f1": BinaryF1Score(validate_args=False),
+            }
+        )
+
+    def check_values(self, target: Tensor) -> None:
+        """Refuse what is neither 0 nor 1."""
+        check_zeros_and_ones(target)
+
+    def set_class_counts(self, counts: Tensor) -> None:
+        """Resolve balanced class weights."""
+        self.class_weights.set_counts(counts)
+
+
+class _AUROC(BinaryAUROC):
+    """NaN, and no warning, where only one class was seen, as in the few batches of Lightning's sanity check."""
+
+    def compute(self) -> Tensor:  # type: ignore[override]  # as in torchmetrics itself
+        target = dim_zero_cat(self.target)
+        if (target == target[0]).all():
+            return torch.full((), torch.nan, device=target.device)
+        area: Tensor = super().compute()
+        return area
+
+
+def _cross_entropy(logits: Tensor, target: Tensor, weights: Tensor, label_smoothing: float) -> SampleLosses:
+    target = target.long()
+    loss = F.cross_entropy(
+        logits, target, weights, reduction="none", label_smoothing=label_smoothing, ignore_index=_IGNORE
+    )
+    return SampleLosses(loss, weights[target])

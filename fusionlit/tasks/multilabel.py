@@ -1,0 +1,71 @@
+"""Classification: any of several labels."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MultilabelAccuracy, MultilabelF1Score
+
+from fusionlit.tasks.base import SampleLosses, Task, at_least_float32
+from fusionlit.tasks.checks import check_zeros_and_ones, checked_smoothing
+from fusionlit.tasks.class_weights import ClassWeights
+from fusionlit.types import TargetSpec
+
+
+class MultilabelClassification(Task):
+    """K independent labels, each by binary cross-entropy; the mean over samples and labels is weighted by the label.
+
+    Metrics: `f1_weighted` (mean of the labels' F1, weighted by how often each is there), `f1_macro`, `accuracy`.
+
+    Args:
+        target: What the data asks for.
+        label_smoothing: Share s of each label's target that is spread over yes and no: `(1 - s) t + s / 2`.
+        class_weights: Weight of each label; `balanced`: `n / (K n_k)` for `n_k` samples with label k, `n` their sum.
+
+    Raises:
+        ConfigError: If the target is of another kind, or an argument cannot be.
+    """
+
+    kind = "multilabel"
+
+    def __init__(
+        self,
+        target: TargetSpec,
+        label_smoothing: float = 0.0,
+        class_weights: Literal["balanced"] | Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(target)
+        self.label_smoothing = checked_smoothing(label_smoothing)
+        self.class_weights = ClassWeights(class_weights, target.size, target.names)
+
+    def losses(self, prediction: Tensor, target: Tensor) -> SampleLosses:
+        """Weighted binary cross-entropy of each sample, summed over its labels, and the sum of their weights."""
+        weights = self.class_weights(prediction)
+        smoothed = target.to(prediction.dtype) * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = F.binary_cross_entropy_with_logits(prediction, smoothed, weights, reduction="none")
+        return SampleLosses(losses.sum(1), weights.sum().expand(len(target)))
+
+    def predict(self, prediction: Tensor) -> Tensor:
+        """Probability of each label `(B, K)`."""
+        return at_least_float32(prediction).sigmoid()
+
+    def metrics(self) -> MetricCollection:
+        """Weighted F1, macro F1 and accuracy."""
+        labels = self.target.size
+        return MetricCollection(
+            {
+                "f1_weighted": MultilabelF1Score(labels, average="weighted", validate_args=False),
+                "f1_macro": MultilabelF1Score(labels, average="macro", validate_args=False),
+                "accuracy": MultilabelAccuracy(labels, validate_args=False),
+            }
+        )
+
+    def check_values(self, target: Tensor) -> None:
+        """Refuse what is neither 0 nor 1."""
+        check_zeros_and_ones(target)
+
+    def set_class_counts(self, counts: Tensor) -> None:
+        """Resolve balanced class weights."""
+        self.class_weights.set_counts(counts)

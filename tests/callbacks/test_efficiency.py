@@ -1,0 +1,86 @@
+import time
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from fusionlit.callbacks import EfficiencyMonitor
+from fusionlit.encoders import MLPEncoder
+from fusionlit.models import CentralNet
+
+
+class Pace(Callback):
+    """Makes every training batch and every validation take a known time at least."""
+
+    def on_train_batch_start(self, trainer, pl_module, *_):
+        time.sleep(0.02)
+
+    def on_validation_batch_start(self, trainer, pl_module, *_):
+        time.sleep(0.1)
+
+    def on_test_batch_start(self, trainer, pl_module, *_):
+        time.sleep(0.02)
+
+
+class Allocate(Callback):
+    """Holds 200 MB while the loss is computed, and frees them before the step ends."""
+
+    def on_train_batch_start(self, trainer, pl_module, *_):
+        pl_module.ballast = torch.ones(50_000_000)
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        del pl_module.ballast
+
+
+@pytest.fixture
+def data(planted):
+    return planted(size=40)  # batches of 16, 16 and 8
+
+
+@pytest.fixture
+def model(data):
+    return CentralNet(data.modalities, data.target, encoder=partial(MLPEncoder, widths=[8, 8]))
+
+
+def test_time_and_throughput_of_training(model, data, make_trainer):
+    trainer = make_trainer(max_epochs=2, callbacks=[EfficiencyMonitor(), Pace()])
+    begin = time.perf_counter()
+    trainer.fit(model, data)
+    whole = time.perf_counter() - begin
+    measured = {name: x.item() for name, x in trainer.callback_metrics.items() if name.startswith("efficiency/")}
+    # An epoch has three training batches of 0.02 s and three of validation of 0.1 s at least.
+    assert 0.36 <= measured["efficiency/epoch_seconds"] < whole
+    training = 40 / measured["efficiency/samples_per_second"]
+    assert 0.06 <= training <= measured["efficiency/epoch_seconds"] - 0.3
+
+
+def test_a_test_reports_its_costs(model, data, make_trainer):
+    (result,) = make_trainer(callbacks=[EfficiencyMonitor(), Pace()]).test(model, data, verbose=False)
+    measured = {name: x for name, x in result.items() if name.startswith("efficiency/")}
+    assert list(measured) == [
+        "efficiency/test_samples_per_second",
+        "efficiency/parameters",
+        "efficiency/trainable_parameters",
+        "efficiency/peak_host_memory_mb",
+    ]
+    assert measured["efficiency/test_samples_per_second"] <= 40 / 0.06
+
+
+def test_parameters_are_counted_exactly_above_the_digits_of_float32(model, data, make_trainer):
+    model.frozen = torch.nn.Parameter(torch.zeros(2**24 + 1, dtype=torch.bfloat16), requires_grad=False)
+    trainable = sum(p.numel() for name, p in model.named_parameters() if name != "frozen")
+    (result,) = make_trainer(callbacks=[EfficiencyMonitor()]).test(model, data, verbose=False)
+    assert result["efficiency/trainable_parameters"] == trainable
+    assert result["efficiency/parameters"] == trainable + 2**24 + 1
+
+
+def test_peak_memory_sees_what_is_held_during_the_forward_pass(model, data, make_trainer):
+    def peak(*others):
+        trainer = make_trainer(callbacks=[EfficiencyMonitor(), *others])
+        trainer.fit(model, data)
+        return trainer.callback_metrics["efficiency/peak_host_memory_mb"].item()
+
+    before = peak()
+    assert peak(Allocate()) - before == pytest.approx(200, abs=40)
+    assert peak() - before == pytest.approx(0, abs=40)

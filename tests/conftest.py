@@ -1,0 +1,94 @@
+"""What several test files share: a small real data module, and a quiet trainer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from lightning import Trainer
+from torch.utils.data import Dataset
+
+from fusionlit.data import FusionDataModule
+from fusionlit.types import Shape, Split, TargetSpec
+
+
+class PlantedSignals(Dataset[dict[str, Any]]):
+    """Two-class signals: `strong` carries the class clearly, `noise` not at all."""
+
+    def __init__(self, size: int, seed: int, target: TargetSpec) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        label = torch.randint(2, (size,), generator=generator)
+        wave = torch.linspace(0, 6.28, 16).sin()
+        self.inputs = {
+            "strong": (2.0 * label - 1)[:, None, None] * wave
+            + 0.5 * torch.randn(size, 3, 16, generator=generator)
+            + 5.0,
+            "noise": torch.randn(size, 3, 16, generator=generator),
+        }
+        self.target = {
+            "multiclass": label,
+            "binary": label,
+            "multilabel": torch.nn.functional.one_hot(label, 2),
+            "regression": torch.stack([label.float(), 1 - label.float()], 1),
+        }[target.kind]
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return {"inputs": {k: x[i] for k, x in self.inputs.items()}, "target": self.target[i], "index": i}
+
+
+class PlantedData(FusionDataModule):
+    """Planted signals as a data module; `presence` adds a mask that lacks `noise` in every third sample."""
+
+    def __init__(self, kind: str = "multiclass", size: int = 64, presence: bool = False, batch_size: int = 16) -> None:
+        super().__init__(batch_size)
+        self._target = TargetSpec(kind, 1 if kind == "binary" else 2)
+        self.size = size
+        self.presence = presence
+
+    @property
+    def modalities(self) -> dict[str, Shape]:
+        return {"strong": (3, 16), "noise": (3, 16)}
+
+    @property
+    def target(self) -> TargetSpec:
+        return self._target
+
+    def dataset(self, split: Split) -> Dataset[Any]:
+        return PlantedSignals(self.size, {"train": 1, "val": 2, "test": 3}[split], self._target)
+
+    def class_counts(self) -> torch.Tensor | None:
+        return self.dataset("train").target.bincount() if self._target.kind == "multiclass" else None
+
+    def convert(self, batch):
+        batch = super().convert(batch)
+        if self.presence:
+            there = batch["index"] % 3 != 0
+            batch["inputs"]["noise"][~there] = torch.nan
+            batch["presence"] = {"strong": torch.ones_like(there), "noise": there}
+        return batch
+
+
+@pytest.fixture
+def planted() -> type[PlantedData]:
+    return PlantedData
+
+
+@pytest.fixture
+def make_trainer(tmp_path) -> Callable[..., Trainer]:
+    def make(**options: Any) -> Trainer:
+        defaults = {
+            "accelerator": "cpu",
+            "max_epochs": 1,
+            "default_root_dir": tmp_path,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        }
+        return Trainer(**{**defaults, **options})
+
+    return make

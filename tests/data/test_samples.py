@@ -1,0 +1,67 @@
+import numpy as np
+import torch
+
+from fusionlit.data.samples import SampleSize, check_samples, find_samples
+
+SIZE = SampleSize((64, 64), (64, 64))
+
+
+def test_samples_are_sorted_by_frame_and_then_by_label(shape_root):
+    frames, samples, orphans = find_samples([shape_root / "cubes", shape_root / "spheres"])
+    assert frames == [f"{k:04d}" for k in range(20)]
+    assert [sample.index for sample in samples] == list(range(40))
+    assert [sample.image.parts[-3] for sample in samples[:4]] == ["cubes", "spheres"] * 2
+    assert all(sample.image.stem == sample.depth.stem == sample.frame for sample in samples)
+    assert not orphans
+
+
+def test_frames_are_sorted_by_number_whatever_their_width(position_root):
+    for folder, suffix in (("rgb", "png"), ("lidar", "npy")):
+        (position_root / folder / f"0019.{suffix}").rename(position_root / folder / f"10000.{suffix}")
+        (position_root / folder / f"0018.{suffix}").rename(position_root / folder / f"extra.{suffix}")
+    frames, _, _ = find_samples([position_root])
+    assert frames[-3:] == ["0017", "10000", "extra"]
+
+
+def test_orphans_are_named_and_change_no_other_index(shape_root):
+    (shape_root / "cubes" / "rgb" / "0002.png").unlink()
+    (shape_root / "spheres" / "lidar" / "0003.npy").unlink()
+    _, samples, orphans = find_samples([shape_root / "cubes", shape_root / "spheres"])
+    assert [sample.index for sample in samples] == [k for k in range(40) if k not in (4, 7)]
+    assert set(orphans) == {4, 7}
+    assert "cubes/lidar/0002.npy: depth without an image; " in orphans[4]
+    assert "cubes/rgb/0002.png is missing" in orphans[4]
+    assert "spheres/rgb/0003.png: an image without depth; " in orphans[7]
+    assert "spheres/lidar/0003.npy is missing" in orphans[7]
+
+
+def test_a_frame_that_one_class_lacks_altogether_is_no_orphan(shape_root):
+    (shape_root / "cubes" / "rgb" / "0002.png").unlink()
+    (shape_root / "cubes" / "lidar" / "0002.npy").unlink()
+    _, samples, orphans = find_samples([shape_root / "cubes", shape_root / "spheres"])
+    assert len(samples) == 39
+    assert not orphans
+
+
+def test_the_check_finds_exactly_the_broken_samples(position_root):
+    (position_root / "rgb" / "0004.png").write_bytes(b"x")
+    depth = np.load(position_root / "lidar" / "0009.npy")
+    depth[3, 3] = np.nan
+    np.save(position_root / "lidar" / "0009.npy", depth)
+    _, samples, _ = find_samples([position_root])
+    bad = check_samples(samples, SIZE)
+    assert set(bad) == {4, 9}
+    assert "0004.png: expected a PNG image" in bad[4]
+    assert "0009.npy: expected finite distances, but got 1 NaN" in bad[9]
+
+
+def test_a_sample_travels_as_small_raw_values(rendered):
+    from fusionlit.data import ReplicatorDataModule
+
+    data = ReplicatorDataModule(rendered / "shape")
+    data.setup("fit")
+    item = data.dataset("train")[0]
+    assert {name: (x.dtype, tuple(x.shape)) for name, x in item["inputs"].items()} == {
+        "rgb": (torch.uint8, (4, 64, 64)),
+        "lidar": (torch.float32, (64, 64)),
+    }

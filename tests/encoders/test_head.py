@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from fusionlit.encoders import MLPHead
+from fusionlit.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("in_shape", "out_size", "hidden", "count"),
+    [
+        ((200, 8, 8), 9, (1000, 100), 12_902_009),  # position nets, concat (facts 1)
+        ((200, 8, 8), 2, (512, 128), 6_554_112 + 65_664 + 258),  # shape nets
+        ((18,), 9, (90,), 18 * 90 + 90 + 819),
+        ((4, 3), 2, (), 26),
+    ],
+)
+def test_number_of_parameters(in_shape, out_size, hidden, count):
+    with torch.device("meta"):
+        head = MLPHead(in_shape, out_size, hidden)
+    assert sum(p.numel() for p in head.parameters()) == count
+
+
+def test_linear_head_is_linear_in_the_flattened_features():
+    torch.manual_seed(0)
+    head = MLPHead((4, 3), 2)
+    x = torch.randn(5, 4, 3)
+    weight, bias = head.parameters()
+    torch.testing.assert_close(head(x), x.reshape(5, 12) @ weight.T + bias)
+
+
+def test_no_activation_nor_dropout_behind_the_last_layer():
+    torch.manual_seed(0)
+    head = MLPHead((6,), 50, hidden=(40,), dropout=0.5)
+    w1, b1, w2, b2 = head.parameters()
+    x = torch.randn(4, 6)
+    prediction = head.eval()(x)
+    torch.testing.assert_close(prediction, (x @ w1.T + b1).relu() @ w2.T + b2)
+    assert (prediction < 0).any()
+    assert (head.train()(x) != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("out_size", "hidden", "message"),
+    [
+        (2, (3, 0), r"every width in `hidden` to be at least 1, but got \[3, 0\]"),
+        (0, (), r"every width in `out_size` to be at least 1, but got \[0\]"),
+    ],
+)
+def test_errors(out_size, hidden, message):
+    with pytest.raises(ConfigError, match=message):
+        MLPHead((3,), out_size, hidden)

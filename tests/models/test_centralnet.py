@@ -1,0 +1,96 @@
+"""CentralNet against its equations, written out straightforwardly."""
+
+from functools import partial
+
+import pytest
+import torch
+from lightning import seed_everything
+from torch import nn
+
+from fusionlit.encoders import ConvEncoder, MLPHead
+from fusionlit.models import CentralNet
+from fusionlit.types import TargetSpec
+
+
+def reference(model: CentralNet, inputs: dict[str, torch.Tensor], fuse_inputs: bool) -> tuple[torch.Tensor, ...]:
+    """h_C[i+1] = f(a_C[i] h_C[i] + sum_k a_k[i] h_k[i]), stage by stage, with the raw weights."""
+    h = list(inputs.values())
+    encoders = list(model.encoders.values())
+    weights = [operator.weight for operator in model.fusions.values()]
+    stages = list(model.central)
+    h_c = None
+    if fuse_inputs:
+        a = weights.pop(0)
+        h_c = stages.pop(0)(sum(a[k] * h[k] for k in range(len(h))))
+    for i in range(len(encoders[0].stages)):
+        h = [encoder.stages[i](x) for encoder, x in zip(encoders, h, strict=True)]
+        a = weights.pop(0)
+        if h_c is None:
+            fused = sum(a[k] * h[k] for k in range(len(h)))
+        else:
+            fused = a[0] * h_c + sum(a[k + 1] * h[k] for k in range(len(h)))
+        h_c = stages.pop(0)(fused) if stages else fused
+    y = [head(x) for head, x in zip(model.heads.values(), h, strict=True)]
+    a = weights.pop(0)
+    assert not weights
+    return (a[0] * model.central_head(h_c) + sum(a[k + 1] * y[k] for k in range(len(y))), *y)
+
+
+@pytest.mark.parametrize("sensors", [2, 3, 9])
+@pytest.mark.parametrize("fuse_inputs", [True, False])
+def test_outputs_and_gradients_equal_the_equations(sensors, fuse_inputs):
+    seed_everything(0, verbose=False)
+    modalities = {f"s{k}": (2, 24) for k in range(sensors)}
+    model = CentralNet(
+        modalities,
+        TargetSpec("multiclass", 3),
+        encoder=partial(ConvEncoder, widths=(4, 6), kernel_size=5, norm="batch", dense=(7,)),
+        fuse_inputs=fuse_inputs,
+        weights="raw",
+        source_norm=False,
+        head=partial(MLPHead, hidden=(5,)),
+        normalize=False,
+    ).double()
+    for operator in model.fusions.values():
+        nn.init.normal_(operator.weight)
+    inputs = {name: torch.randn(4, *shape, dtype=torch.float64) for name, shape in modalities.items()}
+    target = torch.tensor([0, 1, 2, 0])
+
+    def gradients(*predictions: torch.Tensor) -> list[torch.Tensor]:
+        loss = sum(nn.functional.cross_entropy(p, target) for p in predictions)
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    output = model(inputs)
+    expected = reference(model, inputs, fuse_inputs)
+    torch.testing.assert_close(output.prediction, expected[0], atol=1e-10, rtol=1e-10)
+    ours = gradients(output.prediction, *output.unimodal.values())
+    theirs = gradients(*reference(model, inputs, fuse_inputs))
+    torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
+    assert all(g.any() for g in ours)
+
+
+def test_layers_are_named_in_order_of_depth():
+    target = TargetSpec("multiclass", 3)
+    signals = CentralNet({"a": (2, 24), "b": (2, 24)}, target, partial(ConvEncoder, widths=(4, 6)))
+    assert {layer: list(sources) for layer, sources in signals.fusion_weights().items()} == {
+        "inputs": ["a", "b"],
+        "stage1": ["central", "a", "b"],
+        "stage2": ["central", "a", "b"],
+        "prediction": ["central", "a", "b"],
+    }
+    images = CentralNet({"a": (2, 8, 8), "b": (2, 8, 8)}, target, partial(ConvEncoder, widths=(4, 6)))
+    assert list(images.fusion_weights()["stage1"]) == ["a", "b"]
+    assert "inputs" not in images.fusion_weights()
+
+
+def test_with_source_norm_the_energy_is_the_weight():
+    seed_everything(0, verbose=False)
+    model = CentralNet({"a": (2, 24), "b": (2, 24)}, TargetSpec("multiclass", 3), partial(ConvEncoder, widths=(4, 6)))
+    model.measuring = True
+    for operator in model.fusions.values():
+        nn.init.normal_(operator.weight)
+    energy = model({"a": torch.randn(4, 2, 24), "b": torch.randn(4, 2, 24)}).energy
+    weights = model.fusion_weights()
+    for layer in ("stage1", "stage2"):
+        for source, value in energy[layer].items():
+            torch.testing.assert_close(value.sqrt(), weights[layer][source].expand(4), atol=1e-4, rtol=1e-4)

@@ -1,0 +1,143 @@
+"""A checkpoint loads safely, alone, and only where it fits."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from fusionlit.encoders import ConvEncoder, MLPHead
+from fusionlit.errors import ConfigError
+from fusionlit.fusion import WeightedAverage
+from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, Training, Unimodal
+
+encoder = partial(ConvEncoder, widths=(4, 8))
+adam = partial(torch.optim.Adam, lr=0.01)
+
+
+def fit(model, data, make_trainer, folder: Path, name: str = "best") -> Path:
+    checkpoint = ModelCheckpoint(folder / name, filename=name)
+    make_trainer(max_epochs=2, enable_checkpointing=True, callbacks=[checkpoint]).fit(model, datamodule=data)
+    return folder / name / f"{name}.ckpt"
+
+
+def predict(model, data):
+    batch = next(iter(data.val_dataloader()))
+    return model.eval()(batch["inputs"]).prediction
+
+
+def test_loads_safely_and_alone(planted, make_trainer, tmp_path):
+    seed_everything(0, verbose=False)
+    data = planted()
+    model = CentralNet(
+        data.modalities,
+        data.target,
+        encoder=encoder,
+        encoders={"noise": encoder},
+        head=partial(MLPHead, hidden=(5,)),
+        training=Training(optimizer=adam, unimodal_loss_weight={"strong": 0.5}),
+    )
+    path = fit(model, data, make_trainer, tmp_path)
+    saved = torch.load(path, weights_only=True)
+    assert saved["modalities"] == [["strong", [3, 16]], ["noise", [3, 16]]]
+    assert saved["hyper_parameters"]["encoder"]["class_path"] == "fusionlit.encoders.conv.ConvEncoder"
+    loaded = CentralNet.load_from_checkpoint(path)
+    torch.testing.assert_close(predict(loaded, data), predict(model, data))
+    assert loaded.unimodal_weights == {"strong": 0.5, "noise": 0.0}
+    assert loaded.configure_optimizers().param_groups[0]["lr"] == 0.01
+    assert loaded.normalization["strong"].fitted
+    again = fit(loaded.train(), data, make_trainer, tmp_path, "fine-tuned")
+    torch.testing.assert_close(predict(CentralNet.load_from_checkpoint(again), data), predict(loaded, data))
+
+
+def test_a_loaded_model_takes_raw_inputs(planted, make_trainer, tmp_path):
+    data = planted()
+    model = IntermediateFusion(data.modalities, data.target, encoder)
+    fit(model, data, make_trainer, tmp_path)
+    inputs = data.dataset("train").inputs
+    for name, norm in model.normalization.items():
+        standard = norm(inputs[name])
+        torch.testing.assert_close(standard.mean((0, 2)), torch.zeros(3), atol=1e-5, rtol=0)
+        torch.testing.assert_close(standard.std((0, 2), correction=0), torch.ones(3), atol=1e-5, rtol=0)
+
+
+def test_other_modalities_are_refused_with_what_differs(planted, make_trainer, tmp_path):
+    data = planted()
+    path = fit(CentralNet(data.modalities, data.target, encoder), data, make_trainer, tmp_path)
+    cases = [
+        (
+            {"strong": (3, 16), "radar": (3, 16)},
+            "noise (3, 16) is in the checkpoint only; radar (3, 16) is",
+        ),
+        ({"strong": (3, 16), "noise": (2, 16)}, "noise is (3, 16) in the checkpoint, but (2, 16) in the data"),
+        ({"noise": (3, 16), "strong": (3, 16)}, "order is ['strong', 'noise'] in the checkpoint"),
+    ]
+    for modalities, message in cases:
+        with pytest.raises(ConfigError) as caught:
+            CentralNet.load_from_checkpoint(path, modalities=modalities)
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [lambda shape: ConvEncoder(shape), type("Local", (ConvEncoder,), {})])
+def test_what_a_checkpoint_cannot_hold_is_refused_before_training(planted, make_trainer, tmp_path, bad):
+    if isinstance(bad, type):
+        bad.__qualname__ = "test.<locals>.Local"
+    data = planted()
+    with pytest.raises(ConfigError, match=r"Expected `model.encoder` to be something a checkpoint can name"):
+        fit(CentralNet(data.modalities, data.target, bad), data, make_trainer, tmp_path)
+
+
+def members(data, make_trainer, folder):
+    return {
+        name: str(fit(Unimodal(data.modalities, data.target, name, encoder), data, make_trainer, folder, name))
+        for name in data.modalities
+    }
+
+
+def test_ensemble_of_frozen_members(planted, make_trainer, tmp_path):
+    data = planted()
+    paths = members(data, make_trainer, tmp_path)
+    ensemble = LateFusion(data.modalities, data.target, members=paths, fusion=partial(WeightedAverage, learned=False))
+    mean = sum(predict(Unimodal.load_from_checkpoint(path), data) for path in paths.values()) / 2
+    torch.testing.assert_close(predict(ensemble, data), mean)
+    with pytest.raises(ConfigError, match="Nothing in this model is trainable"):
+        make_trainer().fit(ensemble, datamodule=data)
+
+
+def test_members_stay_frozen_and_the_ensemble_loads_alone(planted, make_trainer, tmp_path):
+    data = planted()
+    paths = members(data, make_trainer, tmp_path)
+    model = LateFusion(data.modalities, data.target, members=paths, training=Training(optimizer=adam))
+    frozen = {
+        k: v.clone() for k, v in model.state_dict().items() if k.startswith(("encoders", "heads", "normalization"))
+    }
+    path = fit(model, data, make_trainer, tmp_path, "ensemble")
+    assert all(torch.equal(model.state_dict()[k], v) for k, v in frozen.items())
+    assert model.fusion_weights()["prediction"]["strong"] != 0.5
+    assert not any(module.training for module in model.train().encoders.modules())
+    expected = predict(model, data)
+    for member in paths.values():
+        Path(member).unlink()
+    torch.testing.assert_close(predict(LateFusion.load_from_checkpoint(path), data), expected)
+
+
+def test_members_that_do_not_fit_are_refused(planted, make_trainer, tmp_path):
+    data = planted()
+    paths = members(data, make_trainer, tmp_path)
+    other = fit(IntermediateFusion(data.modalities, data.target, encoder), data, make_trainer, tmp_path, "other")
+    swapped = {"strong": paths["noise"], "noise": paths["strong"]}
+    cases = [
+        ({"members": {"strong": paths["strong"]}}, "`members` to name every modality"),
+        ({"members": {**paths, "noise": "gone.ckpt"}}, "there is no file gone.ckpt"),
+        ({"members": {**paths, "noise": str(other)}}, "is one of fusionlit.models.intermediate.IntermediateFusion"),
+        ({"members": swapped}, "predicts 2 from 'noise'"),
+        ({"members": paths, "normalize": False}, "`normalize` to be True"),
+        ({"members": paths, "encoder": encoder}, "`members` without encoder"),
+        ({"fusion": partial(WeightedAverage, of="probabilities", exclusive=False)}, "to fit a 'multiclass' target"),
+    ]
+    for options, message in cases:
+        with pytest.raises(ConfigError) as caught:
+            LateFusion(data.modalities, data.target, **options)
+        assert message in str(caught.value)

@@ -1,0 +1,188 @@
+"""What every strategy promises, on real training steps."""
+
+import logging
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from lightning import seed_everything
+
+from fusionlit.encoders import ConvEncoder
+from fusionlit.errors import ConfigError
+from fusionlit.fusion import Add, Concat, WeightedSum
+from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Training, Unimodal
+from fusionlit.types import TargetSpec
+
+encoder = partial(ConvEncoder, widths=(4, 8))
+UNIMODAL_LOSS = Training(unimodal_loss_weight=0.5)
+STRATEGIES = {
+    "early": partial(EarlyFusion, encoder=encoder),
+    "early multi-task": partial(EarlyFusion, encoder=encoder, training=UNIMODAL_LOSS),
+    "concat": partial(IntermediateFusion, encoder=encoder),
+    "concat multi-task": partial(IntermediateFusion, encoder=encoder, training=UNIMODAL_LOSS),
+    "weighted sum": partial(IntermediateFusion, encoder=encoder, fusion=WeightedSum),
+    "half-way": partial(IntermediateFusion, encoder=encoder, stage=1, trunk=encoder),
+    "late average": partial(LateFusion, encoder=encoder),
+    "late concat": partial(LateFusion, encoder=encoder, fusion=Concat),
+    "late embedding": partial(LateFusion, encoder=encoder, embedding=3, fusion=Concat, training=UNIMODAL_LOSS),
+    "centralnet": partial(CentralNet, encoder=encoder),
+    "centralnet without inputs": partial(CentralNet, encoder=encoder, fuse_inputs=False),
+    "centralnet raw": partial(CentralNet, encoder=encoder, weights="raw", source_norm=False),
+    "unimodal": partial(Unimodal, encoder=encoder, modality="strong"),
+}
+KINDS = ("multiclass", "binary", "multilabel", "regression")
+
+
+@pytest.fixture(params=STRATEGIES)
+def strategy(request):
+    seed_everything(0, verbose=False)
+    return STRATEGIES[request.param]
+
+
+def build(strategy, data):
+    return strategy(modalities=data.modalities, target=data.target)
+
+
+def inputs_of(data, batch=6):
+    samples = [data.dataset("val")[i] for i in range(batch)]
+    return {name: torch.stack([s["inputs"][name] for s in samples]) for name in data.modalities}
+
+
+def test_every_trainable_parameter_gets_a_gradient(strategy, planted):
+    data = planted()
+    model = build(strategy, data)
+    batch = next(iter(data.train_dataloader()))
+    model.multitask_loss(model(batch["inputs"]), batch)[0].backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert not without
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_output_has_the_targets_size(strategy, planted, kind):
+    data = planted(kind)
+    output = build(strategy, data).eval()(inputs_of(data))
+    assert output.prediction.shape == (6, data.target.size)
+    assert all(p.shape == (6, data.target.size) for p in output.unimodal.values())
+
+
+def test_a_batch_of_one_and_the_order_of_inputs(strategy, planted):
+    data = planted()
+    model = build(strategy, data).eval()
+    inputs = inputs_of(data)
+    whole = model(inputs).prediction
+    torch.testing.assert_close(model({k: x[:1] for k, x in inputs.items()}).prediction, whole[:1])
+    torch.testing.assert_close(model(dict(reversed(inputs.items()))).prediction, whole)
+
+
+def test_what_an_absent_input_holds_reaches_nothing(strategy, planted):
+    data = planted()
+    model = build(strategy, data).eval()
+    inputs = inputs_of(data)
+    there = torch.tensor([True, True, False, True, True, True])
+    presence = {"strong": torch.ones(6, dtype=torch.bool), "noise": there}
+    broken = {**inputs, "noise": inputs["noise"].clone()}
+    broken["noise"][2] = torch.nan
+    output = model(broken, presence).prediction
+    assert output.isfinite().all()
+    torch.testing.assert_close(output[there], model(inputs).prediction[there])
+    output.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_energies_only_while_measuring(strategy, planted):
+    data = planted()
+    model = build(strategy, data).eval()
+    assert not model(inputs_of(data)).energy
+    model.measuring = True
+    energy = model(inputs_of(data)).energy or {}
+    assert list(energy) == list(model.fusion_weights())
+    assert all(value.shape == (6,) for sources in energy.values() for value in sources.values())
+
+
+@pytest.mark.parametrize("presence", [False, True])
+def test_fit_learns_and_test_counts_every_sample(strategy, planted, make_trainer, presence):
+    data = planted(size=65, presence=presence)
+    model = build(strategy, data)
+    model.training_setup = replace(model.training_setup, optimizer=partial(torch.optim.Adam, lr=0.01))
+    trainer = make_trainer(max_epochs=8)
+    trainer.fit(model, datamodule=data)
+    metrics = trainer.test(model, datamodule=data, verbose=False)[0]
+    assert metrics["test/accuracy"] > 0.8
+    predictions = trainer.predict(model, datamodule=data)
+    assert torch.cat([p["index"] for p in predictions]).tolist() == list(range(65))
+    probability = torch.cat([p["prediction"] for p in predictions])
+    torch.testing.assert_close(probability.sum(1), torch.ones(65))
+
+
+def test_multitask_loss_is_the_sum_of_its_parts(planted):
+    data = planted()
+    seed_everything(0, verbose=False)
+    weights = {"strong": 0.25, "noise": 2.0}
+    model = CentralNet(data.modalities, data.target, encoder, training=Training(unimodal_loss_weight=weights)).eval()
+    batch = next(iter(data.val_dataloader()))
+    output = model(batch["inputs"])
+    total, _ = model.multitask_loss(output, batch)
+    ce = torch.nn.functional.cross_entropy
+    expected = ce(output.prediction, batch["target"])
+    for name, weight in weights.items():
+        expected = expected + weight * ce(output.unimodal[name], batch["target"])
+    torch.testing.assert_close(total, expected)
+
+
+def test_unimodal_loss_is_the_mean_over_the_samples_that_have_the_modality(planted):
+    data = planted(presence=True)
+    seed_everything(0, verbose=False)
+    model = IntermediateFusion(
+        data.modalities, data.target, encoder, training=Training(unimodal_loss_weight={"noise": 1.0})
+    ).eval()
+    batch = data.convert(next(iter(data.val_dataloader())))
+    output = model(batch["inputs"], batch["presence"])
+    total, _ = model.multitask_loss(output, batch)
+    there = batch["presence"]["noise"]
+    ce = torch.nn.functional.cross_entropy
+    expected = ce(output.prediction, batch["target"]) + ce(output.unimodal["noise"][there], batch["target"][there])
+    torch.testing.assert_close(total, expected)
+    assert list(output.unimodal) == ["noise"]
+
+
+def test_modalities_of_different_rank_meet_through_projections(caplog):
+    shapes = {"rgb": (4, 16, 16), "acc": (3, 20), "text": (7,)}
+    target = TargetSpec("multiclass", 3)
+    inputs = {name: torch.randn(2, *shape) for name, shape in shapes.items()}
+    logging.getLogger("lightning.pytorch").addHandler(caplog.handler)  # it does not propagate
+    model = IntermediateFusion(shapes, target, fusion=Add)
+    logging.getLogger("lightning.pytorch").removeHandler(caplog.handler)
+    assert "fusion: acc (128, 2) is brought to (128, 2, 2) by a learned projection" in caplog.text
+    assert model(inputs).prediction.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda m, t: CentralNet({}, t), "at least one modality"),
+        (lambda m, t: CentralNet({"central": (3, 8)}, t), "but got 'central'"),
+        (lambda m, t: CentralNet({"keys": (3, 8)}, t), "but got 'keys'"),
+        (lambda m, t: CentralNet({"a.b": (3, 8)}, t), "but got 'a.b'"),
+        (lambda m, t: CentralNet(m, t, encoders={"strong": encoder}), "['noise'] have none"),
+        (lambda m, t: CentralNet(m, t, encoders={"radar": encoder}), "but got ['radar']"),
+        (
+            lambda m, t: CentralNet(m, t, encoders={"strong": encoder, "noise": partial(ConvEncoder, widths=(4,))}),
+            "same number of stages, but got {'strong': 2, 'noise': 1}",
+        ),
+        (lambda m, t: CentralNet(m, t, encoder, central=partial(ConvEncoder, widths=(4,))), "encoder with 2 stages"),
+        (lambda m, t: CentralNet({"a": (3, 16), "b": (4, 16)}, t, fuse_inputs=True), "inputs of one shape"),
+        (lambda m, t: IntermediateFusion(m, t, encoder, stage=3), "`stage` to be from 1 to 2"),
+        (lambda m, t: Unimodal(m, t, "radar"), "`modality` to be one of ['strong', 'noise'], but got 'radar'"),
+        (
+            lambda m, t: CentralNet(m, t, encoder, training=Training(unimodal_loss_weight={"radar": 1.0})),
+            "`unimodal_loss_weight` to name modalities",
+        ),
+        (lambda m, t: CentralNet(m, t, encoder, training=Training(unimodal_loss_weight=-1.0)), "to be >= 0"),
+    ],
+)
+def test_misuse_is_explained(planted, make, message):
+    data = planted()
+    with pytest.raises(ConfigError) as caught:
+        make(data.modalities, data.target)
+    assert message in str(caught.value)

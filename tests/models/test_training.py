@@ -1,0 +1,74 @@
+"""The fusion weights' own group, under every scheduler."""
+
+from functools import partial
+
+import pytest
+import torch
+from lightning import seed_everything
+from lightning.pytorch.callbacks import Callback
+from torch.optim import lr_scheduler
+
+from fusionlit.encoders import ConvEncoder
+from fusionlit.errors import ConfigError
+from fusionlit.models import CentralNet, Training
+
+encoder = partial(ConvEncoder, widths=(4, 8))
+SCHEDULERS = {
+    "none": None,
+    "one cycle": partial(lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=13),
+    "cyclic": partial(lr_scheduler.CyclicLR, base_lr=0.001, max_lr=0.1, step_size_up=3, cycle_momentum=False),
+    "cosine": partial(lr_scheduler.CosineAnnealingLR, T_max=12, eta_min=0.001),
+    "exponential": partial(lr_scheduler.ExponentialLR, gamma=0.5),
+    "warm restarts": partial(lr_scheduler.CosineAnnealingWarmRestarts, T_0=3),
+    "plateau": partial(lr_scheduler.ReduceLROnPlateau, patience=0, factor=0.1, min_lr=0.005, mode="max"),
+}
+
+
+class Rates(Callback):
+    def __init__(self):
+        self.rates = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.rates.append([group["lr"] for group in optimizer.param_groups])
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_fusion_weights_keep_their_multiple_at_every_step(planted, make_trainer, name):
+    interval = "epoch" if name == "plateau" else "step"
+    optimizer = partial(torch.optim.AdamW, lr=0.01, weight_decay=0.5)
+    training = Training(optimizer, SCHEDULERS[name], interval=interval, monitor="val/loss", fusion_lr_mult=30)
+    data, watch = planted(), Rates()
+    model = CentralNet(data.modalities, data.target, encoder, training=training)
+    trainer = make_trainer(max_epochs=3, callbacks=[watch])
+    trainer.fit(model, datamodule=data)
+    assert len(watch.rates) == 12
+    for main, fusion in watch.rates:
+        assert fusion == pytest.approx(30 * main)
+    if name != "none":
+        assert len({main for main, _ in watch.rates}) > 1
+    groups = trainer.optimizers[0].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert sum(p.numel() for p in groups[1]["params"]) == 2 + 3 + 3 + 3
+
+
+def test_every_parameter_is_in_one_group(planted):
+    data = planted()
+    model = CentralNet(data.modalities, data.target, encoder)
+    grouped = [id(p) for group in model.configure_optimizers().param_groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+
+
+def test_fusion_weights_move_with_their_own_rate_and_hardly_without(planted, make_trainer):
+    moved = {}
+    for mult in (1.0, 30.0):
+        seed_everything(0, verbose=False)
+        data = planted()
+        model = CentralNet(data.modalities, data.target, encoder, training=Training(fusion_lr_mult=mult))
+        make_trainer(max_epochs=6).fit(model, datamodule=data)
+        moved[mult] = max((w - 1 / len(s)).abs().item() for s in model.fusion_weights().values() for w in s.values())
+    assert moved[30.0] > 5 * moved[1.0]
+
+
+def test_nothing_to_train_is_refused():
+    with pytest.raises(ConfigError, match="run `fusionlit test` on it instead of `fit`"):
+        Training().make_optimizer([], [])
