@@ -1,6 +1,7 @@
 """What several test files share: a small real data module, and a quiet trainer."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ import torch
 from lightning import Trainer
 from torch.utils.data import Dataset
 
+from fusionlit.cli import main
 from fusionlit.data import FusionDataModule
+from fusionlit.data.render import render
 from fusionlit.types import Shape, Split, TargetSpec
 
 
@@ -92,3 +95,32 @@ def make_trainer(tmp_path) -> Callable[..., Trainer]:
         return Trainer(**{**defaults, **options})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory) -> Path:
+    """A rendered data set of cubes and spheres, small but real."""
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    render(root, frames=20, seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def positions(tmp_path_factory) -> Path:
+    """A rendered data set of three cubes and their positions."""
+    root = tmp_path_factory.mktemp("data") / "positions"
+    render(root, frames=20, seed=0, task="position")
+    return root
+
+
+@pytest.fixture
+def fusionlit(tmp_path, monkeypatch) -> Callable[..., None]:
+    """The command line, in this process; runs are written below `tmp_path`."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(command: str, *args: str | Path) -> None:
+        quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+        quiet += [f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu"]
+        main([command, *map(str, args), *(quiet if command in ("fit", "validate", "test", "predict") else [])])
+
+    return run

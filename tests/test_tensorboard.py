@@ -10,18 +10,21 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
-from lightning.pytorch.loggers import TensorBoardLogger
 
-from fusionlit.callbacks import FusionWeightLogger
-from fusionlit.encoders import MLPEncoder
-from fusionlit.models import CentralNet
+from fusionlit.cli import main
+from fusionlit.data.render import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CHROMEDRIVER = shutil.which("chromedriver")
+LAYERS = {
+    "stage1": ["rgb", "lidar"],
+    "stage2": ["central", "rgb", "lidar"],
+    "stage3": ["central", "rgb", "lidar"],
+    "prediction": ["central", "rgb", "lidar"],
+}
 PATIENCE = 60  # seconds
 CHROMIUM_ARGS = [
     "--headless=new",
@@ -98,14 +101,20 @@ def serving(command, url, log):
 
 
 @pytest.fixture
-def run(planted, make_trainer, tmp_path):
-    """Folder of a run, and the sources of each of its layers."""
-    data = planted(size=64)
-    model = CentralNet(data.modalities, data.target, encoder=partial(MLPEncoder, widths=[8, 8]))
-    logger = TensorBoardLogger(tmp_path / "runs", name="centralnet")
-    callbacks = [FusionWeightLogger(every_n_steps=2)]
-    make_trainer(max_epochs=4, log_every_n_steps=2, logger=logger, callbacks=callbacks).fit(model, data)
-    return Path(logger.log_dir), {layer: list(sources) for layer, sources in model.fusion_weights().items()}
+def run(tmp_path):
+    """Folder of a run of the quick start, cut short, as the command line makes it."""
+    render(tmp_path / "data", frames=40)
+    options = {
+        "--config": Path(__file__).parents[1] / "configs/quickstart.yaml",
+        "--data.init_args.root": tmp_path / "data",
+        "--trainer.max_epochs": 3,
+        "--trainer.log_every_n_steps": 1,
+        "--trainer.logger.init_args.save_dir": tmp_path / "runs",
+        "--fusion_weights.every_n_steps": 1,
+    }
+    main(["fit", *(str(x) for option in options.items() for x in option)])
+    (folder,) = (tmp_path / "runs/quickstart").iterdir()
+    return folder
 
 
 @pytest.fixture
@@ -137,15 +146,15 @@ return find('tf-category-paginated-view', document).map((category) => [
 ]);
 """
 SHOW_LEGENDS = f"{FIND} find('.toggle-matches-button', document).forEach((x) => x.click());"
+MOVING = f"{FIND} return find('iron-collapse', document).some((x) => x.transitioning);"
 
 
 @pytest.mark.skipif(not CHROMIUM or not CHROMEDRIVER, reason="needs Chromium (Debian: chromium, chromium-driver)")
 def test_custom_scalars_show_a_chart_per_layer_with_a_line_per_source(run, browser, tmp_path):
-    folder, layers = run
     expected = []
     for kind in ("fusion_weights", "contributions", "attributions"):
         charts = []
-        for layer, sources in layers.items():
+        for layer, sources in LAYERS.items():
             drawn = sorted(x for x in sources if kind != "attributions" or x != "central")
             # Each source has two lines: a faint one as logged, and that smoothed.
             legend = [f"{kind}/{layer}/{x}" for x in drawn]
@@ -154,11 +163,12 @@ def test_custom_scalars_show_a_chart_per_layer_with_a_line_per_source(run, brows
 
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--load_fast=false"]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(run), "--load_fast=false"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     with serving(command, url, tmp_path / "tensorboard.log"):
         browser.open(f"{url}/#custom_scalars")
         wait_for(lambda: browser.run(CHARTS) == expected)
         browser.run(SHOW_LEGENDS)
+        wait_for(lambda: not browser.run(MOVING))
         browser.screenshot(Path(os.environ.get("FUSIONLIT_SCREENSHOTS", tmp_path)) / "custom_scalars.png")
         assert browser.run(CHARTS) == expected

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
@@ -77,7 +78,9 @@ def read_trajectories(folder: Path) -> Trajectories:
 
 def weights_table(trajectories: Trajectories) -> Table:
     """First and last weight of each source at each layer, and its last contribution and attribution."""
-    table = Table(title="Fusion weights", title_justify="left")
+    table = Table(
+        title="Fusion weights", title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False
+    )
     table.add_column("layer")
     table.add_column("source")
     for column in ("initial", "final", "moved by", "contribution", "attribution"):

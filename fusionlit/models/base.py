@@ -190,9 +190,9 @@ class FusionModule(LightningModule, ABC):
         self.log_dict(
             {f"{stage}/{name}": part.detach() for name, part in parts.items()},
             on_step=stage == "train",
-            on_epoch=True,
+            on_epoch=stage != "train",
             batch_size=size,
-            sync_dist=stage != "train",
+            sync_dist=stage != "train",  # between processes only once an epoch, never in a training step
         )
         return total, output
 

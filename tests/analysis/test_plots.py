@@ -56,7 +56,8 @@ def test_panels_lines_and_labels():
 
 def test_a_source_has_one_color_everywhere_and_central_is_grey():
     figure = plot_trajectories(make_trajectories(4, 3))
-    legend = {text.get_text(): line for text, line in zip(figure.legends[0].get_texts(), figure.legends[0].get_lines())}
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    legend = dict(zip(names, figure.legends[0].get_lines(), strict=True))
     colors = {}
     for axes in figure.axes:
         for line in axes.lines:

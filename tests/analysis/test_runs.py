@@ -43,7 +43,7 @@ def test_a_later_file_without_weights_replaces_nothing(tmp_path):
 
 
 def test_a_run_that_was_killed_is_read_up_to_there(tmp_path):
-    points = {step: (0.5, 0.5) for step in range(50)}
+    points = dict.fromkeys(range(50), (0.5, 0.5))
     (file,) = write_run(tmp_path / "run", points).glob("events*")
     file.write_bytes(file.read_bytes()[:-20])
     lines = read_trajectories(tmp_path / "run").fusion_weights["stage1"]

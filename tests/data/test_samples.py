@@ -18,9 +18,9 @@ def test_samples_are_sorted_by_frame_and_then_by_label(shape_root):
 def test_frames_are_sorted_by_number_whatever_their_width(position_root):
     for folder, suffix in (("rgb", "png"), ("lidar", "npy")):
         (position_root / folder / f"0019.{suffix}").rename(position_root / folder / f"10000.{suffix}")
-        (position_root / folder / f"0018.{suffix}").rename(position_root / folder / f"extra.{suffix}")
+        (position_root / folder / f"0018.{suffix}").rename(position_root / folder / f"9000.{suffix}")
     frames, _, _ = find_samples([position_root])
-    assert frames[-3:] == ["0017", "10000", "extra"]
+    assert frames[-3:] == ["0017", "9000", "10000"]
 
 
 def test_orphans_are_named_and_change_no_other_index(shape_root):

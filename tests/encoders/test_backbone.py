@@ -37,6 +37,7 @@ def test_channels_change_the_first_convolution_only():
     whole = sum(p.numel() for p in models.resnet18().parameters())
     assert sum(p.numel() for p in three.parameters()) == whole - (512 * 1000 + 1000)
     assert sum(p.numel() for p in five.parameters()) == whole - (512 * 1000 + 1000) + 2 * 64 * 7 * 7
+    assert five.backbone.conv1.in_channels == 5
     assert five.backbone.conv1.stride == three.backbone.conv1.stride
 
 

@@ -1,0 +1,70 @@
+"""Every file under `configs/` is run, and the notebooks' nets have the notebooks' parameters."""
+
+from pathlib import Path
+
+import pytest
+
+from fusionlit.build import FusionCLI, command_line
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+STRATEGIES = sorted((CONFIGS / "model").glob("*.yaml"))
+RECIPES = sorted((CONFIGS / "model" / "recipes").glob("*.yaml"))
+
+# Added by the strided form: 9 w^2 + w for every stage of width w.
+BRANCH = {"position": 118_300, "shape": 472_850}
+PARAMETERS = {
+    "position_early": 13_130_959,
+    "position_concat": 13_016_659,
+    "position_add": 6_616_659,
+    "position_hadamard": 6_616_659,
+    "position_late": 26_260_847,
+    "shape_late": 13_694_510,
+    "shape_concat": 13_627_934,
+    "shape_add": 7_074_334,
+    "shape_hadamard": 7_074_334,
+}
+STRIDED = {
+    "position_early_strided": PARAMETERS["position_early"] + BRANCH["shape"],
+    "position_late_strided": PARAMETERS["position_late"] + 2 * BRANCH["shape"],
+    **{f"position_{op}_strided": PARAMETERS[f"position_{op}"] + 236_600 for op in ("concat", "add", "hadamard")},
+    **{f"shape_{op}_strided": PARAMETERS[f"shape_{op}"] + 945_700 for op in ("late", "concat", "add", "hadamard")},
+}
+
+
+def data_file(model: Path) -> Path:
+    task = "position" if model.stem.startswith("position") else "shape"
+    return CONFIGS / "data" / f"replicator_{task}.yaml"
+
+
+def root_for(model: Path, shapes: Path, positions: Path) -> Path:
+    return positions if model.stem.startswith("position") else shapes
+
+
+@pytest.mark.parametrize("model", STRATEGIES + RECIPES, ids=lambda path: path.stem)
+def test_every_model_runs_on_its_data(fusionlit, model, shapes, positions):
+    root = root_for(model, shapes, positions)
+    options = ["--data.batch_size=4", "--trainer.fast_dev_run=1"]
+    fusionlit("fit", f"--data={data_file(model)}", f"--model={model}", f"--data.root={root}", *options)
+
+
+def test_quickstart_runs_and_names_three_parts(fusionlit, shapes, tmp_path):
+    file = CONFIGS / "quickstart.yaml"
+    parts = dict(line.split(": ") for line in file.read_text().splitlines())
+    assert list(parts) == ["data", "model", "trainer"]
+    assert all((CONFIGS / part).is_file() for part in parts.values())
+    fusionlit("fit", f"--config={file}", f"--data.root={shapes}", "--trainer.fast_dev_run=1")
+
+
+def test_no_part_is_left_out():
+    """Trainer and data files are run by the tests above, through the quickstart and the models."""
+    assert [path.stem for path in sorted((CONFIGS / "trainer").glob("*.yaml"))] == ["quickstart"]
+    assert [p.stem for p in sorted((CONFIGS / "data").glob("*.yaml"))] == ["replicator_position", "replicator_shape"]
+    assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}
+
+
+@pytest.mark.parametrize("model", RECIPES, ids=lambda path: path.stem)
+def test_recipes_have_the_notebooks_parameters(model, shapes, positions):
+    root = root_for(model, shapes, positions)
+    with command_line([f"--data={data_file(model)}", f"--model={model}", f"--data.root={root}"]):
+        cli = FusionCLI(run=False)
+    assert sum(p.numel() for p in cli.model.parameters()) == {**PARAMETERS, **STRIDED}[model.stem]
