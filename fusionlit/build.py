@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import fusionlit.data
 import fusionlit.models  # noqa: F401 (importing makes the short class names known)
-from fusionlit.callbacks import EfficiencyMonitor, FusionWeightLogger
+from fusionlit.callbacks import EfficiencyMonitor, FitCheckpoint, FusionWeightLogger
 from fusionlit.data import FusionDataModule
 from fusionlit.models import FusionModule
 
@@ -29,7 +28,7 @@ class FusionCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` of any strategy on any data.
 
     The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. Every run
-    has a `FusionWeightLogger` (`--fusion_weights.*`), an `EfficiencyMonitor` (`--efficiency.*`) and a `ModelCheckpoint`
+    has a `FusionWeightLogger` (`--fusion_weights.*`), an `EfficiencyMonitor` (`--efficiency.*`) and a `FitCheckpoint`
     (`--checkpoint.*`) that keeps `best.ckpt`, by the validation loss, and `last.ckpt`.
     """
 
@@ -49,7 +48,7 @@ class FusionCLI(LightningCLI):
         """Links and callbacks."""
         parser.link_arguments("data.modalities", "model.init_args.modalities", apply_on="instantiate")
         parser.link_arguments("data.target", "model.init_args.target", apply_on="instantiate")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(FitCheckpoint, "checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",

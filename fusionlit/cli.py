@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 from jsonargparse import ArgumentParser
 
 from fusionlit.analysis import weights
@@ -57,7 +59,12 @@ def run_function(name: str, args: Sequence[str]) -> None:
     """Parse the arguments of one of `COMMANDS` by its signature, and call it."""
     function = COMMANDS[name]
     parser = ArgumentParser(prog=f"fusionlit {name}", description=(function.__doc__ or "").split("\n\n")[0])
-    if function is compare:  # the one list: `--models A B C`
-        parser.add_argument("--models", nargs="+", type=Path, required=True, help="Model files to compare.")
-    parser.add_function_arguments(function, as_positional=function is not compare, skip={"models"})
-    function(**parser.instantiate_classes(parser.parse_args(args)).as_dict())
+    help_of = {param.arg_name: param.description for param in docstring_parser.parse(function.__doc__ or "").params}
+    annotations = {key: param.annotation for key, param in signature(function).parameters.items()}
+    flags = {key for key, annotation in annotations.items() if annotation is bool}
+    for key in flags:  # `--overwrite`, not `--overwrite true`
+        parser.add_argument(f"--{key}", action="store_true", help=help_of[key])
+    if "models" in annotations:  # `--models A B C`
+        parser.add_argument("--models", nargs="+", type=Path, required=True, help=help_of["models"])
+    parser.add_function_arguments(function, as_positional="models" not in annotations, skip={"models", *flags})
+    function(**parser.instantiate(parser.parse_args(args)).as_dict())

@@ -88,7 +88,7 @@ def test_checkpoint_on_other_data_says_what_differs(fusionlit, shapes, tmp_path,
 )
 def test_errors_are_one_message_without_a_traceback(fusionlit, shapes, tmp_path, change, message):
     with pytest.raises(SystemExit) as stop:
-        fusionlit("fit", f"--data={DATA}", f"--data.root={shapes}", f"--model={MODEL}", *change)
+        fusionlit("fit", f"--model={MODEL}", f"--data={DATA}", f"--data.root={shapes}", *change)
     assert message in str(stop.value)
     assert str(stop.value).startswith("fusionlit: ")
     assert "Union subtypes" not in str(stop.value)
@@ -157,7 +157,7 @@ def test_render_and_its_errors(fusionlit, tmp_path):
     with pytest.raises(SystemExit) as stop:
         fusionlit("render", tmp_path / "data", "--frames", "3")
     assert str(tmp_path / "data") in str(stop.value)
-    fusionlit("render", tmp_path / "data", "--frames", "2", "--overwrite", "true")
+    fusionlit("render", tmp_path / "data", "--frames", "2", "--overwrite")
     assert len(list((tmp_path / "data/cubes/rgb").glob("*.png"))) == 2
 
 
@@ -165,7 +165,7 @@ def test_compare_trains_every_model_on_the_same_splits(fusionlit, shapes, tmp_pa
     data = tmp_path / "data.yaml"
     data.write_text(DATA.read_text().replace("data/replicator_shape", str(shapes)))
     trainer = tmp_path / "trainer.yaml"
-    trainer.write_text("max_epochs: 1\nenable_progress_bar: false\naccelerator: cpu\n")
+    trainer.write_text("max_epochs: 1\nenable_progress_bar: false\naccelerator: cpu\nlog_every_n_steps: 1\n")
     models = [str(ROOT / f"configs/model/{name}.yaml") for name in ("unimodal_rgb", "intermediate_concat")]
     out = tmp_path / "out"
     args = ["--data", data, "--models", *models, "--seeds", "2", "--trainer", trainer, "--out", out]

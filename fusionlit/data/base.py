@@ -49,7 +49,10 @@ class FusionDataModule(LightningDataModule, ABC):
         return {**batch, "inputs": {name: x.float() for name, x in batch["inputs"].items()}}
 
     def class_counts(self) -> torch.Tensor | None:
-        """Number of training samples of each class `(size,)`, known after `setup`; None where classes make no sense."""
+        """Training samples of each class (binary: of both; multilabel: that have each label), known after `setup`.
+
+        None where classes make no sense.
+        """
         return None
 
     def input_statistics(self) -> dict[str, ChannelStatistics]:

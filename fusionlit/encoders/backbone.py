@@ -31,6 +31,8 @@ class TorchvisionEncoder(Encoder):
         ConfigError: If there is no such network, it cannot take this input, or the file is not its state dict.
     """
 
+    initial_files = ("weights",)
+
     def __init__(self, in_shape: Shape, backbone: str = "resnet18", weights: str | Path | None = None) -> None:
         super().__init__()
         if len(in_shape) != 3:

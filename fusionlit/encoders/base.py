@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -14,6 +15,9 @@ class Encoder(nn.Module, ABC):
     A subclass takes the input's shape as its first argument and has `out_shape`; all its other arguments have
     defaults, so that the class itself is an `EncoderFactory`.
     """
+
+    initial_files: ClassVar[tuple[str, ...]] = ()
+    """Arguments that name files of initial weights; a checkpoint leaves them out, since it has the weights itself."""
 
     @property
     @abstractmethod

@@ -8,9 +8,9 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from fusionlit.errors import ConfigError
-from fusionlit.functional import per_sample
+from fusionlit.functional import CENTRAL, per_sample
 from fusionlit.fusion import FusionOperator
-from fusionlit.models.hparams import INSTANTIATOR, to_config
+from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory, default_task
@@ -156,7 +156,7 @@ class FusionModule(LightningModule, ABC):
         checkpoint["modalities"] = [[name, list(shape)] for name, shape in self.modalities.items()]
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
             "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
-            **self.hparams,
+            **without_initial_files(dict(self.hparams)),
             "_instantiator": INSTANTIATOR,
         }
 
@@ -206,9 +206,9 @@ def check_names(modalities: dict[str, Shape]) -> None:
     if not modalities:
         raise ConfigError("Expected `modalities` to name at least one modality, but it is empty.")
     for name in modalities:
-        if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name == "central":
+        if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name == CENTRAL:
             raise ConfigError(
-                f"Expected a modality's name to be letters, digits and _, not 'central' and no method of"
+                f"Expected a modality's name to be letters, digits and _, not {CENTRAL!r} and no method of"
                 f" torch.nn.ModuleDict, but got {name!r}. Rename it in the data."
             )
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fusionlit.encoders import EncoderFactory, HeadFactory, StagedEncoder
 from fusionlit.errors import ConfigError
+from fusionlit.functional import CENTRAL
 from fusionlit.fusion import FusionOperator, WeightedSum, WeightForm
 from fusionlit.models.base import FusionModule
 from fusionlit.models.parts import (
@@ -21,8 +22,6 @@ from fusionlit.models.parts import (
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import Energy, FusionOutput, Shape, TargetSpec
-
-CENTRAL = "central"
 
 
 class CentralNet(FusionModule):

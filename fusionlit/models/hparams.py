@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from inspect import isclass
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 from jsonargparse.typing import register_type
@@ -46,6 +47,19 @@ def to_config(value: Any, name: str = "model") -> Any:  # noqa: ANN401 (any argu
         f" functools.partial(Class, keyword=...), but got {value!r}. A checkpoint holds configuration, not code:"
         " replace a lambda or a local class by a partial or a class at the top of a module."
     )
+
+
+def without_initial_files(config: Any) -> Any:  # noqa: ANN401 (any part of a configuration)
+    """Leave out the files of initial weights (`Encoder.initial_files`): the checkpoint has the weights itself."""
+    if isinstance(config, list):
+        return [without_initial_files(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: without_initial_files(value) for key, value in config.items()}
+    files = getattr(locate(str(config.get("class_path"))), "initial_files", ())
+    if config.get("init_args"):
+        config["init_args"] |= dict.fromkeys(set(files) & set(config["init_args"]))
+    return config
 
 
 def partial_class(value: partial[Any]) -> tuple[Any, ...]:
