@@ -1,6 +1,7 @@
 """The command line: `fusionlit fit`, `validate`, `test`, `predict`, `compare`, `render`, `weights`."""
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
@@ -33,6 +34,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # a user's own module is found by class path, without being installed
+    # lightning 2.6.6 under torch 2.15: its own pytree helper, nothing of ours or of the user's
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     with command_line(sys.argv[1:] if args is None else args):
         try:
             if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:

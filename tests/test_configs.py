@@ -57,7 +57,7 @@ def test_quickstart_runs_and_names_three_parts(fusionlit, shapes, tmp_path):
 
 def test_no_part_is_left_out():
     """Trainer and data files are run by the tests above, through the quickstart and the models."""
-    assert [path.stem for path in sorted((CONFIGS / "trainer").glob("*.yaml"))] == ["quickstart"]
+    assert [path.stem for path in sorted((CONFIGS / "trainer").glob("*.yaml"))] == ["compare", "quickstart"]
     assert [p.stem for p in sorted((CONFIGS / "data").glob("*.yaml"))] == ["replicator_position", "replicator_shape"]
     assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}
 

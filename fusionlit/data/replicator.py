@@ -33,6 +33,7 @@ class ReplicatorDataModule(FusionDataModule):
         root: Folder of the data set.
         task: `shape` or `position`.
         split: Which frames train, validate and test; None is `FractionSplit()`.
+        write_split: JSON file to which `setup` writes the frames of each split, for `FileSplit`.
         binary: For two classes, one logit (the second class is positive) instead of one output per class.
         orientation: `image` turns the LiDAR as the picture; `course` keeps the files' order (rows azimuth).
         on_bad_sample: `error` refuses a data set with unusable samples; `skip` leaves them out, with a warning that
@@ -51,6 +52,7 @@ class ReplicatorDataModule(FusionDataModule):
         root: Path,
         task: Literal["shape", "position"] = "shape",
         split: FrameSplit | None = None,
+        write_split: Path | None = None,
         binary: bool = False,
         orientation: Literal["image", "course"] = "image",
         on_bad_sample: Literal["error", "skip"] = "error",
@@ -62,6 +64,7 @@ class ReplicatorDataModule(FusionDataModule):
         self.root = Path(root)
         self.task = task
         self.split = split or FractionSplit()
+        self.write_split = write_split
         self.orientation = orientation
         self.on_bad_sample = on_bad_sample
         self.max_class_ratio = max_class_ratio
@@ -105,6 +108,8 @@ class ReplicatorDataModule(FusionDataModule):
         check_assignment(self._assigned, frames, self.split)
         self._datasets = {split: self._select(samples, targets, self._assigned[split]) for split in SPLITS}
         self._check_balance()
+        if self.write_split and (self.trainer is None or self.trainer.is_global_zero):
+            save_assignment(Path(self.write_split), self._assigned)
 
     def dataset(self, split: Split) -> ReplicatorDataset:
         """Samples of one split.
@@ -134,10 +139,6 @@ class ReplicatorDataModule(FusionDataModule):
     def class_counts(self) -> Tensor | None:
         """Training samples of each class, `(classes,)` (two if binary); None for the position task."""
         return self._count("train") if self.task == "shape" else None
-
-    def save_split(self, path: Path) -> None:
-        """Write the frames of each split, known after `setup`, as a JSON file for `FileSplit`."""
-        save_assignment(path, self._assigned)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Check the balance of the first training batches while their labels are still on the host."""

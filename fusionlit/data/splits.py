@@ -92,7 +92,7 @@ class LastFramesSplit(FrameSplit):
 class FileSplit(FrameSplit):
     """Frozen lists of frames in a JSON file: `{"train": ["0001", ...], "val": [...], "test": [...]}`.
 
-    Frames that are in no list are not used. `ReplicatorDataModule.save_split` writes such a file.
+    Frames that are in no list are not used. `write_split` of ReplicatorDataModule writes such a file.
 
     Args:
         path: The JSON file.

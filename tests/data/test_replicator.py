@@ -143,8 +143,7 @@ def test_twins_stay_together_and_nothing_is_lost(rendered):
 
 
 def test_a_split_is_written_and_read_back(rendered, tmp_path):
-    first = ready(rendered / "shape", split=FractionSplit(seed=5))
-    first.save_split(tmp_path / "split.json")
+    first = ready(rendered / "shape", split=FractionSplit(seed=5), write_split=tmp_path / "split.json")
     again = ready(rendered / "shape", split=FileSplit(tmp_path / "split.json"))
     for split in SPLITS:
         assert {s.index for s in first.dataset(split).samples} == {s.index for s in again.dataset(split).samples}

@@ -1,0 +1,48 @@
+"""What every data module gets from its base."""
+
+import pytest
+import torch
+
+from fusionlit.errors import DataError
+
+
+def test_input_statistics_are_those_of_the_training_split(planted):
+    data = planted(size=50, batch_size=16)
+    statistics = data.input_statistics()
+    for name, x in data.dataset("train").inputs.items():
+        torch.testing.assert_close(statistics[name].mean, x.mean((0, 2)))
+        torch.testing.assert_close(statistics[name].std, x.std((0, 2), correction=0))
+
+
+def test_input_statistics_pass_over_absent_samples(planted):
+    data = planted(size=50, presence=True)
+    there = torch.arange(50) % 3 != 0
+    x = data.dataset("train").inputs["noise"][there]
+    statistics = data.input_statistics()["noise"]
+    torch.testing.assert_close(statistics.mean, x.mean((0, 2)))
+    torch.testing.assert_close(statistics.std, x.std((0, 2), correction=0))
+
+
+def test_a_modality_that_is_never_there_is_refused(planted):
+    data = planted(size=1, presence=True)
+    with pytest.raises(DataError, match=r"some training sample, but \['noise'\] is in none"):
+        data.input_statistics()
+
+
+def test_training_is_shuffled_and_evaluation_is_not(planted):
+    data = planted(size=40)
+    order = torch.cat([batch["index"] for batch in data.train_dataloader()])
+    assert order.tolist() != list(range(40))
+    assert sorted(order.tolist()) == list(range(40))
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        assert torch.cat([batch["index"] for batch in loader]).tolist() == list(range(40))
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_converted_batches_follow_the_trainers_precision(planted, make_trainer, precision):
+    data = planted()
+    data.trainer = make_trainer(precision=precision)
+    batch = data.on_after_batch_transfer(next(iter(data.val_dataloader())), 0)
+    expected = {"64-true": torch.float64, "bf16-true": torch.bfloat16}[precision]
+    assert batch["inputs"]["strong"].dtype == expected
+    assert batch["target"].dtype == torch.int64
