@@ -45,8 +45,8 @@ def compare(
         )
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for model in models:
-        for seed in range(seeds):
+    for seed in range(seeds):
+        for model in models:
             row = run(data, model, seed, trainer, out)
             rows.append(row)
             with file.open("a") as lines:

@@ -55,10 +55,20 @@ def test_quickstart_runs_and_names_three_parts(fusionlit, shapes, tmp_path):
     fusionlit("fit", f"--config={file}", f"--data.root={shapes}", "--trainer.fast_dev_run=1")
 
 
+def test_the_readmes_comparison_runs(fusionlit, shapes):
+    files = [f"--data={CONFIGS}/data/replicator_compare.yaml", f"--trainer={CONFIGS}/trainer/compare.yaml"]
+    options = [f"--model={STRATEGIES[0]}", f"--data.root={shapes}", "--trainer.fast_dev_run=1"]
+    fusionlit("fit", *files, *options)
+
+
 def test_no_part_is_left_out():
-    """Trainer and data files are run by the tests above, through the quickstart and the models."""
+    """Trainer and data files are run by the tests above, through the quickstart, the models and the comparison."""
     assert [path.stem for path in sorted((CONFIGS / "trainer").glob("*.yaml"))] == ["compare", "quickstart"]
-    assert [p.stem for p in sorted((CONFIGS / "data").glob("*.yaml"))] == ["replicator_position", "replicator_shape"]
+    assert [p.stem for p in sorted((CONFIGS / "data").glob("*.yaml"))] == [
+        "replicator_compare",
+        "replicator_position",
+        "replicator_shape",
+    ]
     assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}
 
 

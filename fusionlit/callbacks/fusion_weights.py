@@ -35,15 +35,16 @@ class FusionWeightLogger(Callback):
     gets one line that says so.
 
     Args:
-        every_n_steps: Optimizer steps between two logs of the weights, however many batches a step accumulates.
+        every_n_steps: Optimizer steps between two logs of the weights, however many batches a step accumulates;
+            default: the trainer's `log_every_n_steps`.
         figure: Draw the figure.
 
     Raises:
         ConfigError: If `every_n_steps` is not positive.
     """
 
-    def __init__(self, every_n_steps: int = 50, figure: bool = True) -> None:
-        if every_n_steps < 1:
+    def __init__(self, every_n_steps: int | None = None, figure: bool = True) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
             raise ConfigError(f"Expected `every_n_steps` to be at least 1, but got {every_n_steps}.")
         self.every_n_steps = every_n_steps
         self.figure = figure
@@ -70,7 +71,8 @@ class FusionWeightLogger(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
         """Log the weights if the optimizer has reached, or passed, an n-th step since the last log."""
-        if trainer.global_step // self.every_n_steps > self._last_logged // self.every_n_steps:
+        n = self.every_n_steps or trainer.log_every_n_steps
+        if n and trainer.global_step // n > self._last_logged // n:
             self._log_weights(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
