@@ -63,13 +63,14 @@ def run(data: Path, model: Path, seed: int, trainer: Path | None, out: Path) -> 
     args += [f"--trainer.logger.name={model.stem}", f"--trainer.logger.version=seed{seed}"]
     with command_line(args):
         cli = FusionCLI()
-    metrics = cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best", verbose=False)[0]
-    return {"model": model.stem, "seed": seed, **metrics}
+    trained = {name: value.item() for name, value in cli.trainer.callback_metrics.items() if "epoch_seconds" in name}
+    tested = cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best", verbose=False)[0]
+    return {"model": model.stem, "seed": seed, **trained, **tested}
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Mean and standard deviation over the seeds of every test metric, a row a model."""
-    columns = [key for key in rows[0] if key not in ("model", "seed")]
+    """Mean and standard deviation over the seeds of every figure that all rows have, a row a model."""
+    columns = [key for key in rows[0] if key not in ("model", "seed") and all(key in row for row in rows)]
     view = Table(title=f"Test split, best checkpoint by validation loss, {len({r['seed'] for r in rows})} seed(s)")
     view.add_column("model")
     for column in columns:

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "configs/model/centralnet.yaml"
 DATA = ROOT / "configs/data/replicator_shape.yaml"
 SMALL = ["--model.encoder.init_args.widths=[4, 8]", "--trainer.max_epochs=1", "--data.batch_size=8"]
+README = (ROOT / "README.md").read_text()
 CSV = "lightning.pytorch.loggers.CSVLogger"
 
 
@@ -95,16 +98,8 @@ def test_errors_are_one_message_without_a_traceback(fusionlit, shapes, tmp_path,
 
 
 def test_a_users_own_class_is_found_in_the_working_folder(fusionlit, shapes, tmp_path, monkeypatch):
-    (tmp_path / "my_fusion.py").write_text(
-        "from fusionlit.fusion import FusionOperator\n\n\n"
-        "class Maximum(FusionOperator):\n"
-        "    @property\n"
-        "    def out_shape(self):\n"
-        "        return self.common_shape()\n\n"
-        "    def forward(self, features, presence=None):\n"
-        "        first, second = features.values()\n"
-        "        return first.maximum(second)\n"
-    )
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class Maximum" in block]
+    (tmp_path / "my_fusion.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(tmp_path)])
     model = ["--model=IntermediateFusion", "--model.fusion=my_fusion.Maximum"]
@@ -166,21 +161,23 @@ def test_compare_trains_every_model_on_the_same_splits(fusionlit, shapes, tmp_pa
     data.write_text(DATA.read_text().replace("data/replicator_shape", str(shapes)))
     trainer = tmp_path / "trainer.yaml"
     trainer.write_text("max_epochs: 1\nenable_progress_bar: false\naccelerator: cpu\nlog_every_n_steps: 1\n")
-    models = [str(ROOT / f"configs/model/{name}.yaml") for name in ("unimodal_rgb", "intermediate_concat")]
+    models = [str(ROOT / f"configs/model/{name}.yaml") for name in ("centralnet", "unimodal_rgb")]
     out = tmp_path / "out"
     args = ["--data", data, "--models", *models, "--seeds", "2", "--trainer", trainer, "--out", out]
     fusionlit("compare", *args)
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert [(row["model"], row["seed"]) for row in rows] == [
+        ("centralnet", 0),
         ("unimodal_rgb", 0),
-        ("intermediate_concat", 0),
+        ("centralnet", 1),
         ("unimodal_rgb", 1),
-        ("intermediate_concat", 1),
     ]
     assert rows[0]["test/loss"] != rows[2]["test/loss"]
     table = capsys.readouterr().out
     assert "unimodal_rgb" in table
     assert "±" in table
+    assert "epoch_seconds" in table
+    assert "unimodal_loss" not in table  # only CentralNet has it
     with pytest.raises(SystemExit) as stop:
         fusionlit("compare", *args)
     assert "rows.jsonl is there: choose another folder" in str(stop.value)
@@ -192,3 +189,17 @@ def test_help(fusionlit, command, capsys):
         fusionlit(*command)
     assert stop.value.code == 0
     assert "usage: fusionlit" in capsys.readouterr().out
+
+
+def test_the_readmes_commands_run(fusionlit, tmp_path, monkeypatch):
+    """As they stand, on fewer frames; RUN is what the README says it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    block = next(block for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "fusionlit render" in block)
+    commands = [shlex.split(line, comments=True) for line in block.splitlines() if line.startswith("fusionlit ")]
+    assert [command[1] for command in commands] == ["render", "fit", "test", "weights"]
+    fewer = {"render": ["--frames", "16"], "fit": ["--trainer.max_epochs=1", "--trainer.log_every_n_steps=1"]}
+    for _, name, *args in commands:
+        run = [arg.replace("RUN", "lightning_logs/version_0") for arg in args]
+        fusionlit(name, *run, *fewer.get(name, []))
+    assert (tmp_path / "lightning_logs/version_0/fusion_weights.png").is_file()

@@ -71,7 +71,7 @@ class FusionWeightLogger(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
         """Log the weights if the optimizer has reached, or passed, an n-th step since the last log."""
-        n = self.every_n_steps or trainer.log_every_n_steps
+        n = self.every_n_steps or trainer.log_every_n_steps  # type: ignore[attr-defined]  # set in its constructor
         if n and trainer.global_step // n > self._last_logged // n:
             self._log_weights(trainer, pl_module)
 
