@@ -12,10 +12,11 @@ RUN := runs/quickstart/$(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-data/replicator_shape: | .venv/installed
-	$(BIN)/fusionlit render $@ --frames 400 --seed 0
+data/replicator_shape/.rendered: | .venv/installed
+	$(BIN)/fusionlit render $(@D) --frames 400 --seed 0 --overwrite
+	touch $@
 
-demo: .venv/installed data/replicator_shape
+demo: .venv/installed data/replicator_shape/.rendered
 	$(BIN)/fusionlit fit --config configs/quickstart.yaml --trainer.logger.init_args.version $(STAMP)
 	$(BIN)/fusionlit test --config $(RUN)/config.yaml --ckpt_path $(RUN)/checkpoints/best.ckpt
 	$(BIN)/fusionlit weights $(RUN)

@@ -3,33 +3,63 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from inspect import signature
+from pathlib import Path
+from pydoc import locate as import_object
 from typing import Any
 
-from lightning import LightningModule, Trainer
+import torch
+from jsonargparse import Namespace
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import fusionlit.data
 import fusionlit.models  # noqa: F401 (importing makes the short class names known)
-from fusionlit.callbacks import EfficiencyMonitor, FitCheckpoint, FusionWeightLogger
+from fusionlit.callbacks import (
+    BestCheckpoint,
+    EfficiencyMonitor,
+    FusionWeightLogger,
+    LastCheckpoint,
+    PredictionWriter,
+)
 from fusionlit.data import FusionDataModule
+from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
+from fusionlit.models.hparams import without_initial_files
+from fusionlit.parser import FusionParser
 
 
 class SaveFitConfig(SaveConfigCallback):
     """Save the whole configuration beside a training run; a test of that run leaves it as it is."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save only when training starts."""
-        if stage == "fit":
-            super().setup(trainer, pl_module, stage)
+        """Save only when training starts.
+
+        Raises:
+            ConfigError: If another run's configuration lies there, and this run does not go on from its checkpoint.
+        """
+        if stage != "fit":
+            return
+        folder = Path(trainer.log_dir or ".")
+        if (folder / self.config_filename).exists() and not self.overwrite:
+            if folder.resolve() not in Path(str(self.config.get("ckpt_path"))).resolve().parents:
+                raise ConfigError(
+                    f"Expected a folder without a run, but {folder} holds one: choose another with the logger's name or"
+                    " version, or --trainer.default_root_dir; to go on with that run give its --ckpt_path."
+                )
+            self.overwrite = True
+        super().setup(trainer, pl_module, stage)
 
 
 class FusionCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` of any strategy on any data.
 
     The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. Every run
-    has a `FusionWeightLogger` (`--fusion_weights.*`), an `EfficiencyMonitor` (`--efficiency.*`) and a `FitCheckpoint`
-    (`--checkpoint.*`) that keeps `best.ckpt`, by the validation loss, and `last.ckpt`.
+    has a `FusionWeightLogger` (`--fusion_weights.*`), an `EfficiencyMonitor`, a `PredictionWriter`, and a
+    `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a
+    `LastCheckpoint`.
     """
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
@@ -41,6 +71,7 @@ class FusionCLI(LightningCLI):
             save_config_callback=SaveFitConfig,
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            parser_class=FusionParser,
             **kwargs,
         )
 
@@ -48,19 +79,43 @@ class FusionCLI(LightningCLI):
         """Links and callbacks."""
         parser.link_arguments("data.modalities", "model.init_args.modalities", apply_on="instantiate")
         parser.link_arguments("data.target", "model.init_args.target", apply_on="instantiate")
-        parser.add_lightning_class_args(FitCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
                 "checkpoint.monitor": "val/loss",
                 "checkpoint.mode": "min",
-                "checkpoint.save_last": True,
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
             }
         )
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(FusionWeightLogger, "fusion_weights")
         parser.add_lightning_class_args(EfficiencyMonitor, "efficiency")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        if config.get("enable_checkpointing") is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def _parse_ckpt_path(self) -> None:
+        """Take from a checkpoint the model's arguments that the command line leaves open.
+
+        Lightning's own lets the checkpoint replace all of them, and says nothing.
+
+        Raises:
+            ConfigError: If the file is no checkpoint, or holds another model than the command line asks for.
+        """
+        command = self.config.get("subcommand")
+        config = self.config.get(command) if command else None
+        if config is None or not config.get("ckpt_path") or config.ckpt_path in ("best", "last", "hpc"):
+            return
+        check_checkpoint(Path(config.ckpt_path))
+        asked = config.get("model").clone() if config.get("model") else None
+        super()._parse_ckpt_path()
+        if asked is not None:
+            keep_what_was_asked(asked, self.config[command].model)
 
 
 @contextmanager
@@ -71,3 +126,58 @@ def command_line(args: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
+
+
+def check_checkpoint(path: Path) -> None:
+    """Refuse what is no checkpoint of a strategy.
+
+    Raises:
+        ConfigError: If the file is not there or holds something else.
+    """
+    if not path.is_file():
+        raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but there is no file {path}.")
+    try:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # whatever the file holds
+        raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but {path} cannot be loaded ({error}).") from error
+    if not isinstance(saved, dict) or not {"state_dict", "hyper_parameters", "modalities"} <= set(saved):
+        raise ConfigError(f"Expected `ckpt_path` to be a checkpoint that fusionlit wrote, but {path} is none.")
+
+
+def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
+    """Hold what the command line asked of a model against what the checkpoint has made of it.
+
+    How it is trained (`training`, `task`) may change from a checkpoint on, and is as asked. Everything else must be as
+    in the checkpoint, or left at its default.
+
+    Raises:
+        ConfigError: If the checkpoint holds another model.
+    """
+    if asked.class_path != model.class_path:
+        raise ConfigError(
+            f"The checkpoint holds a {model.class_path}, but the command line asks for a {asked.class_path}."
+            " Give the model's own configuration, such as RUN/config.yaml."
+        )
+    strategy: Any = import_object(model.class_path)
+    defaults = {name: parameter.default for name, parameter in signature(strategy).parameters.items()}
+    differences = []
+    held_arguments = model.as_dict().get("init_args", {})
+    for name, value in asked.as_dict().get("init_args", {}).items():
+        held = held_arguments.get(name)
+        if name in ("modalities", "target", "members") or value == plain(defaults.get(name)):
+            continue
+        if name in ("training", "task"):
+            model.init_args[name] = asked.init_args[name]
+        elif without_initial_files(plain(value)) != plain(held):
+            differences.append(f"{name} is {plain(held)} in the checkpoint, but {plain(value)} on the command line")
+    if differences:
+        raise ConfigError(f"The checkpoint holds another model: {'; '.join(differences)}.")
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 (any default or part of a configuration)
+    """The value as a configuration file would have it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value

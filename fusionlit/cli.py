@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
@@ -14,7 +15,7 @@ from fusionlit.analysis import weights
 from fusionlit.build import FusionCLI, command_line
 from fusionlit.compare import compare
 from fusionlit.data.render import render
-from fusionlit.errors import FusionlitError
+from fusionlit.errors import ConfigError, DataError, FusionlitError
 
 COMMANDS: dict[str, Callable[..., Any]] = {"compare": compare, "render": render, "weights": weights}
 """What is not a method of Lightning's trainer: a function whose signature and docstring are its command line."""
@@ -38,24 +39,36 @@ def main(args: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     with command_line(sys.argv[1:] if args is None else args):
         try:
-            if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
-                run_function(sys.argv[1], sys.argv[2:])
+            command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+            if command in COMMANDS:
+                run_function(command, sys.argv[2:])
             else:
+                check_command(command)
                 FusionCLI(parser_kwargs={"prog": "fusionlit", "description": DESCRIPTION})
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             cause = innermost(error)
             if cause is None:
                 raise
             sys.exit(f"fusionlit: {type(cause).__name__}: {cause}")
 
 
+def check_command(command: str) -> None:
+    """Refuse a command that there is not, naming all that there are.
+
+    Raises:
+        ConfigError: If it is none, and no option either.
+    """
+    commands = [*FusionCLI.subcommands(), *COMMANDS]
+    if not command.startswith("-") and command not in commands:
+        raise ConfigError(f"Expected a command, one of {', '.join(commands)}, but got {command!r}.")
+
+
 def innermost(error: BaseException | None) -> FusionlitError | None:
-    """The error of ours behind `error`, if there is one: jsonargparse wraps what a constructor raises."""
-    found = None
-    while error is not None:
-        found = error if isinstance(error, FusionlitError) else found
-        error = error.__cause__ or error.__context__
-    return found
+    """The error of ours that `error` is, or that jsonargparse has wrapped around what a constructor raised."""
+    while error is not None and not isinstance(error, FusionlitError):
+        wrapped = type(error) in (ValueError, TypeError, ArgumentError) or isinstance(error, SystemExit)
+        error = error.__cause__ or (error.__context__ if wrapped else None)
+    return error
 
 
 def run_function(name: str, args: Sequence[str]) -> None:
@@ -70,4 +83,8 @@ def run_function(name: str, args: Sequence[str]) -> None:
     if "models" in annotations:  # `--models A B C`
         parser.add_argument("--models", nargs="+", type=Path, required=True, help=help_of["models"])
     parser.add_function_arguments(function, as_positional="models" not in annotations, skip={"models", *flags})
-    function(**parser.instantiate(parser.parse_args(args)).as_dict())
+    arguments = parser.instantiate(parser.parse_args(args)).as_dict()
+    try:
+        function(**arguments)
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}.") from error

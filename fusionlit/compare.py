@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from fusionlit.build import FusionCLI, command_line
+from fusionlit.callbacks import BestCheckpoint
 from fusionlit.errors import ConfigError
 
 Row = dict[str, Any]
@@ -28,49 +29,63 @@ def compare(
         data: Data file, such as configs/data/replicator_shape.yaml.
         models: Model files; each is called by its file's name.
         seeds: Number of seeds, 0 to seeds - 1, that every model is trained with.
-        trainer: Trainer file; default: Lightning's defaults.
+        trainer: Trainer file; default: ten epochs with Lightning's other defaults.
         out: Folder for the runs and the rows; must not hold rows yet.
 
     Raises:
-        ConfigError: If a file is missing, two models have one name, or `out` has rows already.
+        ConfigError: If a file is missing, two models have one name, `out` has rows already, or the trainer runs several
+            processes.
     """
     check_files([data, *models, *([trainer] if trainer else [])])
     names = [model.stem for model in models]
     if len(set(names)) < len(names):
         raise ConfigError(f"Expected model files with different names, but got {names}.")
+    if seeds < 1:
+        raise ConfigError(f"Expected `seeds` to be at least 1, but got {seeds}.")
     file = out / "rows.jsonl"
     if file.exists():
         raise ConfigError(
             f"Expected `out` to have no rows yet, but {file} is there: choose another folder or remove it."
         )
+    for model in models:  # a mistake in the last file shows before the first is trained
+        build(data, model, 0, trainer, out)
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     for seed in range(seeds):
         for model in models:
-            row = run(data, model, seed, trainer, out)
-            rows.append(row)
+            cli = build(data, model, seed, trainer, out)
+            cli.trainer.fit(cli.model, cli.datamodule)
+            best = cast(BestCheckpoint, cli.trainer.checkpoint_callback).best_model_path
+            metrics = cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, verbose=False)[0]
+            rows.append({"model": model.stem, "seed": seed, **metrics})
             with file.open("a") as lines:
-                lines.write(json.dumps(row) + "\n")
-    Console().print(table(rows))
+                lines.write(json.dumps(rows[-1]) + "\n")
+    console = Console()
+    console.print(table(rows), width=None if console.is_terminal else 200)
     return rows
 
 
-def run(data: Path, model: Path, seed: int, trainer: Path | None, out: Path) -> Row:
-    """Train one model with one seed, test its best checkpoint, and return the figures."""
-    args = ["fit", f"--data={data}", f"--model={model}", f"--seed_everything={seed}"]
-    args += [f"--trainer={trainer}"] if trainer else []
+def build(data: Path, model: Path, seed: int, trainer: Path | None, out: Path) -> FusionCLI:
+    """Data module, model and trainer of one run.
+
+    Raises:
+        ConfigError: If the trainer runs several processes, each of which would start the comparison again.
+    """
+    args = [f"--data={data}", f"--model={model}", f"--seed_everything={seed}"]
+    args += [f"--trainer={trainer}"] if trainer else ["--trainer.max_epochs=10"]
     args += ["--trainer.logger=lightning.pytorch.loggers.TensorBoardLogger", f"--trainer.logger.save_dir={out}"]
     args += [f"--trainer.logger.name={model.stem}", f"--trainer.logger.version=seed{seed}"]
     with command_line(args):
-        cli = FusionCLI()
-    trained = {name: value.item() for name, value in cli.trainer.callback_metrics.items() if "epoch_seconds" in name}
-    tested = cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best", verbose=False)[0]
-    return {"model": model.stem, "seed": seed, **trained, **tested}
+        cli = FusionCLI(run=False)
+    if cli.trainer.world_size > 1:
+        raise ConfigError(f"Expected one process to compare in, but {trainer} asks for {cli.trainer.world_size}.")
+    return cli
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Mean and standard deviation over the seeds of every figure that all rows have, a row a model."""
-    columns = [key for key in rows[0] if key not in ("model", "seed") and all(key in row for row in rows)]
+    """Mean and standard deviation over the seeds of the figures that all rows have, a row a model."""
+    left_out = ("model", "seed", "efficiency/trainable_parameters", "efficiency/peak_host_memory_mb")
+    columns = [key for key in rows[0] if key not in left_out and all(key in row for row in rows)]
     view = Table(title=f"Test split, best checkpoint by validation loss, {len({r['seed'] for r in rows})} seed(s)")
     view.add_column("model")
     for column in columns:

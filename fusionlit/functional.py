@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-def unit_rms(x: Tensor, eps: float = 1e-8) -> Tensor:
+def unit_rms(x: Tensor, eps: float = 1e-12) -> Tensor:
     """Divide each sample by its root mean square over all its features.
 
     `x / sqrt(mean(x^2) + eps)`, computed in at least float32. Removes the gauge (a, W) -> (s a, W / s) between a fusion
@@ -44,7 +44,7 @@ def renormalize(weights: Tensor, presence: Tensor, *, positive: bool) -> Tensor:
     """
     present = presence.to(weights.dtype)
     measure = weights.detach().new_ones(weights.shape) if not positive else weights
-    share = present @ measure
+    share = (present * measure).sum(-1)  # not `@`, which autocast would round
     scale = measure.sum() / share.where(share != 0, torch.ones_like(share))
     return weights * present * scale[:, None]
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fusionlit.cli import main
 from fusionlit.data import ReplicatorDataModule
 from fusionlit.data.render import render
 from fusionlit.models import CentralNet
@@ -85,13 +87,15 @@ def test_checkpoint_on_other_data_says_what_differs(fusionlit, shapes, tmp_path,
     [
         (["--data.root=nowhere"], "nowhere: expected the folder of a data set"),
         (["--model.encoder.init_args.kernel_size=4"], "kernel_size"),
+        (["--data.split=FileSplit", "--data.split.path=none.json"], "none.json: expected a JSON file of frame lists"),
         (["--model.task=Regression"], "Expected a task for a 'multiclass' target, but got Regression"),
         (["--model=Unimodal", "--model.modality=radar"], "`modality` to be one of ['rgb', 'lidar'], but got 'radar'"),
     ],
 )
 def test_errors_are_one_message_without_a_traceback(fusionlit, shapes, tmp_path, change, message):
+    options = [f"--model={MODEL}", f"--data={DATA}", f"--data.root={shapes}", "--trainer.max_epochs=1"]
     with pytest.raises(SystemExit) as stop:
-        fusionlit("fit", f"--model={MODEL}", f"--data={DATA}", f"--data.root={shapes}", *change)
+        fusionlit("fit", *options, *change)
     assert message in str(stop.value)
     assert str(stop.value).startswith("fusionlit: ")
     assert "Union subtypes" not in str(stop.value)
@@ -121,28 +125,29 @@ def test_true_precisions_follow_through_the_conversion(fusionlit, shapes, tmp_pa
 
 def test_two_processes_count_every_sample_once(fusionlit, tmp_path):
     root = tmp_path / "data"
-    render(root, frames=21)  # 3 test frames of 2 classes: an odd number for each process
+    render(root, frames=21, task="position")
     ddp = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
-    quiet = ["--trainer.enable_progress_bar=false"]
+    split = ["--data.split=FractionSplit", "--data.split.val=0.14", "--data.split.test=0.14", "--data.split.train=0.72"]
+    position = ["--data.task=position", *split]
 
     def run(command: str, *args: str) -> None:
         subprocess.run(
-            [sys.executable, "-m", "fusionlit", command, *args, *quiet],
+            [sys.executable, "-m", "fusionlit", command, *args, "--trainer.enable_progress_bar=false"],
             check=True,
             timeout=280,
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
-    split = ["--data.split=FractionSplit", "--data.split.val=0.14", "--data.split.test=0.14", "--data.split.train=0.72"]
-    run("fit", *fit_args(root, tmp_path, *split, *ddp))
+    run("fit", *fit_args(root, tmp_path, *position, *ddp))
     logs = tmp_path / "lightning_logs"
     best = f"--ckpt_path={logs}/version_0/checkpoints/best.ckpt"
-    run("test", *fit_args(root, tmp_path, *split, *ddp), best)
-    fusionlit("test", *fit_args(root, tmp_path, *split), best)
-    for metric in ("test/accuracy", "test/loss", "test/f1"):
+    run("test", *fit_args(root, tmp_path, *position, *ddp), best)
+    fusionlit("test", *fit_args(root, tmp_path, *position), best)
+    # Three test samples: a sampler that pads would give the first of them to both processes.
+    for metric in ("test/mse", "test/mae", "test/loss"):
         two, one = (last_value(logs / f"version_{version}", metric) for version in (1, 2))
-        assert two == pytest.approx(one, abs=1e-6)
+        assert two == pytest.approx(one, rel=1e-5)
     assert last_value(logs / "version_0", "fusion_weights/stage1/rgb") > 0
 
 
@@ -181,6 +186,141 @@ def test_compare_trains_every_model_on_the_same_splits(fusionlit, shapes, tmp_pa
     with pytest.raises(SystemExit) as stop:
         fusionlit("compare", *args)
     assert "rows.jsonl is there: choose another folder" in str(stop.value)
+
+
+def test_compare_finds_mistakes_before_it_trains(fusionlit, shapes, tmp_path):
+    data, broken, parallel = tmp_path / "data.yaml", tmp_path / "broken.yaml", tmp_path / "parallel.yaml"
+    data.write_text(DATA.read_text().replace("data/replicator_shape", str(shapes)))
+    broken.write_text("class_path: Unimodal\ninit_args:\n  modality: radar\n")
+    parallel.write_text("devices: 2\nstrategy: ddp\naccelerator: cpu\n")
+    models = ["--data", data, "--models", MODEL]
+    cases = [
+        ([*models, broken], "`modality` to be one of"),
+        ([*models, MODEL], "different names"),
+        ([*models, tmp_path / "none.yaml"], "there are none at"),
+        ([*models, "--seeds", "0"], "`seeds` to be at least 1"),
+        ([*models, "--trainer", parallel], "Expected one process to compare in"),
+    ]
+    for args, message in cases:
+        with pytest.raises(SystemExit) as stop:
+            fusionlit("compare", *args, "--out", tmp_path / "out")
+        assert message in str(stop.value)
+    assert not (tmp_path / "out/rows.jsonl").exists()
+
+
+def test_a_command_that_there_is_not_names_those_that_there_are(fusionlit):
+    with pytest.raises(SystemExit) as stop:
+        main(["wieghts", "runs"])
+    assert "one of fit, validate, test, predict, compare, render, weights, but got 'wieghts'" in str(stop.value)
+
+
+def test_a_bug_in_a_users_own_class_keeps_its_traceback(fusionlit, shapes, tmp_path, monkeypatch):
+    (tmp_path / "buggy.py").write_text(
+        "from fusionlit.fusion import Concat\n\n\nclass Buggy(Concat):\n"
+        "    def __init__(self, shapes):\n        super().__init__(shapes)\n        1 / 0\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    model = ["--model=IntermediateFusion", "--model.fusion=buggy.Buggy"]
+    with pytest.raises(ValueError, match="division by zero"):
+        fusionlit("fit", f"--data={DATA}", f"--data.root={shapes}", *model)
+
+
+def test_predict_writes_every_sample(fusionlit, shapes, tmp_path):
+    fusionlit("fit", *fit_args(shapes, tmp_path))
+    logs = tmp_path / "lightning_logs"
+    fusionlit("predict", *fit_args(shapes, tmp_path), f"--ckpt_path={logs}/version_0/checkpoints/best.ckpt")
+    with (logs / "version_1/predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["index", "target", "prediction_cubes", "prediction_spheres"]
+    data = ReplicatorDataModule(shapes)
+    data.setup("test")
+    assert [int(row["index"]) for row in rows] == [sample.index for sample in data.dataset("test").samples]
+    assert all(float(r["prediction_cubes"]) + float(r["prediction_spheres"]) == pytest.approx(1) for r in rows)
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")
+def test_a_run_goes_on_in_its_own_folder_and_in_no_other(fusionlit, shapes, tmp_path):
+    board = "lightning.pytorch.loggers.TensorBoardLogger"
+    args = fit_args(shapes, tmp_path, f"--trainer.logger={board}", "--trainer.logger.version=0")
+    fusionlit("fit", *args)
+    with pytest.raises(SystemExit) as stop:
+        fusionlit("fit", *args)
+    assert "Expected a folder without a run" in str(stop.value)
+    run = tmp_path / "lightning_logs/version_0"
+    last = run / "checkpoints/last.ckpt"
+    before = torch.load(last, weights_only=True)["global_step"]
+    fusionlit("fit", *args, "--trainer.max_epochs=2", f"--ckpt_path={last}")
+    assert torch.load(last, weights_only=True)["global_step"] == 2 * before
+
+
+def test_the_last_checkpoint_is_the_last_even_if_it_got_worse(fusionlit, shapes, tmp_path):
+    worse = ["--trainer.max_epochs=3", "--model.training.optimizer=Adam", "--model.training.optimizer.lr=10"]
+    fusionlit("fit", *fit_args(shapes, tmp_path, *worse, "--checkpoint.monitor=train/loss", "--checkpoint.mode=max"))
+    folder = tmp_path / "lightning_logs/version_0/checkpoints"
+    epochs = {name: torch.load(folder / f"{name}.ckpt", weights_only=True)["epoch"] for name in ("best", "last")}
+    assert epochs["last"] == 2
+    assert epochs["best"] < 2
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # to go on in a new folder is meant here
+def test_a_checkpoint_overrides_nothing_that_was_asked_for(fusionlit, shapes, tmp_path):
+    fusionlit("fit", *fit_args(shapes, tmp_path))
+    run = tmp_path / "lightning_logs/version_0"
+    last = run / "checkpoints/last.ckpt"
+
+    def stop_message(command, *args):
+        with pytest.raises(SystemExit) as stop:
+            fusionlit(command, *args)
+        return str(stop.value)
+
+    early = fit_args(shapes, tmp_path, f"--model={ROOT}/configs/model/early.yaml", f"--ckpt_path={last}")
+    assert "holds a fusionlit.models.CentralNet, but the command line asks" in stop_message("test", *early)
+    wider = fit_args(shapes, tmp_path, "--model.encoder.init_args.widths=[4, 9]", f"--ckpt_path={last}")
+    assert "The checkpoint holds another model: encoder is" in stop_message("fit", *wider)
+    assert "there is no file none.ckpt" in stop_message("test", *fit_args(shapes, tmp_path), "--ckpt_path=none.ckpt")
+    assert "cannot be loaded" in stop_message("test", *fit_args(shapes, tmp_path), f"--ckpt_path={ROOT}/README.md")
+
+    logger = [f"--trainer.logger={CSV}", f"--trainer.logger.save_dir={tmp_path}", "--trainer.log_every_n_steps=1"]
+    bare = [f"--data={DATA}", f"--data.root={shapes}", "--model=CentralNet", "--data.batch_size=8", *logger]
+    fusionlit("test", *bare, f"--ckpt_path={last}")  # what the command line leaves open is as in the checkpoint
+    mult = ["--model.training.fusion_lr_mult=3", "--trainer.max_epochs=2"]
+    fusionlit("fit", *fit_args(shapes, tmp_path, *mult), f"--ckpt_path={last}")
+    assert "fusion_lr_mult: 3.0" in (tmp_path / "lightning_logs/version_2/config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--model=CentralNett"], "did you mean CentralNet?"),
+        (["--model=IntermediateFusion", "--model.fusion=Concatt"], "did you mean Concat?"),
+        (["--model=none.yaml"], "There is no file none.yaml."),
+        (["--model=CentralNet", "--model.weights=softmx"], "Expected a typing.Literal['softmax', 'raw', 'sigmoid']"),
+        (["--model=CentralNet", "--model.encoder=ConvEncoder", "--model.encoder.width=3"], "'width' is not accepted"),
+    ],
+)
+def test_what_cannot_be_parsed_is_said_in_a_few_lines(fusionlit, shapes, args, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        fusionlit("fit", f"--data={DATA}", f"--data.root={shapes}", *args)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) < 10
+
+
+def test_checkpoints_can_be_switched_off(fusionlit, shapes, tmp_path):
+    fusionlit("fit", *fit_args(shapes, tmp_path), "--trainer.enable_checkpointing=false")
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_classes_of_other_names_are_refused(fusionlit, shapes, tmp_path):
+    fusionlit("fit", *fit_args(shapes, tmp_path))
+    best = tmp_path / "lightning_logs/version_0/checkpoints/best.ckpt"
+    renamed = tmp_path / "renamed"
+    shutil.copytree(shapes, renamed)
+    (renamed / "cubes").rename(renamed / "z_cubes")
+    with pytest.raises(SystemExit) as stop:
+        fusionlit("test", *fit_args(renamed, tmp_path), f"--ckpt_path={best}")
+    assert "names is ('cubes', 'spheres') in the checkpoint, but ('spheres', 'z_cubes') in the data" in str(stop.value)
 
 
 @pytest.mark.parametrize("command", [["--help"], ["fit", "--help"], ["compare", "--help"], ["weights", "--help"]])

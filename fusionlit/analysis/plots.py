@@ -33,11 +33,14 @@ def plot_trajectories(trajectories: Trajectories) -> Figure:
     """Draw one panel per layer with one line per source, which looks the same in all panels.
 
     From left to right stand the layers in order of depth, five beside each other at most; below the fusion weights of a
-    layer are its contributions and attributions, if there are any. All panels share the axis of optimizer steps, all
-    panels of one kind their value axis. The figure belongs to no pyplot state, so nothing has to be closed.
+    layer are its contributions and, where there is a central network, its attributions. All panels share the axis of
+    optimizer steps, all panels of one kind their value axis. The figure belongs to no pyplot state, so nothing has to
+    be closed.
     """
     layers = list(trajectories.fusion_weights)
     kinds = [kind for kind in LABELS if trajectories.lines(kind)]
+    if CENTRAL not in trajectories.sources:  # nothing is handed down: attributions are the contributions once more
+        kinds = [kind for kind in kinds if kind != "attributions"]
     columns = -(-len(layers) // -(-len(layers) // MOST_COLUMNS))
     rows = -(-len(layers) // columns) * len(kinds)
     figure = Figure(figsize=(max(6.4, 1 + 2.7 * columns), 1 + 1.8 * rows), dpi=110, layout="constrained")
@@ -80,7 +83,7 @@ def _draw_lines(axes: Axes, lines: dict[str, Points], styles: dict[str, Style]) 
         steps = sorted(points)
         values = [points[step] for step in steps]
         (line,) = axes.plot(steps, values, color=styles[source].color, linestyle=styles[source].dashes, label=source)
-        line.set(linewidth=1.6, marker="o" if len(steps) <= FEW_POINTS else "", markersize=3)
+        line.set(linewidth=1.6, marker="o" if len(steps) <= FEW_POINTS else "", markersize=3, clip_on=False)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.grid(color="#E6E6E6", linewidth=0.8)

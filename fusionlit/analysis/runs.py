@@ -28,14 +28,16 @@ def weights(run: Path, output: Path | None = None) -> None:
     """
     if output is not None and output.suffix.lower() not in FIGURES:
         raise ConfigError(f"Expected `output` to end in {', '.join(FIGURES)}, but got {str(output)!r}.")
+    if output is not None and not output.parent.is_dir():
+        raise ConfigError(f"Expected the folder of `output` to be there, but {output.parent} is none. Make it first.")
     folder, trajectories = find_run(run)
     console = Console()
     if folder != run:
-        console.print(f"{folder} is the newest run with fusion weights in {run}.", soft_wrap=True)
+        console.print(f"{folder} is the newest run with fusion weights in {run}.", soft_wrap=True, markup=False)
     console.print(weights_table(trajectories))
     output = output or folder / "fusion_weights.png"
     plot_trajectories(trajectories).savefig(output)
-    console.print(f"The figure is in {output}", soft_wrap=True)
+    console.print(f"The figure is in {output}", soft_wrap=True, markup=False)
 
 
 def find_run(run: Path) -> tuple[Path, Trajectories]:
@@ -66,11 +68,14 @@ def find_run(run: Path) -> tuple[Path, Trajectories]:
 def read_trajectories(folder: Path) -> Trajectories:
     """Trajectories from all event files in a folder, in the order in which they were begun.
 
-    A file whose weights begin at step s is of a run resumed from there: it replaces what older files hold beyond s.
+    A file whose weights begin at step s is of a run resumed from there: it replaces what older files hold beyond s, or,
+    where s is 0, all of them.
     """
     merged = Trajectories()
     for _, part in sorted((_read_file(file) for file in folder.glob(EVENTS)), key=lambda x: x[0]):
-        if part.fusion_weights:
+        if part.fusion_weights and part.first_step == 0:
+            merged = Trajectories()  # another run in the same folder, or a resumed one that tells its past again
+        elif part.fusion_weights:
             merged.drop_after(part.first_step)
         merged.update(part)
     return merged

@@ -48,9 +48,11 @@ class Trajectories:
     def drop_after(self, step: int) -> None:
         """Forget what lies beyond `step`."""
         for kind in KINDS:
-            for sources in self.lines(kind).values():
-                for source, points in sources.items():
-                    sources[source] = {x: value for x, value in points.items() if x <= step}
+            for layer, sources in list(self.lines(kind).items()):
+                kept = {source: {x: y for x, y in points.items() if x <= step} for source, points in sources.items()}
+                self.lines(kind)[layer] = {source: points for source, points in kept.items() if points}
+                if not self.lines(kind)[layer]:
+                    del self.lines(kind)[layer]
 
     @property
     def first_step(self) -> int:

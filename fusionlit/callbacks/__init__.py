@@ -1,7 +1,8 @@
 """Lightning callbacks that watch a run."""
 
-from fusionlit.callbacks.checkpoint import FitCheckpoint
+from fusionlit.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from fusionlit.callbacks.efficiency import EfficiencyMonitor
 from fusionlit.callbacks.fusion_weights import FusionWeightLogger
+from fusionlit.callbacks.predictions import PredictionWriter
 
-__all__ = ["EfficiencyMonitor", "FitCheckpoint", "FusionWeightLogger"]
+__all__ = ["BestCheckpoint", "EfficiencyMonitor", "FusionWeightLogger", "LastCheckpoint", "PredictionWriter"]

@@ -18,7 +18,8 @@ class EfficiencyMonitor(Callback):
     """Log parameters, time, throughput and memory, after each training epoch and after a test.
 
     - `efficiency/parameters`, `efficiency/trainable_parameters`: numbers of scalars.
-    - `efficiency/epoch_seconds`: wall-clock time of a training epoch with its validation, the slowest process's (s).
+    - `efficiency/epoch_seconds`: wall-clock time of a training epoch with its validation, the slowest process's (s); at
+      a test that of the training which the checkpoint comes from (its last whole epoch, or as far as its first went).
     - `efficiency/samples_per_second`: training samples of all processes over the time without validation (1/s).
     - `efficiency/test_samples_per_second`: the same of a test, with the loading of its data (1/s).
     - `efficiency/peak_host_memory_mb`: largest memory of a process that belongs to it alone (resident without shared
@@ -32,9 +33,18 @@ class EfficiencyMonitor(Callback):
     def __init__(self) -> None:
         self._peak_memory = 0.0
         self._begin = 0.0
+        self._epoch_seconds = 0.0
         self._paused = 0.0
         self._pause_begin = 0.0
         self._samples = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Seconds of the last epoch, for the test of a checkpoint."""
+        return {"epoch_seconds": self._epoch_seconds or time.perf_counter() - self._begin}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them over."""
+        self._epoch_seconds = state_dict["epoch_seconds"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the peaks of earlier runs in this process."""
@@ -69,7 +79,7 @@ class EfficiencyMonitor(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch."""
-        seconds = _now(pl_module) - self._begin
+        seconds = self._epoch_seconds = _now(pl_module) - self._begin
         pl_module.log("efficiency/epoch_seconds", seconds, reduce_fx="max", sync_dist=True)
         self._log_rate(pl_module, "efficiency/samples_per_second", seconds - self._paused)
         self._log_size(pl_module)
@@ -97,6 +107,8 @@ class EfficiencyMonitor(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the test."""
+        if self._epoch_seconds:
+            pl_module.log("efficiency/epoch_seconds", self._epoch_seconds, reduce_fx="max", sync_dist=True)
         self._log_rate(pl_module, "efficiency/test_samples_per_second", _now(pl_module) - self._begin)
         self._log_size(pl_module)
 

@@ -28,7 +28,7 @@ class FusionWeightLogger(Callback):
     Every logger of the run gets the scalars `fusion_weights/<layer>/<source>` (a weight per output is averaged) and,
     over the validation set, `contributions/<layer>/<source>` and `attributions/<layer>/<source>` (the formulas:
     `functional`). A `validate` or `test` run logs the shares over its own data as `test/contributions/...`. TensorBoard
-    also gets one chart a layer (under Custom Scalars) and at each validation the figure of the run so far (under
+    also gets one chart a layer (under Custom Scalars) and after each epoch the figure of the run so far (under
     Images). The trajectories travel in the checkpoint, so that a resumed run draws all of the figure.
 
     Between two logs it compares integers; at a log one small vector goes to the host. A module without fusion weights
@@ -67,6 +67,7 @@ class FusionWeightLogger(Callback):
             rank_zero_info(f"{type(pl_module).__name__} has no fusion weights; FusionWeightLogger has nothing to log.")
         for board in _boards(trainer) if weights else ():
             board.experiment.add_custom_scalars(_charts(weights))
+        self._log_past(trainer)
         self._log_weights(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
@@ -97,9 +98,12 @@ class FusionWeightLogger(Callback):
             self._contribution.update(outputs["energy"])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the shares over the validation set, then draw the figure."""
+        """Log the shares over the validation set."""
         self._log_shares(trainer, pl_module)
-        if self.figure and self.trajectories.fusion_weights and _in_training(trainer):
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the figure of the run so far; the epoch's validation lies behind it."""
+        if self.figure and self.trajectories.fusion_weights:
             for board in _boards(trainer):
                 board.experiment.add_figure("fusion_weights", plot_trajectories(self.trajectories), trainer.global_step)
 
@@ -135,6 +139,18 @@ class FusionWeightLogger(Callback):
         self._contribution = None
         if isinstance(pl_module, FusionModule):
             pl_module.measuring = False
+
+    def _log_past(self, trainer: Trainer) -> None:
+        """Tell the loggers of a resumed run, which may write to a new folder, how it came to where it goes on."""
+        past: dict[int, dict[str, float]] = {}
+        for kind in KINDS:
+            for layer, sources in self.trajectories.lines(kind).items():
+                for source, points in sources.items():
+                    for step, value in points.items():
+                        past.setdefault(step, {})[tag(kind, layer, source)] = value
+        for step in sorted(past):
+            for logger in trainer.loggers:
+                logger.log_metrics(past[step], step=step)
 
     def _log_weights(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._last_logged = trainer.global_step

@@ -88,7 +88,7 @@ class FusionDataModule(LightningDataModule, ABC):
         """Convert the batch on its device, then follow the trainer's precision."""
         batch = self.convert(batch)
         if self.trainer is not None:
-            batch = self.trainer.precision_plugin.convert_input(batch)
+            batch = {**batch, "inputs": self.trainer.precision_plugin.convert_input(batch["inputs"])}
         return batch
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -14,7 +14,7 @@ from fusionlit.data.replicator_files import image_size
 from fusionlit.data.replicator_folders import class_folders, position_folder
 from fusionlit.data.samples import Bad, ReplicatorDataset, Sample, SampleSize, check_samples, find_samples, report_bad
 from fusionlit.data.splits import SPLITS, Assignment, FractionSplit, FrameSplit, check_assignment, save_assignment
-from fusionlit.errors import ConfigError
+from fusionlit.errors import ConfigError, DataError
 from fusionlit.geometry import image_orientation, xyza
 from fusionlit.types import Batch, Shape, Split, TargetSpec
 
@@ -117,6 +117,8 @@ class ReplicatorDataModule(FusionDataModule):
         Raises:
             ConfigError: If the split is empty.
         """
+        if not self._datasets:
+            raise ConfigError("The data has not been read yet: call `setup` first, or leave that to a trainer.")
         dataset = self._datasets[split]
         if not len(dataset):
             raise ConfigError(
@@ -162,6 +164,13 @@ class ReplicatorDataModule(FusionDataModule):
         """Target of every sample index."""
         if self.task == "shape":
             return torch.arange(len(self._folders)).repeat(len(frames))
+        numbers = [int(frame) for frame in frames if frame.isdecimal()]
+        if len(numbers) == len(frames) and numbers[-1] - numbers[0] >= len(frames):
+            missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
+            raise DataError(
+                f"{self.root}: expected frames without a gap, but {missing[:10]} are missing; which row of"
+                " positions.csv belongs to which frame is unknown. Restore the missing files."
+            )
         targets, bad = read_positions(self.root / "positions.csv", len(frames))
         self.excluded |= bad
         return targets

@@ -6,6 +6,7 @@ Every message names the file, what was expected and what came; what can be done 
 import struct
 from io import BytesIO
 from pathlib import Path
+from statistics import mode
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +32,16 @@ class PngHeader(NamedTuple):
 
 
 def image_size(folder: Path) -> tuple[int, int]:
-    """Height and width in the header of the folder's first readable image."""
+    """Height and width that most of the folder's first 16 readable images have: one alone may be the broken one."""
+    sizes: list[tuple[int, int]] = []
     for path in sorted(folder.glob("rgb/*.png")):
         with path.open("rb") as file:
             header = _png_header(file.read(26))
-        if header is not None:
-            return header.size
+        sizes += [header.size] if header is not None else []
+        if len(sizes) == 16:
+            break
+    if sizes:
+        return mode(sizes)
     raise DataError(f"{folder / 'rgb'}: expected PNG images, but found none that can be read. Copy them again.")
 
 
@@ -91,9 +96,21 @@ def read_npy(path: Path) -> np.ndarray:
     return array
 
 
+def verify_image(path: Path) -> None:
+    """Check the sum of every chunk of a PNG file, which decoding alone does not.
+
+    Raises:
+        DataError: If one is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            Image.open(file, formats=["PNG"]).verify()
+    except Exception as error:  # a damaged file may raise nearly anything
+        raise DataError(f"{path}: expected a PNG image, but it is unreadable or truncated ({error}).") from error
+
+
 def _decode(data: bytes) -> np.ndarray:
-    """RGBA `(H, W, 4)`; `verify` checks every chunk's sum, which decoding alone does not."""
-    Image.open(BytesIO(data), formats=["PNG"]).verify()
+    """RGBA `(H, W, 4)`."""
     return np.array(Image.open(BytesIO(data), formats=["PNG"]).convert("RGBA"))
 
 

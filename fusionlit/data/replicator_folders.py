@@ -17,6 +17,9 @@ def class_folders(root: Path) -> list[Path]:
             " to the folder that holds the class folders."
         )
     folders = sorted(d for d in root.glob("*/") if not d.name.startswith(".") and _has_frames(d))
+    misspelled = sorted(str(d.relative_to(root)) for d in root.glob("*/*/") if d.name.lower() in ("rgb", "lidar"))
+    if wrong := [name for name in misspelled if not name.endswith(("rgb", "lidar"))]:
+        raise DataError(f"{root}: expected rgb/ and lidar/ in lower case, but found {', '.join(wrong)}. Rename them.")
     if len(folders) < 2:
         found = ", ".join(d.name for d in folders) or "none"
         raise DataError(

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fusionlit.data.replicator_files import read_depth, read_image
+from fusionlit.data.replicator_files import read_depth, read_image, verify_image
 from fusionlit.data.replicator_folders import frames_of
 from fusionlit.errors import DataError
 
@@ -63,6 +63,10 @@ def find_samples(folders: Sequence[Path]) -> tuple[list[str], list[Sample], Bad]
     listings = [frames_of(folder) for folder in folders]
     frames = sorted({frame for pair in listings for files in pair for frame in files}, key=_natural)
     samples, orphans = [], {}
+    for folder, (images, depths) in zip(folders, listings, strict=True):
+        if gone := [frame for frame in frames if frame not in images and frame not in depths]:
+            some = ", ".join(gone[:10]) + (", ..." if len(gone) > 10 else "")
+            rank_zero_warn(f"{folder}: lacks {len(gone)} of the {len(frames)} frames that other classes have: {some}.")
     for position, frame in enumerate(frames):
         for label, (folder, (images, depths)) in enumerate(zip(folders, listings, strict=True)):
             index, image, depth = position * len(folders) + label, images.get(frame), depths.get(frame)
@@ -80,6 +84,7 @@ def check_samples(samples: Sequence[Sample], size: SampleSize, progress: bool = 
 
     def check(sample: Sample) -> str | None:
         try:
+            verify_image(sample.image)
             read_image(sample.image, size.image)
             read_depth(sample.depth, size.depth)
         except DataError as error:

@@ -157,9 +157,17 @@ def check_assignment(assigned: Assignment, known: Collection[str], split: FrameS
 
 
 def save_assignment(path: Path, assigned: Assignment) -> None:
-    """Write an assignment as the JSON file that `FileSplit` reads; a test split that repeats val is left empty."""
+    """Write an assignment as the JSON file that `FileSplit` reads; a test split that repeats val is left empty.
+
+    Raises:
+        DataError: If the file is there with another split in it.
+    """
     test = [] if assigned["test"] == assigned["val"] else assigned["test"]
-    path.write_text(json.dumps({**assigned, "test": test}, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({**assigned, "test": test}, indent=1) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise DataError(f"{path}: holds another split already, maybe a frozen one. Choose another `write_split`.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def _some(frames: Sequence[str], most: int = 10) -> str:

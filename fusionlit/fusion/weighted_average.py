@@ -59,8 +59,8 @@ class WeightedAverage(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Average the predictions."""
-        members = torch.stack(self.present(features, presence, absent=0.0))
-        weights = self._weights(members, presence)
+        members = self._members(features, presence)
+        weights = self._weights(presence)
         if self.of == "logits":
             return (weights * members).sum(0)
         # The floor keeps the gradient finite where an absent member has weight zero.
@@ -76,18 +76,25 @@ class WeightedAverage(FusionOperator):
         return (self.weight,)
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
-        """Mean square of each member's weighted logits or probabilities."""
-        members = torch.stack(self.present(features, presence, absent=0.0))
-        weights = self._weights(members, presence)
+        """Mean square of each member's weighted logits or probabilities (of a label: of having it and of not)."""
+        members = self._members(features, presence)
+        weights = self._weights(presence)
         if self.of == "probabilities":
-            members = members.softmax(-1) if self.exclusive else members.sigmoid()
+            both = [members.sigmoid(), (-members).sigmoid()]
+            members = members.softmax(-1) if self.exclusive else torch.cat(both, dim=-1)
+            weights = weights if self.exclusive or weights.shape[-1] == 1 else weights.repeat(1, 1, 2)
         return {source: mean_square(term) for source, term in zip(self.shapes, weights * members, strict=True)}
 
-    def _weights(self, members: Tensor, presence: Presence | None) -> Tensor:
-        """Weights `(K, 1 or B, 1 or O)` of `members` `(K, B, O)`."""
+    def _members(self, features: Features, presence: Presence | None) -> Tensor:
+        """Predictions `(K, B, O)`, in at least the weights' precision: half of it loses the log-odds of a mixture."""
+        members = torch.stack(self.present(features, presence, absent=0.0))
+        return members.to(torch.promote_types(members.dtype, self.weight.dtype))
+
+    def _weights(self, presence: Presence | None) -> Tensor:
+        """Weights `(K, 1 or B, 1 or O)`."""
         weights = self.weight.softmax(0)
         if presence is None:
-            return weights[:, None].to(members.dtype)
+            return weights[:, None]
         there = torch.stack([presence[source] for source in self.shapes], dim=1)
         columns = [renormalize(column, there, positive=True) for column in weights.unbind(1)]
-        return torch.stack(columns, dim=-1).transpose(0, 1).to(members.dtype)
+        return torch.stack(columns, dim=-1).transpose(0, 1)

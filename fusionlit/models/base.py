@@ -5,7 +5,9 @@ from typing import Any, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL, per_sample
@@ -13,7 +15,7 @@ from fusionlit.fusion import FusionOperator
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.training import Training
-from fusionlit.tasks import TaskFactory, default_task
+from fusionlit.tasks import MeanLoss, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
 
 
@@ -61,6 +63,8 @@ class FusionModule(LightningModule, ABC):
         self.train_metrics = self.task.metrics().clone(prefix="train/")
         self.val_metrics = self.task.metrics().clone(prefix="val/")
         self.test_metrics = self.task.metrics().clone(prefix="test/")
+        names = ["loss", *(f"unimodal_loss/{name}" for name in self.modalities)]
+        self.epoch_losses = nn.ModuleDict({name: MeanMetric() for name in names})
         self.normalization = nn.ModuleDict(
             {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
         )
@@ -77,10 +81,12 @@ class FusionModule(LightningModule, ABC):
     def forward(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> FusionOutput:
         """Predict from raw inputs `(B, *shape)`, as the data module converts them.
 
-        `presence[name]` `(B,)` is true where the sample has the modality; without it all are there. What an absent
-        input holds, NaN included, reaches nothing.
+        `presence[name]` `(B,)` is true where the sample has the modality; what it does not name is always there. What
+        an absent input holds, NaN included, reaches nothing.
         """
         if presence is not None:
+            everyone = next(iter(inputs.values())).new_ones(len(next(iter(inputs.values()))), dtype=torch.bool)
+            presence = {name: presence.get(name, everyone) for name in self.modalities}
             inputs = {name: torch.where(per_sample(presence[name], x), x, 0.0) for name, x in inputs.items()}
         if self.normalization:
             inputs = {name: self.normalization[name](inputs[name]) for name in self.modalities}
@@ -139,21 +145,39 @@ class FusionModule(LightningModule, ABC):
             raise self._unsaveable
         data = getattr(self.trainer, "datamodule", None)
         if data is None:
+            if self._pending_normalization():
+                rank_zero_warn(
+                    "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from:"
+                    " inputs stay as they are."
+                )
             return
         counts = data.class_counts()
         if counts is not None:
             self.task.set_class_counts(counts)
-        norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
-        pending = {name: norm for name, norm in norms.items() if not norm.fitted}
+        pending = self._pending_normalization()
         statistics = data.input_statistics() if pending else {}
         for name, norm in pending.items():
             norm.fit(statistics[name])
 
+    def on_test_start(self) -> None:
+        """Say so if the model has never been trained."""
+        if self._pending_normalization():
+            rank_zero_warn(f"This {type(self).__name__} has never been trained: give its checkpoint (--ckpt_path).")
+
+    def on_predict_start(self) -> None:
+        """Say so if the model has never been trained."""
+        self.on_test_start()
+
+    def on_validation_start(self) -> None:
+        """Say so if the model has never been trained."""
+        self.on_test_start()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the modality schema, and the hyperparameters as plain configuration."""
+        """Write the schema of the data, and the hyperparameters as plain configuration."""
         if self._unsaveable:
             raise self._unsaveable
         checkpoint["modalities"] = [[name, list(shape)] for name, shape in self.modalities.items()]
+        checkpoint["target"] = to_config(self.target)
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
             "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
             **without_initial_files(dict(self.hparams)),
@@ -161,24 +185,29 @@ class FusionModule(LightningModule, ABC):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that was trained on other modalities, and say what differs."""
+        """Refuse a checkpoint that was trained on other modalities or another target, and say what differs."""
         check_schema({name: tuple(shape) for name, shape in checkpoint["modalities"]}, self.modalities)
+        check_target(TargetSpec(**checkpoint["target"]), self.target)
 
     def measure(self, layer: str, operator: FusionOperator, *sources: Any) -> Energy:  # noqa: ANN401
         """Energy of one layer while a callback measures; empty otherwise, or where the operator is no sum."""
         energy = operator.energy(*sources) if self.measuring else {}
         return {layer: energy} if energy else {}
 
-    def multitask_loss(self, output: FusionOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def multitask_loss(self, output: FusionOutput, batch: Batch) -> tuple[Tensor, dict[str, MeanLoss]]:
         """`loss + sum_k b_k loss_k`, and its parts: `loss`, and `unimodal_loss/<modality>` for each unimodal head."""
         presence = batch.get("presence")
-        total = loss = self.task.loss(output.prediction, batch["target"])
-        parts = {"loss": loss}
+        parts = {"loss": self.task.mean_loss(output.prediction, batch["target"])}
+        total = parts["loss"].value
         for name, prediction in output.unimodal.items():
-            part = self.task.loss(prediction, batch["target"], None if presence is None else presence[name])
-            total = total + self.unimodal_weights[name] * part
+            part = self.task.mean_loss(prediction, batch["target"], None if presence is None else presence[name])
+            total = total + self.unimodal_weights[name] * part.value
             parts[f"unimodal_loss/{name}"] = part
         return total, parts
+
+    def _pending_normalization(self) -> dict[str, InputNormalization]:
+        norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
+        return {name: norm for name, norm in norms.items() if not norm.fitted}
 
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
         output: FusionOutput = self(batch["inputs"], batch.get("presence"))
@@ -187,13 +216,14 @@ class FusionModule(LightningModule, ABC):
         metrics.update(self.task.predict(output.prediction.detach()), batch["target"])
         size = batch["target"].shape[0]
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size)
-        self.log_dict(
-            {f"{stage}/{name}": part.detach() for name, part in parts.items()},
-            on_step=stage == "train",
-            on_epoch=stage != "train",
-            batch_size=size,
-            sync_dist=stage != "train",  # between processes only once an epoch, never in a training step
-        )
+        for name, part in parts.items():
+            if stage == "train":
+                self.log(f"train/{name}", part.value.detach(), batch_size=size)
+            else:
+                # Over the epoch each batch counts by its own weights, however the samples fall into batches.
+                mean = cast(MeanMetric, self.epoch_losses[name])
+                mean.update(part.value.detach(), part.weight)
+                self.log(f"{stage}/{name}", mean, on_epoch=True, batch_size=size)
         return total, output
 
 
@@ -206,9 +236,9 @@ def check_names(modalities: dict[str, Shape]) -> None:
     if not modalities:
         raise ConfigError("Expected `modalities` to name at least one modality, but it is empty.")
     for name in modalities:
-        if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name == CENTRAL:
+        if not name.isidentifier() or hasattr(nn.ModuleDict(), name) or name == CENTRAL:
             raise ConfigError(
-                f"Expected a modality's name to be letters, digits and _, not {CENTRAL!r} and no method of"
+                f"Expected a modality's name to be letters, digits and _, not {CENTRAL!r} and no attribute of"
                 f" torch.nn.ModuleDict, but got {name!r}. Rename it in the data."
             )
 
@@ -230,3 +260,19 @@ def check_schema(saved: dict[str, Shape], current: dict[str, Shape]) -> None:
     ]
     differences = differences or [f"the order is {list(saved)} in the checkpoint, but {list(current)} in the data"]
     raise ConfigError(f"The checkpoint was trained on other modalities: {'; '.join(differences)}.")
+
+
+def check_target(saved: TargetSpec, current: TargetSpec) -> None:
+    """Compare the target of a checkpoint with that of the data.
+
+    Raises:
+        ConfigError: If kind, size, or the names or their order differ; the message says which.
+    """
+    saved, current = (spec._replace(names=tuple(spec.names)) for spec in (saved, current))
+    differences = [
+        f"{field} is {before!r} in the checkpoint, but {now!r} in the data"
+        for field, before, now in zip(TargetSpec._fields, saved, current, strict=True)
+        if before != now
+    ]
+    if differences:
+        raise ConfigError(f"The checkpoint was trained for another target: {'; '.join(differences)}.")

@@ -52,16 +52,15 @@ class EarlyFusion(FusionModule):
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
         """Join, encode, predict."""
         inputs = apply_projections(self.projections, inputs)
-        unimodal = {
-            name: self._predict(
-                {other: x if other == name else torch.zeros_like(x) for other, x in inputs.items()}, presence
-            )
-            for name, weight in self.unimodal_weights.items()
-            if weight
-        }
         energy = self.measure("inputs", self.fusion, inputs, presence)
-        return FusionOutput(self._predict(inputs, presence), unimodal, energy)
-
-    def _predict(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> Tensor:
-        prediction: Tensor = self.head(self.encoder(self.fusion(inputs, presence)))
-        return prediction
+        alone = [name for name, weight in self.unimodal_weights.items() if weight]
+        if alone:
+            # One batch and one call for all of them, so that batch normalisation has the same statistics in training
+            # and in evaluation.
+            inputs = {
+                name: torch.cat([x, *(x if name == other else torch.zeros_like(x) for other in alone)])
+                for name, x in inputs.items()
+            }
+            presence = presence and {name: there.repeat(1 + len(alone)) for name, there in presence.items()}
+        together, *each = self.head(self.encoder(self.fusion(inputs, presence))).chunk(1 + len(alone))
+        return FusionOutput(together, dict(zip(alone, each, strict=True)), energy)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.cli import instantiate_module
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import FusionFactory, FusionOperator, WeightedAverage
-from fusionlit.models.base import FusionModule, check_schema
+from fusionlit.models.base import FusionModule, check_schema, check_target
+from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.parts import make_encoders, make_head, make_heads, out_shapes, zero_absent
 from fusionlit.models.training import Training
 from fusionlit.models.unimodal import Unimodal
@@ -120,10 +121,11 @@ class LateFusion(FusionModule):
         for name, member in unimodal.items():
             own = {name: member.modalities[name]} if name in member.modalities else member.modalities
             check_schema(own, {name: self.modalities[name]})
-            if member.modality != name or member.target.size != self.target.size:
+            check_target(member.target, self.target)
+            if member.modality != name:
                 raise ConfigError(
-                    f"Expected member {name!r} to predict {self.target.size} outputs from {name!r}, but its checkpoint"
-                    f" predicts {member.target.size} from {member.modality!r}."
+                    f"Expected member {name!r} to predict from {name!r}, but its checkpoint predicts from"
+                    f" {member.modality!r}."
                 )
             if bool(member.normalization) != bool(self.normalization):
                 raise ConfigError(
@@ -131,7 +133,9 @@ class LateFusion(FusionModule):
                     f" got {bool(self.normalization)}."
                 )
             if self.normalization:
-                self.normalization[name].load_state_dict(member.normalization[name].state_dict())
+                inputs = cast(InputNormalization, self.normalization[name])
+                inputs.load_state_dict(member.normalization[name].state_dict())
+                inputs.fitted.fill_(True)  # the member is frozen, and so is what it takes
         self.encoders = nn.ModuleDict({name: member.encoder for name, member in unimodal.items()}).requires_grad_(False)
         self.heads = nn.ModuleDict({name: member.head for name, member in unimodal.items()}).requires_grad_(False)
         self.save_hyperparameters({"members": {name: json.dumps(config) for name, (_, config) in loaded.items()}})

@@ -5,12 +5,15 @@ from torch import Tensor, nn
 
 from fusionlit.types import ChannelStatistics, Shape
 
+CONSTANT = 1e-6
+"""Deviation below which a channel is taken for constant, relative to its mean: float32's own resolution."""
+
 
 class InputNormalization(nn.Module):
     """Standardise each channel of one modality: `(x - mean) / std`, `(B, C, ...)`.
 
     Mean and deviation are buffers, set once from the training split; before that, and for a channel that never
-    changes, the deviation is one.
+    changes (but for rounding), the deviation is one.
     """
 
     mean: Tensor
@@ -26,7 +29,8 @@ class InputNormalization(nn.Module):
     def fit(self, statistics: ChannelStatistics) -> None:
         """Take the statistics of the training split."""
         self.mean.copy_(statistics.mean)
-        self.std.copy_(torch.where(statistics.std > 0, statistics.std, torch.ones_like(statistics.std)))
+        changes = statistics.std > CONSTANT * statistics.mean.abs().clamp(min=1)
+        self.std.copy_(torch.where(changes, statistics.std, torch.ones_like(statistics.std)))
         self.fitted.fill_(True)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Building blocks that strategies share: one encoder a modality, one head a modality, projections to one shape."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import cast
 
 import torch
@@ -133,9 +134,8 @@ def make_fusion(
     factory: FusionFactory, shapes: dict[str, Shape], layer: str = "fusion"
 ) -> tuple[nn.ModuleDict, FusionOperator]:
     """The operator for these sources, behind learned projections to the first source's shape where it needs them."""
-    try:
+    with suppress(ShapeMismatchError):
         return nn.ModuleDict(), factory(shapes)
-    except ShapeMismatchError:
-        reference = next(iter(shapes.values()))
-        projections = project(shapes, reference, layer)
-        return projections, factory(dict.fromkeys(shapes, reference))
+    reference = next(iter(shapes.values()))
+    projections = project(shapes, reference, layer)
+    return projections, factory(dict.fromkeys(shapes, reference))

@@ -25,7 +25,7 @@ class Unimodal(FusionModule):
         normalize: Standardise each input channel with the statistics of the training split.
 
     Raises:
-        ConfigError: If the data has no such modality.
+        ConfigError: If the data has no such modality, or a unimodal loss is asked for.
     """
 
     def __init__(
@@ -42,6 +42,8 @@ class Unimodal(FusionModule):
         super().__init__(modalities, target, task, training, normalize)
         if modality not in modalities:
             raise ConfigError(f"Expected `modality` to be one of {list(modalities)}, but got {modality!r}.")
+        if any(self.unimodal_weights.values()):
+            raise ConfigError("Unimodal has one head, that of its modality: leave out `unimodal_loss_weight`.")
         self.modality = modality
         self.encoder = (encoder or default_encoder)(self.modalities[modality])
         self.head = make_head(self.encoder.out_shape, target.size, head)

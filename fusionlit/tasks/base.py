@@ -19,6 +19,13 @@ class SampleLosses(NamedTuple):
     weight: Tensor
 
 
+class MeanLoss(NamedTuple):
+    """Mean loss of a batch and the sum of the weights behind it, by which it counts in a mean over batches; scalars."""
+
+    value: Tensor
+    weight: Tensor
+
+
 class Task(nn.Module, ABC):
     """What is predicted, its loss and its metrics.
 
@@ -70,7 +77,11 @@ class Task(nn.Module, ABC):
         """
 
     def loss(self, prediction: Tensor, target: Tensor, present: Tensor | None = None) -> Tensor:
-        """Mean loss over the samples that are present: `sum_i m_i loss_i / sum_i m_i weight_i`, a scalar.
+        """Value of `mean_loss`, a scalar."""
+        return self.mean_loss(prediction, target, present).value
+
+    def mean_loss(self, prediction: Tensor, target: Tensor, present: Tensor | None = None) -> MeanLoss:
+        """Mean loss over the samples that are present: `sum_i m_i loss_i / sum_i m_i weight_i`.
 
         Computed in at least float32. Nothing of an absent sample's prediction, not even NaN, reaches the loss or its
         gradient; where no sample is present the loss is 0, with a graph, and its gradient too.
@@ -117,9 +128,9 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _mean(loss: Tensor, weight: Tensor) -> Tensor:
+def _mean(loss: Tensor, weight: Tensor) -> MeanLoss:
     total = weight.sum()
-    return loss.sum() / total.where(total > 0, 1.0)
+    return MeanLoss(loss.sum() / total.where(total > 0, 1.0), total)
 
 
 TaskFactory = Callable[[TargetSpec], Task]

@@ -55,6 +55,7 @@ def test_time_and_throughput_of_training(model, data, make_trainer):
     assert 0.06 <= training <= measured["efficiency/epoch_seconds"] - 0.3
 
 
+@pytest.mark.filterwarnings("ignore:This CentralNet has never been trained")
 def test_a_test_reports_its_costs(model, data, make_trainer):
     (result,) = make_trainer(callbacks=[EfficiencyMonitor(), Pace()]).test(model, data, verbose=False)
     measured = {name: x for name, x in result.items() if name.startswith("efficiency/")}
@@ -67,6 +68,7 @@ def test_a_test_reports_its_costs(model, data, make_trainer):
     assert measured["efficiency/test_samples_per_second"] <= 40 / 0.06
 
 
+@pytest.mark.filterwarnings("ignore:This CentralNet has never been trained")
 def test_parameters_are_counted_exactly_above_the_digits_of_float32(model, data, make_trainer):
     model.frozen = torch.nn.Parameter(torch.zeros(2**24 + 1, dtype=torch.bfloat16), requires_grad=False)
     trainable = sum(p.numel() for name, p in model.named_parameters() if name != "frozen")

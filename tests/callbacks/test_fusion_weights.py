@@ -160,6 +160,7 @@ def values_of(layer, shares):
     return {(layer, source): value for source, value in shares.items()}
 
 
+@pytest.mark.filterwarnings("ignore:This CentralNet has never been trained")
 def test_a_test_run_logs_its_own_shares_under_its_own_tags(model, data, make_trainer, table):
     logger = FusionWeightLogger()
     make_trainer(callbacks=[logger], logger=table).test(model, data)

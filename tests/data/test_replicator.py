@@ -167,9 +167,36 @@ def test_a_split_of_uneven_classes_is_refused_unless_allowed(shape_root):
         (shape_root / "cubes" / "rgb" / f"{k:04d}.png").unlink()
         (shape_root / "cubes" / "lidar" / f"{k:04d}.npy").unlink()
     split = FractionSplit(0.8, 0.2, 0)
-    with pytest.raises(DataError, match=r"split is not balanced: cubes \d, spheres \d+ samples"):
+    lacking = pytest.warns(UserWarning, match="cubes: lacks 14 of the 20 frames that other classes have: 0000, 0001")
+    with lacking, pytest.raises(DataError, match=r"split is not balanced: cubes \d, spheres \d+ samples"):
         ready(shape_root, split=split)
-    assert ready(shape_root, split=split, max_class_ratio=20).class_counts().sum() == 21
+    with lacking:
+        assert ready(shape_root, split=split, max_class_ratio=20).class_counts().sum() == 21
+
+
+def test_a_class_does_not_vanish_because_its_folders_are_misspelled(shape_root):
+    (shape_root / "cones" / "RGB").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"expected rgb/ and lidar/ in lower case, but found cones/RGB\. Rename"):
+        ReplicatorDataModule(shape_root)
+
+
+def test_one_image_of_another_size_does_not_condemn_the_others(shape_root):
+    Image.new("RGBA", (32, 32)).save(shape_root / "cubes" / "rgb" / "0000.png")
+    with pytest.warns(UserWarning, match="left out 1 of 40 samples"):
+        assert len(ready(shape_root, on_bad_sample="skip").excluded) == 1
+
+
+def test_a_frozen_split_is_not_overwritten(rendered, tmp_path):
+    path = tmp_path / "new" / "split.json"
+    ready(rendered / "shape", split=FractionSplit(seed=5), write_split=path)
+    ready(rendered / "shape", split=FractionSplit(seed=5), write_split=path)
+    with pytest.raises(DataError, match="holds another split already"):
+        ready(rendered / "shape", split=FractionSplit(seed=6), write_split=path)
+
+
+def test_data_that_has_not_been_read_says_so(rendered):
+    with pytest.raises(ConfigError, match="call `setup` first"):
+        ReplicatorDataModule(rendered / "shape").train_dataloader()
 
 
 # Bad samples

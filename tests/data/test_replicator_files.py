@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fusionlit.data.replicator_files import image_size, read_depth, read_image
+from fusionlit.data.replicator_files import image_size, read_depth, read_image, verify_image
 from fusionlit.errors import DataError
 
 SIZE = (64, 64)
@@ -127,6 +127,7 @@ def test_whatever_damage_an_image_takes_it_is_refused_or_harmless(png):
                 del damaged[at : None if damage == "cut" else at + rng.randrange(1, 50)]
             png.write_bytes(damaged)
             try:
+                verify_image(png)
                 assert torch.equal(read_image(png, SIZE), expected)
             except DataError:
                 refused += 1

@@ -198,6 +198,17 @@ def test_weighted_average_of_label_probabilities():
     torch.testing.assert_close(operator(h).sigmoid(), mixture)
 
 
+def test_shares_of_a_label_do_not_depend_on_which_of_its_two_values_is_called_positive():
+    shapes = {"sure": (1,), "undecided": (1,)}
+    h = {"sure": torch.full((2, 1), -6.0), "undecided": torch.zeros(2, 1)}
+    operator = WeightedAverage(shapes, of="probabilities")
+    flipped = operator.energy({name: -x for name, x in h.items()})
+    torch.testing.assert_close(operator.energy(h), flipped)
+    two = {name: torch.cat([torch.zeros_like(x), x], 1) for name, x in h.items()}
+    classes = WeightedAverage({"sure": (2,), "undecided": (2,)}, of="probabilities")
+    torch.testing.assert_close(operator.energy(h), classes.energy(two))
+
+
 def test_weighted_average_of_logits_per_output():
     h = draw(VECTORS)
     operator = WeightedAverage(VECTORS, per_output=True).double()

@@ -132,7 +132,7 @@ def test_members_that_do_not_fit_are_refused(planted, make_trainer, tmp_path):
         ({"members": {"strong": paths["strong"]}}, "`members` to name every modality"),
         ({"members": {**paths, "noise": "gone.ckpt"}}, "there is no file gone.ckpt"),
         ({"members": {**paths, "noise": str(other)}}, "is one of fusionlit.models.intermediate.IntermediateFusion"),
-        ({"members": swapped}, "predicts 2 from 'noise'"),
+        ({"members": swapped}, "to predict from 'strong', but its checkpoint predicts from 'noise'"),
         ({"members": paths, "normalize": False}, "`normalize` to be True"),
         ({"members": paths, "encoder": encoder}, "`members` without encoder"),
         ({"fusion": partial(WeightedAverage, of="probabilities", exclusive=False)}, "to fit a 'multiclass' target"),

@@ -12,7 +12,9 @@ from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import Add, Concat, WeightedSum
 from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Training, Unimodal
-from fusionlit.types import TargetSpec
+from fusionlit.models.normalization import InputNormalization
+from fusionlit.tasks import MulticlassClassification
+from fusionlit.types import ChannelStatistics, TargetSpec
 
 encoder = partial(ConvEncoder, widths=(4, 8))
 UNIMODAL_LOSS = Training(unimodal_loss_weight=0.5)
@@ -64,6 +66,14 @@ def test_output_has_the_targets_size(strategy, planted, kind):
     output = build(strategy, data).eval()(inputs_of(data))
     assert output.prediction.shape == (6, data.target.size)
     assert all(p.shape == (6, data.target.size) for p in output.unimodal.values())
+
+
+def test_forward_compiles_to_one_graph(strategy, planted):
+    data = planted()
+    model = build(strategy, data).eval()
+    torch._dynamo.reset()  # it keeps the graphs of the strategies before
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(inputs_of(data)).prediction, model(inputs_of(data)).prediction)
 
 
 def test_a_batch_of_one_and_the_order_of_inputs(strategy, planted):
@@ -186,3 +196,73 @@ def test_misuse_is_explained(planted, make, message):
     with pytest.raises(ConfigError) as caught:
         make(data.modalities, data.target)
     assert message in str(caught.value)
+
+
+def test_validation_losses_do_not_depend_on_the_batch_size(planted, make_trainer):
+    """Neither with absent modalities, nor with class weights."""
+    seed_everything(0, verbose=False)
+    training = Training(unimodal_loss_weight=1.0)
+    task = partial(MulticlassClassification, class_weights=[1.0, 5.0])
+    model = IntermediateFusion(*planted_shapes(planted), encoder, task=task, training=training, normalize=False)
+    results = []
+    for size in (1, 7, 32):
+        data = planted(size=32, presence=True, batch_size=size)
+        results.append(make_trainer().validate(model, datamodule=data, verbose=False)[0])
+    for other in results[1:]:
+        assert other == pytest.approx(results[0], abs=1e-5)
+    batch = data.convert(next(iter(data.val_dataloader())))
+    expected = model.eval().multitask_loss(model(batch["inputs"], batch["presence"]), batch)[1]
+    assert results[0]["val/unimodal_loss/noise"] == pytest.approx(
+        expected["unimodal_loss/noise"].value.item(), abs=1e-5
+    )
+
+
+def test_an_untrained_model_is_not_tested_in_silence(planted, make_trainer):
+    data = planted()
+    model = IntermediateFusion(data.modalities, data.target, encoder)
+    with pytest.warns(UserWarning, match="This IntermediateFusion has never been trained: give its checkpoint"):
+        make_trainer().test(model, datamodule=data, verbose=False)
+
+
+@pytest.mark.parametrize("value", [200 / 255, 128 / 255, 1e6])
+def test_a_constant_channel_is_not_divided_by_rounding_noise(value):
+    norm = InputNormalization((2, 4, 4))
+    x = torch.randn(50, 2, 4, 4)
+    x[:, 1] = value
+    total = x[:, 1].double()
+    std = (total.square().mean() - total.mean().square()).clamp(min=0).sqrt()
+    norm.fit(ChannelStatistics(torch.tensor([0.0, value]), torch.tensor([1.0, float(std)])))
+    changed = x.clone()
+    changed[:, 1] += 1 / 255
+    assert norm(changed)[:, 1].abs().max() < 0.1
+
+
+def planted_shapes(planted):
+    data = planted()
+    return data.modalities, data.target
+
+
+def test_early_fusion_evaluates_as_it_trains_with_batch_norm(planted):
+    """Its unimodal predictions go through the same batch normalisation in the same call."""
+    data = planted()
+    seed_everything(0, verbose=False)
+    norm = partial(ConvEncoder, widths=(4, 8), norm="batch")
+    model = EarlyFusion(data.modalities, data.target, norm, training=UNIMODAL_LOSS, normalize=False)
+    inputs = inputs_of(data, 64)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm1d):
+            layer.momentum = 1.0  # running statistics are those of the last batch
+    trained = model(inputs)
+    evaluated = model.eval()(inputs)
+    torch.testing.assert_close(evaluated.prediction, trained.prediction, atol=0.01, rtol=0.01)
+    alone = model({**inputs, "noise": torch.zeros_like(inputs["noise"])}).prediction
+    torch.testing.assert_close(evaluated.unimodal["strong"], alone)
+
+
+def test_presence_of_some_modalities_leaves_the_others_there(planted):
+    data = planted()
+    model = IntermediateFusion(data.modalities, data.target, encoder).eval()
+    inputs = inputs_of(data)
+    there = torch.tensor([True, False, True, True, False, True])
+    both = {"noise": there, "strong": torch.ones_like(there)}
+    torch.testing.assert_close(model(inputs, {"noise": there}).prediction, model(inputs, both).prediction)

@@ -53,6 +53,9 @@ def render(
     (root / UNFINISHED).touch()
     for path in outdated:
         path.unlink()
+    for folder in sorted({path.parent for path in outdated} - {root}, reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
     if task == "shape":
         _write_frames({root / name: hit for name, hit in SHAPES.items()}, frames, seed, None)
     else:

@@ -156,3 +156,9 @@ def test_refuses_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "d").write_text("")
     with pytest.raises(DataError, match="expected a folder or nothing, but found a file"):
         render(tmp_path / "d", 1)
+
+
+def test_another_task_over_an_old_one_leaves_no_empty_folders(tmp_path):
+    render(tmp_path, frames=2, task="position")
+    render(tmp_path, frames=2, task="shape", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cubes", "spheres"]
