@@ -1,6 +1,6 @@
 """The one form in which every reader hands over its signals: labelled windows of named channels."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,6 @@ class Windows:
     group: NDArray[np.str_]
     official: NDArray[np.str_] | None = None
     overlapping: bool = False
-    notes: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
         return len(self.target)
