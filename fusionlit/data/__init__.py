@@ -1,7 +1,23 @@
 """Data modules, the ways to split their data, and the renderer of RGB/LiDAR data sets (`fusionlit.data.render`)."""
 
+from fusionlit.data.arrays import ArrayDataModule
+from fusionlit.data.assignment import GroupSplit
+from fusionlit.data.augment import Augmentation
 from fusionlit.data.base import FusionDataModule
 from fusionlit.data.replicator import ReplicatorDataModule
-from fusionlit.data.splits import FileSplit, FractionSplit, FrameSplit, LastFramesSplit
+from fusionlit.data.signals import SignalDataModule
+from fusionlit.data.splits import FileSplit, FoldSplit, FractionSplit, LastFramesSplit, OfficialSplit
 
-__all__ = ["FileSplit", "FractionSplit", "FrameSplit", "FusionDataModule", "LastFramesSplit", "ReplicatorDataModule"]
+__all__ = [
+    "ArrayDataModule",
+    "Augmentation",
+    "FileSplit",
+    "FoldSplit",
+    "FractionSplit",
+    "FusionDataModule",
+    "GroupSplit",
+    "LastFramesSplit",
+    "OfficialSplit",
+    "ReplicatorDataModule",
+    "SignalDataModule",
+]

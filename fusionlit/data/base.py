@@ -7,8 +7,9 @@ import torch
 from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from rich.progress import track
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
+from fusionlit.data.augment import Augmentation
 from fusionlit.errors import DataError
 from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
 
@@ -17,18 +18,21 @@ class FusionDataModule(LightningDataModule, ABC):
     """A Lightning data module that knows, once constructed and without reading its data set, what sizes a model needs.
 
     A subclass answers `modalities`, `target` and `dataset(split)`, whose items are samples of a `Batch` without the
-    batch dimension. Small raw values travel; `convert` makes floats of them on the device. Validation and test lose
-    no sample and, under DDP, repeat none.
+    batch dimension; its `__getitems__`, if it has one, may give a whole `Batch`. Small raw values travel; `convert`
+    makes floats of them on the device. Validation and test lose no sample and, under DDP, repeat none.
 
     Args:
         batch_size: Samples a batch and process.
         num_workers: Processes that load data; 0 loads in the main process.
+        augmentation: Varies training batches behind `convert`, differently in every epoch, batch and process; the
+            global seed decides how, also when a run is resumed.
     """
 
-    def __init__(self, batch_size: int = 32, num_workers: int = 0) -> None:
+    def __init__(self, batch_size: int = 32, num_workers: int = 0, augmentation: Augmentation | None = None) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.augmentation = augmentation
 
     @property
     @abstractmethod
@@ -65,7 +69,9 @@ class FusionDataModule(LightningDataModule, ABC):
         total = {name: torch.zeros(shape[0], dtype=torch.float64) for name, shape in self.modalities.items()}
         square = {name: torch.zeros_like(sums) for name, sums in total.items()}
         # Every process reads the whole split: a distributed sampler would give each its own statistics.
-        loader = DataLoader(self.dataset("train"), batch_size=self.batch_size, num_workers=self.num_workers)
+        loader = DataLoader(
+            self.dataset("train"), batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate
+        )
         for raw in track(loader, description="input statistics", transient=True, disable=len(loader) < 2):
             batch = self.convert(raw)
             for name, x in batch["inputs"].items():
@@ -85,11 +91,16 @@ class FusionDataModule(LightningDataModule, ABC):
         return statistics
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Convert the batch on its device, then follow the trainer's precision."""
+        """Convert the batch on its device, vary it in training, then follow the trainer's precision."""
         batch = self.convert(batch)
-        if self.trainer is not None:
-            batch = {**batch, "inputs": self.trainer.precision_plugin.convert_input(batch["inputs"])}
-        return batch
+        if self.trainer is None:
+            return batch
+        if self.augmentation is not None and self.trainer.training:
+            # Nothing but where the training stands, so that a resumed run goes on as the unbroken one would have.
+            done = self.trainer.fit_loop.batch_idx + 1
+            seed = (torch.initial_seed(), self.trainer.current_epoch, done, self.trainer.global_rank)
+            batch = {**batch, "inputs": self.augmentation(batch["inputs"], seed)}
+        return {**batch, "inputs": self.trainer.precision_plugin.convert_input(batch["inputs"])}
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the training split."""
@@ -121,6 +132,13 @@ class FusionDataModule(LightningDataModule, ABC):
             shuffle=shuffle,
             sampler=sampler,
             num_workers=self.num_workers,
+            collate_fn=collate,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def collate(samples: list[dict[str, Any]] | Batch) -> Batch:
+    """Stack samples to a batch; what a data set's `__getitems__` has gathered is one already."""
+    batch: Batch = default_collate(samples) if isinstance(samples, list) else samples
+    return batch

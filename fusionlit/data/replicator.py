@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from fusionlit.data.angles import read_angles
+from fusionlit.data.assignment import SPLITS, Assignment, GroupSplit, check_assignment, save_assignment
 from fusionlit.data.balance import BatchBalance, check_split_balance
 from fusionlit.data.base import FusionDataModule
 from fusionlit.data.positions import read_names, read_positions
 from fusionlit.data.replicator_files import image_size
 from fusionlit.data.replicator_folders import class_folders, position_folder
 from fusionlit.data.samples import Bad, ReplicatorDataset, Sample, SampleSize, check_samples, find_samples, report_bad
-from fusionlit.data.splits import SPLITS, Assignment, FractionSplit, FrameSplit, check_assignment, save_assignment
+from fusionlit.data.splits import FractionSplit
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.geometry import image_orientation, xyza
 from fusionlit.types import Batch, Shape, Split, TargetSpec
@@ -51,7 +52,7 @@ class ReplicatorDataModule(FusionDataModule):
         self,
         root: Path,
         task: Literal["shape", "position"] = "shape",
-        split: FrameSplit | None = None,
+        split: GroupSplit | None = None,
         write_split: Path | None = None,
         binary: bool = False,
         orientation: Literal["image", "course"] = "image",
@@ -104,7 +105,7 @@ class ReplicatorDataModule(FusionDataModule):
         )
         samples = [sample for sample in samples if sample.index not in self.excluded]
         report_bad(self.root, self.excluded, len(samples), skip=self.on_bad_sample == "skip")
-        self._assigned = self.split.assign(list(dict.fromkeys(sample.frame for sample in samples)))
+        self._assigned = self.split.assign(dict.fromkeys((sample.frame for sample in samples), ()))
         check_assignment(self._assigned, frames, self.split)
         self._datasets = {split: self._select(samples, targets, self._assigned[split]) for split in SPLITS}
         self._check_balance()

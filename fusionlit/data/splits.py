@@ -1,45 +1,24 @@
-"""Which frames train, validate and test.
-
-Always whole frames across classes: frame k of one class is the twin of frame k of another (same place, same color), so
-a split over the union of samples would show the scene to both sides.
-"""
+"""The ways to say which groups (frames, subjects, recordings) train, validate and test."""
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Collection, Sequence
-from itertools import combinations
+from collections.abc import Iterable
 from pathlib import Path
-from typing import get_args
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from fusionlit.data.assignment import SPLITS, Assignment, Groups, GroupSplit, some
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.types import Split
-
-SPLITS: tuple[Split, ...] = get_args(Split)
-Assignment = dict[Split, list[str]]
 
 
-class FrameSplit(ABC):
-    """A way to assign frames to the splits. `test_on_validation` tells that test may repeat the validation frames."""
+class FractionSplit(GroupSplit):
+    """Seeded fractions, cut in the order of a hash of `seed:group`.
 
-    test_on_validation: bool = False
-
-    @abstractmethod
-    def assign(self, frames: Sequence[str]) -> Assignment:
-        """Frames (file stems) of each split, from all frames in their order; a split may be empty."""
-
-
-class FractionSplit(FrameSplit):
-    """Seeded fractions, cut in the order of a hash of `seed:frame`.
-
-    A frame that is missing or broken moves no other to another split, but at the borders. The global seed plays no
+    A group that is missing or broken moves no other to another split, but at the borders. The global seed plays no
     part.
 
     Args:
-        train: Fraction of the frames to train on.
+        train: Fraction of the groups to train on.
         val: Fraction to validate on.
         test: Fraction to test on; may be 0.
         seed: Seed of the split.
@@ -53,15 +32,99 @@ class FractionSplit(FrameSplit):
             raise ConfigError(f"Expected fractions >= 0 that add up to 1, but got {train=}, {val=}, {test=}.")
         self.train, self.val, self.seed = train, val, seed
 
-    def assign(self, frames: Sequence[str]) -> Assignment:
-        """Cut the frames, in the order of their hashes, at the fractions."""
-        shuffled = sorted(frames, key=lambda frame: hashlib.sha256(f"{self.seed}:{frame}".encode()).digest())
-        first = round(self.train * len(frames))
-        second = round((self.train + self.val) * len(frames))
-        return {"train": shuffled[:first], "val": shuffled[first:second], "test": shuffled[second:]}
+    def assign(self, groups: Groups) -> Assignment:
+        """Cut the groups, in the order of their hashes, at the fractions."""
+        order = shuffled(groups, self.seed)
+        first = round(self.train * len(groups))
+        second = round((self.train + self.val) * len(groups))
+        return {"train": order[:first], "val": order[first:second], "test": order[second:]}
 
 
-class LastFramesSplit(FrameSplit):
+class FoldSplit(GroupSplit):
+    """One of K folds: fold k tests, the next one validates, the others train; over all k every group tests once.
+
+    Args:
+        folds: Number of folds, K.
+        fold: The fold that tests, 0 to K - 1.
+        seed: Seed of the folds; the same for all k.
+
+    Raises:
+        ConfigError: If `fold` is none of at least three folds.
+    """
+
+    def __init__(self, folds: int = 5, fold: int = 0, seed: int = 0) -> None:
+        if folds < 3 or not 0 <= fold < folds:
+            raise ConfigError(
+                f"Expected `folds` >= 3 (one to test, one to validate, others to train) and `fold` from 0 to"
+                f" `folds` - 1, but got {folds=}, {fold=}."
+            )
+        self.folds, self.fold, self.seed = folds, fold, seed
+
+    def assign(self, groups: Groups) -> Assignment:
+        """Deal the groups, in the order of their hashes, to the folds in turn.
+
+        Raises:
+            ConfigError: If there are fewer groups than folds.
+        """
+        if len(groups) < self.folds:
+            raise ConfigError(
+                f"Expected at least as many groups as folds, but got {len(groups)} groups for `folds` {self.folds}."
+            )
+        order = shuffled(groups, self.seed)
+        dealt = [order[k :: self.folds] for k in range(self.folds)]
+        after = (self.fold + 1) % self.folds
+        train = [group for k, fold in enumerate(dealt) if k not in (self.fold, after) for group in fold]
+        return {"train": train, "val": dealt[after], "test": dealt[self.fold]}
+
+
+class OfficialSplit(GroupSplit):
+    """The split that the source comes with; validation is cut from its training groups, unless it has its own.
+
+    Args:
+        val: Fraction of the official training groups to validate on, rounded to whole groups, at least one.
+        seed: Seed of the cut.
+
+    Raises:
+        ConfigError: If `val` is no fraction.
+    """
+
+    def __init__(self, val: float = 0.2, seed: int = 0) -> None:
+        if not 0 < val < 1:
+            raise ConfigError(f"Expected `val` of OfficialSplit between 0 and 1, but got {val}.")
+        self.val, self.seed = val, seed
+
+    def assign(self, groups: Groups) -> Assignment:
+        """The source's own assignment.
+
+        Raises:
+            ConfigError: If the source does not come split, or has too few training groups to validate on some.
+            DataError: If it puts windows of one group on both sides.
+        """
+        if not all(groups.values()):
+            raise ConfigError(
+                "OfficialSplit needs a source that comes split, but this one does not: choose FractionSplit, FoldSplit"
+                " or FileSplit."
+            )
+        if torn := [group for group, splits in groups.items() if len(splits) > 1]:
+            raise DataError(
+                f"The source's own split puts these groups on both sides: {some(torn)}. Choose FractionSplit or"
+                " FoldSplit, which keep a group together."
+            )
+        assigned: Assignment = {s: [group for group, own in groups.items() if s in own] for s in SPLITS}
+        if not assigned["val"]:
+            order = shuffled(assigned["train"], self.seed)
+            count = max(1, round(self.val * len(order)))
+            if count >= len(order):
+                raise ConfigError(
+                    f"Expected `val` of OfficialSplit to leave groups to train on, but it takes {count} of"
+                    f" {len(order)}."
+                )
+            assigned["val"] = order[:count]
+            assigned["train"] = [group for group in assigned["train"] if group not in set(order[:count])]
+        return assigned
+
+
+class LastFramesSplit(GroupSplit):
     """The course's split: the last frames validate, all others train, and there is no test split.
 
     Args:
@@ -73,14 +136,15 @@ class LastFramesSplit(FrameSplit):
         self.count = count
         self.test_on_validation = test_on_validation
 
-    def assign(self, frames: Sequence[str]) -> Assignment:
+    def assign(self, groups: Groups) -> Assignment:
         """Cut before the last `count` frames."""
-        if not 0 < self.count < len(frames):
+        if not 0 < self.count < len(groups):
             raise ConfigError(
-                f"Expected `count` of LastFramesSplit between 1 and {len(frames) - 1}, but got {self.count}:"
-                f" there are {len(frames)} frames."
+                f"Expected `count` of LastFramesSplit between 1 and {len(groups) - 1}, but got {self.count}:"
+                f" there are {len(groups)} frames."
             )
-        train, val = list(frames[: -self.count]), list(frames[-self.count :])
+        frames = list(groups)
+        train, val = frames[: -self.count], frames[-self.count :]
         if self.test_on_validation:
             rank_zero_warn(
                 "Testing on the validation frames (`test_on_validation`): the test metrics flatter a"
@@ -89,10 +153,10 @@ class LastFramesSplit(FrameSplit):
         return {"train": train, "val": val, "test": val if self.test_on_validation else []}
 
 
-class FileSplit(FrameSplit):
-    """Frozen lists of frames in a JSON file: `{"train": ["0001", ...], "val": [...], "test": [...]}`.
+class FileSplit(GroupSplit):
+    """Frozen lists of groups in a JSON file: `{"train": ["0001", ...], "val": [...], "test": [...]}`.
 
-    Frames that are in no list are not used. `write_split` of ReplicatorDataModule writes such a file.
+    Groups that are in no list are not used. `write_split` of a data module writes such a file.
 
     Args:
         path: The JSON file.
@@ -101,7 +165,10 @@ class FileSplit(FrameSplit):
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
 
-    def assign(self, frames: Sequence[str]) -> Assignment:
+    def __str__(self) -> str:
+        return f"{type(self).__name__} ({self.path})"
+
+    def assign(self, groups: Groups) -> Assignment:
         """The file's lists.
 
         Raises:
@@ -111,65 +178,20 @@ class FileSplit(FrameSplit):
             lists = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{self.path}: expected a JSON file of frame lists, but it cannot be read ({error})."
+                f"{self.path}: expected a JSON file of group lists, but it cannot be read ({error})."
             ) from error
         if not isinstance(lists, dict) or set(lists) != set(SPLITS):
             found = sorted(lists) if isinstance(lists, dict) else type(lists).__name__
             raise DataError(f"{self.path}: expected the keys 'train', 'val' and 'test', but got {found}.")
         for split in SPLITS:
-            if not isinstance(lists[split], list) or not all(isinstance(frame, str) for frame in lists[split]):
+            if not isinstance(lists[split], list) or not all(isinstance(group, str) for group in lists[split]):
                 raise DataError(
-                    f"{self.path}: expected {split!r} to be a list of file stems in quotes, such as '0001'."
+                    f"{self.path}: expected {split!r} to be a list of groups (file stems, subjects) in quotes, such as"
+                    " '0001'."
                 )
         return {split: lists[split] for split in SPLITS}
 
 
-def check_assignment(assigned: Assignment, known: Collection[str], split: FrameSplit) -> None:
-    """Refuse frames that do not exist, that are listed twice, or that are in two splits.
-
-    Args:
-        assigned: Frames of each split.
-        known: All frames of the data set.
-        split: Where the assignment came from.
-
-    Raises:
-        DataError: Naming the frames.
-    """
-    source = f"{type(split).__name__} ({split.path})" if isinstance(split, FileSplit) else type(split).__name__
-    for name, frames in assigned.items():
-        if unknown := sorted(set(frames) - set(known)):
-            raise DataError(
-                f"{source}: the {name} split names frames that the data set lacks: {_some(unknown)}."
-                " Remove them from the list, or restore the files."
-            )
-        if twice := sorted(frame for frame, count in Counter(frames).items() if count > 1):
-            raise DataError(
-                f"{source}: the {name} split names frames more than once: {_some(twice)}. Remove the others."
-            )
-    for a, b in combinations(assigned, 2):
-        if both := sorted(set(assigned[a]) & set(assigned[b])):
-            if {a, b} == {"val", "test"} and split.test_on_validation:
-                continue
-            raise DataError(
-                f"{source}: {a} and {b} overlap in {len(both)} frames: {_some(both)}. A frame must be in one"
-                " split only, or the metrics measure memory."
-            )
-
-
-def save_assignment(path: Path, assigned: Assignment) -> None:
-    """Write an assignment as the JSON file that `FileSplit` reads; a test split that repeats val is left empty.
-
-    Raises:
-        DataError: If the file is there with another split in it.
-    """
-    test = [] if assigned["test"] == assigned["val"] else assigned["test"]
-    text = json.dumps({**assigned, "test": test}, indent=1) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise DataError(f"{path}: holds another split already, maybe a frozen one. Choose another `write_split`.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def _some(frames: Sequence[str], most: int = 10) -> str:
-    more = f", and {len(frames) - most} more" if len(frames) > most else ""
-    return ", ".join(frames[:most]) + more
+def shuffled(groups: Iterable[str], seed: int) -> list[str]:
+    """The groups in the order of a hash of `seed:group`, which a missing one does not change for the others."""
+    return sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())

@@ -18,8 +18,8 @@ from fusionlit.data import (
     LastFramesSplit,
     ReplicatorDataModule,
 )
+from fusionlit.data.assignment import SPLITS
 from fusionlit.data.render import render
-from fusionlit.data.splits import SPLITS
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import TargetSpec
 
@@ -158,7 +158,7 @@ def test_the_course_has_no_test_split_and_that_is_said(rendered):
 
 def test_overlapping_lists_are_refused(rendered, tmp_path):
     (tmp_path / "split.json").write_text(json.dumps({"train": ["0001", "0002"], "val": ["0002"], "test": []}))
-    with pytest.raises(DataError, match="train and val overlap in 1 frames: 0002"):
+    with pytest.raises(DataError, match="train and val overlap in 1 groups: 0002"):
         ready(rendered / "shape", split=FileSplit(tmp_path / "split.json"))
 
 

@@ -1,7 +1,8 @@
-"""Rendering a data set to disk in the replicator format."""
+"""Rendering a data set to disk: RGB and LiDAR in the replicator format, or planted signals of several sensors."""
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,32 +15,39 @@ from rich.progress import track
 from fusionlit.data.render.raycast import ShapeHit, hit_cube, hit_sphere
 from fusionlit.data.render.scene import PRIMARIES, Objects, draw_objects
 from fusionlit.data.render.sensors import ANGLES, camera_image, camera_rays, lidar_depth, lidar_rays
+from fusionlit.data.render.signals import FILES, MIXED_RATES, RATES, write_signals
 from fusionlit.data.replicator_folders import UNFINISHED
 from fusionlit.errors import ConfigError, DataError
 
+Task = Literal["shape", "position", "signals", "multirate_signals"]
 SHAPES: dict[str, ShapeHit] = {"cubes": hit_cube, "spheres": hit_sphere}
 CHUNK = 16
 """Frames that are cast at once: small enough for the processor's cache. The bytes do not depend on it."""
 
 
-def render(
-    root: Path, frames: int = 1000, seed: int = 0, task: Literal["shape", "position"] = "shape", overwrite: bool = False
-) -> None:
-    """Render an RGB/LiDAR data set by ray casting, in the format of NVIDIA's multimodal course.
+def render(root: Path, frames: int = 1000, seed: int = 0, task: Task = "shape", overwrite: bool = False) -> None:
+    """Render a data set: RGB and LiDAR by ray casting, or signals whose truth is known.
 
     `shape`: one sphere or cube, told apart by folder: `ROOT/{cubes,spheres}/{rgb/NNNN.png, lidar/NNNN.npy,
-    azimuth.npy, zenith.npy}`. Frames of the same number are twins: same place, rotation, color and light.
-    `position`: a red, a green and a blue cube: the same files in `ROOT`, and `positions.csv` with a row per frame.
+    azimuth.npy, zenith.npy}`, the format of NVIDIA's multimodal course. Frames of the same number are twins: same
+    place, rotation, color and light. `position`: a red, a green and a blue cube: the same files in `ROOT`, and
+    `positions.csv` with a row per frame.
+
+    `signals`: windows (2.56 s, three channels, 50 Hz) of four sensors that see which of four rhythms is the loudest:
+    `strong` well, `weak` badly, `noise` not at all, and `redundant`, a noisy copy of `strong`, nothing that `strong`
+    does not. `ROOT/signals.npz` is for ArrayDataModule; `ROOT/truth.json` states how each sensor was made and the
+    accuracy of the best possible rule (of Bayes) for every set of sensors, exact or with its standard error.
+    `multirate_signals`: the same at 25, 50 and 100 Hz.
 
     The same seed gives the same bytes. Until the last file is written, a marker file tells readers that the data set
     is not whole.
 
     Args:
         root: Folder of the data set; made if it is not there.
-        frames: Frames of each class.
-        seed: Seed of the scenes; frame k depends on seed and k alone.
-        task: Layout, `shape` or `position`.
-        overwrite: Remove the files of a replicator data set found in `root` first, and no others.
+        frames: Frames or windows of each class.
+        seed: Seed of the scenes or signals; frame k depends on seed and k alone.
+        task: What to render, `shape`, `position`, `signals` or `multirate_signals`.
+        overwrite: Remove the files of a data set that was rendered into `root` first, and no others.
 
     Raises:
         ConfigError: If `frames` or `seed` is out of range.
@@ -56,7 +64,9 @@ def render(
     for folder in sorted({path.parent for path in outdated} - {root}, reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()
-    if task == "shape":
+    if task in ("signals", "multirate_signals"):
+        write_signals(root, frames, seed, RATES if task == "signals" else MIXED_RATES)
+    elif task == "shape":
         _write_frames({root / name: hit for name, hit in SHAPES.items()}, frames, seed, None)
     else:
         colors = np.array(list(PRIMARIES.values()))
@@ -107,10 +117,10 @@ def _outdated_files(root: Path, overwrite: bool) -> list[Path]:
         )
     found = list(_owned_files(root))
     if found and not overwrite:
-        count = {kind: sum(path.suffix == f".{kind}" for path in found) for kind in ("png", "npy", "csv")}
+        counts = ", ".join(f"{count} {kind}" for kind, count in Counter(p.suffix or p.name for p in found).items())
         raise DataError(
-            f"{root}: found a data set already ({count['png']} .png, {count['npy']} .npy, {count['csv']} .csv files,"
-            f" such as {found[0].relative_to(root)}). Choose another ROOT, or pass --overwrite to replace it."
+            f"{root}: found a data set already ({counts} files, such as {found[0].relative_to(root)}). Choose another"
+            " ROOT, or pass --overwrite to replace it."
         )
     return [path for path in found if path.name != UNFINISHED]
 
@@ -124,4 +134,4 @@ def _owned_files(root: Path) -> Iterator[Path]:
         yield from (path for path in sorted(folder.glob("rgb/*.png")) if path.stem.isdecimal())
         yield from (path for path in sorted(folder.glob("lidar/*.npy")) if path.stem.isdecimal())
         yield from (folder / name for name in ("azimuth.npy", "zenith.npy") if (folder / name).exists())
-    yield from (root / name for name in ("positions.csv", UNFINISHED) if (root / name).exists())
+    yield from (root / name for name in ("positions.csv", *FILES, UNFINISHED) if (root / name).exists())

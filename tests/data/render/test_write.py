@@ -97,7 +97,7 @@ def test_another_seed_gives_other_bytes(rendered, tmp_path):
 
 def test_refuses_to_write_over_a_data_set_and_names_what_it_found(shape_root):
     before = fingerprint(shape_root)
-    with pytest.raises(DataError, match=r"found a data set already \(40 \.png, 44 \.npy, 0 \.csv files, such as cubes"):
+    with pytest.raises(DataError, match=r"found a data set already \(40 \.png, 44 \.npy files, such as cubes"):
         render(shape_root, 2)
     with pytest.raises(DataError, match="pass --overwrite to replace it"):
         render(shape_root, 2, task="position")

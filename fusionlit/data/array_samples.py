@@ -1,0 +1,117 @@
+"""The samples of an NPZ file: what a modality's array must be like, and the data set that gathers batches from it."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fusionlit.data.npz import Array, NpzFile
+from fusionlit.errors import DataError
+from fusionlit.types import Batch, Shape
+
+PRESENCE = "presence_"
+"""Begins the name of the array that tells which samples have a modality."""
+
+
+def find_shape(file: NpzFile, name: str, samples: int) -> Shape:
+    """Shape of one sample of a modality.
+
+    Raises:
+        DataError: If the array does not hold numbers, has scalars for samples, or another number of them.
+    """
+    header = file.headers[name]
+    if header.dtype.kind not in "fiub" or header.dtype.itemsize > 8:
+        problem = f"expected numbers, but got {header}. Encode it as numbers"
+    elif len(header.shape) < 2 or 0 in header.shape:
+        problem = (
+            f"expected (samples, ...) with something in every sample, but got {header}. For one number a sample save"
+            " `x[:, None]`"
+        )
+    elif header.shape[0] != samples:
+        problem = f"expected {samples} samples, as the target has, but got {header}. Save them together again"
+    else:
+        return header.shape[1:]
+    raise DataError(f"{file.where(name)}: {problem}, or leave it out by listing the others in `modalities`.")
+
+
+def check_presence(file: NpzFile, samples: int) -> None:
+    """Refuse arrays of presence that are not bool `(samples,)`, or belong to nothing.
+
+    Raises:
+        DataError: Naming the array.
+    """
+    for name, header in file.headers.items():
+        if not name.startswith(PRESENCE):
+            continue
+        if name.removeprefix(PRESENCE) not in file.headers:
+            raise DataError(
+                f"{file.where(name)}: expected the name of a modality behind {PRESENCE!r}, but there is no array"
+                f" {name.removeprefix(PRESENCE)!r}. Rename it."
+            )
+        if header != ((samples,), np.dtype(bool)):
+            raise DataError(
+                f"{file.where(name)}: expected {(samples,)} bool, true where the sample has the modality, but got"
+                f" {header}. Save it with `.astype(bool)`."
+            )
+
+
+def read_modality(file: NpzFile, name: str) -> tuple[Array, NDArray[np.bool_]]:
+    """Values `(n, *shape)` of a modality and, `(n,)`, which samples have it.
+
+    Raises:
+        DataError: If a sample that has the modality holds NaN or infinite values.
+    """
+    values = file.read(name)
+    marked = f"{PRESENCE}{name}" in file.headers
+    there = file.read(f"{PRESENCE}{name}") if marked else np.ones(len(values), bool)
+    bad = np.flatnonzero(there & ~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+    if len(bad):
+        raise DataError(
+            f"{file.where(name)}: expected finite numbers, but {len(bad)} of {len(values)} samples have NaN or infinite"
+            f" ones, the first {bad[0]}. Fill them, or say with a bool array {PRESENCE + name!r} which samples have"
+            " this modality."
+        )
+    return values, there
+
+
+class ArrayDataset(Dataset[dict[str, Any]]):
+    """Samples of one split in memory; a batch is one gather a modality.
+
+    Args:
+        inputs: `(n, *shape)` of all samples, by modality.
+        targets: `(n,)` or `(n, size)`.
+        presence: `(n,)` by modality; empty if all are there.
+        rows: Numbers of the samples in this split, which are also their index.
+    """
+
+    def __init__(
+        self, inputs: dict[str, Array], targets: Tensor, presence: dict[str, NDArray[np.bool_]], rows: Tensor
+    ) -> None:
+        self.inputs = inputs
+        self.targets = targets
+        self.presence = presence
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        batch = self.__getitems__([item])
+        nested = {
+            name: {key: x[0] for key, x in part.items()} for name, part in batch.items() if isinstance(part, dict)
+        }
+        return {**nested, "target": batch["target"][0], "index": batch["index"][0]}
+
+    def __getitems__(self, items: list[int]) -> Batch:
+        rows = self.rows[items]
+        batch: Batch = {
+            "inputs": {name: torch.from_numpy(values[rows.numpy()]) for name, values in self.inputs.items()},
+            "target": self.targets[rows],
+            "index": rows,
+        }
+        if self.presence:
+            batch["presence"] = {name: torch.from_numpy(there[rows.numpy()]) for name, there in self.presence.items()}
+        return batch

@@ -1,0 +1,38 @@
+"""A data set of windows in a few lines of text."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionlit.data.assignment import SPLITS
+from fusionlit.data.signals.reader import Modalities
+from fusionlit.data.signals.windows import Channel, Windows
+
+
+def describe(root: Path, windows: Windows, modalities: Modalities, side: NDArray[np.str_]) -> str:
+    """Windows, classes, modalities with channels, units and rates, and what each split has.
+
+    Args:
+        root: Where the windows come from.
+        windows: All of them.
+        modalities: Channels of each modality.
+        side: `(n,)` split of each window; empty where it is not used.
+    """
+    overlap = "; windows of one group may overlap" if windows.overlapping else ""
+    lines = [f"{root}: {len(windows):,} windows of {len(set(windows.group.tolist())):,} groups{overlap}"]
+    lines += ["  classes: " + ", ".join(f"{label} {name}" for label, name in enumerate(windows.classes))]
+    for modality, names in modalities.items():
+        channels = {name: windows.channels[name] for name in names}
+        listed = ", ".join(name + (f" ({channel.unit})" if channel.unit else "") for name, channel in channels.items())
+        lines.append(f"  {modality}: {_time(channels[names[0]])}: {listed}")
+    for split in SPLITS:
+        groups = list(dict.fromkeys(windows.group[side == split].tolist()))
+        named = f" ({', '.join(groups)})" if 0 < len(groups) <= 40 else ""
+        lines.append(f"  {split}: {int((side == split).sum()):,} windows of {len(groups):,} groups{named}")
+    return "\n".join(lines)
+
+
+def _time(channel: Channel) -> str:
+    length = channel.values.shape[1]
+    return f"{length} samples" + (f" at {channel.rate:g} Hz ({length / channel.rate:g} s)" if channel.rate else "")

@@ -1,0 +1,70 @@
+"""Labels as sources have them, text or numbers from anywhere, to labels from 0 with a name each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionlit.errors import DataError
+
+
+def encode(labels: NDArray[Any], source: str, names: Sequence[str] = ()) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels from 0, in sorted order (numbers by value), and the class names.
+
+    Args:
+        labels: `(n,)` text or whole numbers, from 0, from 1 or from anywhere.
+        source: File and field, for messages.
+        names: Class names where the source has them: text labels are some of them, numeric labels count them from 0
+            or from 1. Without names a class is called by its label.
+
+    Raises:
+        DataError: If a label is missing, is no whole number, or fits none of the names.
+    """
+    labels = _clean(np.asarray(labels), source)
+    if not names:
+        values, target = np.unique(labels, return_inverse=True)
+        return target.reshape(-1).astype(np.int64), tuple(str(value) for value in values)
+    if labels.dtype.kind == "U":
+        position = {name: i for i, name in enumerate(names)}
+        if unknown := sorted(set(labels.tolist()) - set(position)):
+            raise DataError(f"{source}: expected labels among {list(names)}, but got {unknown}. Correct the labels.")
+        return np.array([position[label] for label in labels.tolist()], np.int64), tuple(names)
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    first = 0 if low == 0 else 1
+    if low < 0 or high - first >= len(names):
+        raise DataError(
+            f"{source}: expected labels that count the {len(names)} classes from 0 or from 1, but got labels from"
+            f" {low} to {high}. Correct the labels or the class names."
+        )
+    if low > 0 and high < len(names):
+        raise DataError(
+            f"{source}: labels from {low} to {high} may count the {len(names)} classes from 0 or from 1, and nothing"
+            " tells which. Write them as text, the names themselves."
+        )
+    return labels.astype(np.int64) - first, tuple(names)
+
+
+def _clean(labels: NDArray[Any], source: str) -> NDArray[Any]:
+    """Text stripped, or whole numbers; nothing missing."""
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8")
+    if labels.dtype.kind == "U":
+        labels = np.char.strip(labels)
+        missing = (labels == "") | (labels == "?")
+    elif labels.dtype.kind in "fiub":
+        missing = np.isnan(labels.astype(np.float64))
+    else:
+        raise DataError(f"{source}: expected labels as text or whole numbers, but got {labels.dtype}.")
+    if missing.any():
+        raise DataError(
+            f"{source}: {int(missing.sum())} of {len(labels)} labels are missing, the first at window"
+            f" {int(missing.argmax())}. Add them, or remove these windows."
+        )
+    if labels.dtype.kind in "fb":
+        whole = labels.astype(np.int64)
+        if (whole != labels).any():
+            wrong = labels[whole != labels][0]
+            raise DataError(f"{source}: expected text or whole numbers as labels, but got {wrong:g}.")
+        return whole
+    return labels

@@ -1,0 +1,78 @@
+"""Modalities as named groups of channels."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+from fusionlit.data.signals.reader import Modalities, channels_of
+from fusionlit.data.signals.windows import Grid
+from fusionlit.errors import ConfigError, DataError
+from fusionlit.types import Shape
+
+AXES = ("x", "y", "z", "w")
+
+
+def by_prefix(channels: Iterable[str]) -> dict[str, list[str]]:
+    """One modality for the axes of one sensor (`acc_x`, `acc_y`, `acc_z` are `acc`), one for every other channel.
+
+    Axes are x, y, z and w; a single axis keeps its name, and so do axes whose sensor is called as another channel is.
+    """
+    channels = list(channels)
+    prefixes = {name: name[:-2] for name in channels if name[-2:-1] == "_" and name[-1].lower() in AXES}
+    common = Counter(prefixes.values())
+    modalities: dict[str, list[str]] = {}
+    for name in channels:
+        prefix = prefixes.get(name, "")
+        whole = prefix and common[prefix] > 1 and prefix not in channels
+        modalities.setdefault(prefix if whole else name, []).append(name)
+    return modalities
+
+
+def check_modalities(modalities: Modalities, available: Iterable[str]) -> None:
+    """Refuse channels that are not there, and channels named twice.
+
+    A channel in two modalities is refused, since nobody could tell which of them an answer came from.
+
+    Raises:
+        ConfigError: Naming the channels that there are.
+    """
+    available = list(available)
+    if not modalities or not all(modalities.values()):
+        raise ConfigError(f"Expected `modalities` to name channels, some of {available}, but got {dict(modalities)}.")
+    for modality, channels in modalities.items():
+        for name in channels:
+            if name not in available:
+                close = get_close_matches(name, available, n=3)
+                hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+                raise ConfigError(
+                    f"Expected `modalities` to name channels of the data, {available}, but {modality!r} names"
+                    f" {name!r}.{hint}"
+                )
+    if twice := [name for name, count in Counter(channels_of(modalities)).items() if count > 1]:
+        raise ConfigError(
+            f"Expected each channel once in `modalities`, but got {twice} more than once: what a modality contributes"
+            " could not be told from what the other does."
+        )
+
+
+def stack_shapes(modalities: Modalities, grids: Mapping[str, Grid]) -> dict[str, Shape]:
+    """`(channels, time)` of each modality.
+
+    Raises:
+        DataError: If the channels of a modality do not share length and rate.
+    """
+    shapes: dict[str, Shape] = {}
+    for modality, channels in modalities.items():
+        times = {name: (grids[name].length, grids[name].rate) for name in channels}
+        if len(set(times.values())) > 1:
+            found = ", ".join(f"{name} {_time(*time)}" for name, time in times.items())
+            raise DataError(
+                f"Expected the channels of modality {modality!r} to share length and rate, but got {found}. Give each"
+                " rate a modality of its own in `modalities`."
+            )
+        shapes[modality] = (len(channels), grids[channels[0]].length)
+    return shapes
+
+
+def _time(length: int, rate: float | None) -> str:
+    return f"({length} samples" + (f" at {rate:g} Hz)" if rate else ")")

@@ -1,0 +1,189 @@
+"""Windows of several sensors' signals, from the files of one of several formats."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusionlit.data.array_samples import ArrayDataset
+from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save_assignment
+from fusionlit.data.augment import Augmentation
+from fusionlit.data.base import FusionDataModule
+from fusionlit.data.signals.describe import describe
+from fusionlit.data.signals.gaps import OnMissing, check_complete, check_finite, check_policy, fill_gaps
+from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_shapes
+from fusionlit.data.signals.overlap import check_overlap
+from fusionlit.data.signals.reader import SignalReader, channels_of
+from fusionlit.data.signals.sources import find_reader
+from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_channels
+from fusionlit.data.signals.windowing import Windowing
+from fusionlit.data.signals.windows import Floats, Windows
+from fusionlit.data.splits import FractionSplit, OfficialSplit
+from fusionlit.errors import ConfigError, DataError
+from fusionlit.types import Shape, Split, TargetSpec
+
+
+class SignalDataModule(FusionDataModule):
+    """Windows of signals, to be classified; a modality is a named group of channels, `(channels, time)`.
+
+    Reads the official folder of UCI HAR, UEA `.ts` files, NPZ archives and recordings in CSV files; see the readers.
+    Splits never tear a group (subject, recording) apart, and consecutive windows that share samples are never on two
+    sides. `index` is the window's position in the source, training files first.
+
+    Args:
+        root: Folder or file; what it is tells the reader.
+        modalities: Channels of each modality; default: the axes of one sensor (`acc_x`, `acc_y`, `acc_z` are `acc`)
+            and every other channel for itself.
+        split: Which groups train, validate and test; default: `OfficialSplit()` where the source comes split, else
+            `FractionSplit()`.
+        write_split: JSON file to which `setup` writes the groups of each split, for `FileSplit`.
+        binary: For two classes, one logit (the second class is positive) instead of one output per class.
+        on_missing: `error` refuses missing values; `interpolate` fills gaps of up to `max_gap` samples and refuses
+            longer ones; `absent` fills those too, and takes the modality as absent in windows that have longer ones.
+        max_gap: Longest gap (samples) that is filled.
+        windowing: How recordings in CSV files are cut into windows.
+        reader: Reader of a format of your own; default: by what `root` is.
+        augmentation: Varies training batches.
+        batch_size: Samples a batch and process.
+        num_workers: Processes that load data; 0 loads in the main process.
+
+    Raises:
+        DataError: If the files are not as expected.
+        ConfigError: If the arguments do not fit each other or the data.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        modalities: dict[str, list[str]] | None = None,
+        split: GroupSplit | None = None,
+        write_split: Path | None = None,
+        binary: bool = False,
+        on_missing: OnMissing = "error",
+        max_gap: int = 0,
+        windowing: Windowing | None = None,
+        reader: SignalReader | None = None,
+        augmentation: Augmentation | None = None,
+        batch_size: int = 32,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, augmentation)
+        check_policy(on_missing, max_gap)
+        self.root = Path(root)
+        self.split = split
+        self.write_split = write_split
+        self.on_missing, self.max_gap = on_missing, max_gap
+        self._reader = reader or find_reader(self.root, windowing)
+        self._header = self._reader.header(self.root, modalities)
+        self._channels = by_prefix(self._header.channels) if modalities is None else modalities
+        check_modalities(self._channels, self._header.channels)
+        self._shapes = stack_shapes(self._channels, self._header.channels)
+        self._target = _find_target(self._header.classes, binary)
+        if augmentation is not None:
+            augmentation.check(self._shapes)
+        self._datasets: dict[Split, ArrayDataset] = {}
+        self._description = ""
+
+    @property
+    def modalities(self) -> dict[str, Shape]:
+        """`(channels, time)` of each modality."""
+        return self._shapes
+
+    @property
+    def target(self) -> TargetSpec:
+        """The classes by their names."""
+        return self._target
+
+    @property
+    def description(self) -> str:
+        """Channels with units and rates, classes, windows and groups of each split; known after `setup`."""
+        return self._description
+
+    def setup(self, stage: str) -> None:
+        """Read, check and split all windows, once for all stages.
+
+        Raises:
+            DataError: If windows cannot be used, or the splits overlap or lack a class to train on.
+        """
+        if self._datasets:
+            return
+        windows = self._reader.read(self.root, self._channels)
+        self._check_header(windows)
+        channels = {name: windows.channels[name].values for name in channels_of(self._channels)}
+        check_finite(str(self.root), channels)
+        warn_of_channels(str(self.root), channels)
+        side = self._assign(windows)
+        first = self._header.channels[next(iter(channels))].length
+        check_overlap(np.stack([x for x in channels.values() if x.shape[1] == first], axis=1), side)
+        inputs, presence = self._stack(channels)
+        leave_out_empty(presence, side)
+        target = torch.from_numpy(windows.target)
+        rows = {split: torch.from_numpy(np.flatnonzero(side == split)) for split in SPLITS}
+        for split in SPLITS:
+            check_classes(split, target[rows[split]], windows.classes)
+        self._datasets = {split: ArrayDataset(inputs, target, presence, rows[split]) for split in SPLITS}
+        self._description = describe(self.root, windows, self._channels, side)
+        rank_zero_info(self._description)
+
+    def dataset(self, split: Split) -> ArrayDataset:
+        """Windows of one split.
+
+        Raises:
+            ConfigError: If the split is empty.
+        """
+        dataset = self._datasets[split]
+        if not len(dataset):
+            raise ConfigError(
+                f"The {split} split has no windows. Give it some in `split`; there must be enough groups for all three"
+                f" splits:\n{self._description}"
+            )
+        return dataset
+
+    def class_counts(self) -> Tensor:
+        """Training windows of each class, `(classes,)`."""
+        train = self._datasets["train"]
+        return train.targets[train.rows].bincount(minlength=len(self._target.names))
+
+    def _check_header(self, windows: Windows) -> None:
+        wanted = {name: self._header.channels[name] for name in channels_of(self._channels)}
+        found = {name: windows.header.channels.get(name) for name in wanted}
+        if (wanted, self._header.classes) != (found, windows.classes):
+            raise DataError(
+                f"{self.root}: the header promised {wanted} with classes {self._header.classes}, but the windows are"
+                f" {found} with classes {windows.classes}. Did the files change?"
+            )
+
+    def _assign(self, windows: Windows) -> NDArray[np.str_]:
+        """Split of each window, `(n,)`; empty where it is not used."""
+        split = self.split or (FractionSplit() if windows.official is None else OfficialSplit())
+        groups = windows.groups()
+        assigned = split.assign(groups)
+        check_assignment(assigned, groups, split)
+        if self.write_split and (self.trainer is None or self.trainer.is_global_zero):
+            save_assignment(Path(self.write_split), assigned)
+        of_group = {group: name for name in SPLITS for group in assigned[name]}
+        return np.array([of_group.get(group, "") for group in windows.group.tolist()], dtype="<U5")
+
+    def _stack(self, channels: dict[str, Floats]) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]]]:
+        """Values `(n, C, T)` of each modality and, `(n,)`, which windows have it; the latter empty if all have all."""
+        filled = {name: fill_gaps(values, self.max_gap) for name, values in channels.items()}
+        if self.on_missing != "absent":
+            check_complete(str(self.root), filled, self.max_gap)
+        inputs: dict[str, Floats] = {}
+        presence: dict[str, NDArray[np.bool_]] = {}
+        for modality, names in self._channels.items():
+            values = np.stack([filled[name] for name in names], axis=1)
+            presence[modality] = np.asarray(~np.isnan(values).any((1, 2)))
+            values[~presence[modality]] = 0
+            inputs[modality] = values
+        return inputs, {} if all(there.all() for there in presence.values()) else presence
+
+
+def _find_target(classes: tuple[str, ...], binary: bool) -> TargetSpec:
+    if len(classes) < 2 or (binary and len(classes) != 2):
+        wanted = "two classes for `binary`" if binary else "at least two classes"
+        raise ConfigError(f"Expected {wanted}, but the data has {len(classes)}: {', '.join(classes)}.")
+    return TargetSpec("binary", 1, classes) if binary else TargetSpec("multiclass", len(classes), classes)

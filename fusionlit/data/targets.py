@@ -1,0 +1,104 @@
+"""From an array of targets to what is to be predicted, with every check of its values."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusionlit.data.assignment import some
+from fusionlit.data.npz import Array
+from fusionlit.data.signals.labels import encode
+from fusionlit.errors import DataError
+from fusionlit.types import TargetKind, TargetSpec
+
+_EXPECTED = {
+    "multiclass": "labels (n,) of two or more classes, whole numbers from 0 up or text",
+    "binary": "labels (n,) of two classes, bool, whole numbers or text",
+    "multilabel": "0 and 1, or bool, (n, labels)",
+    "regression": "finite numbers (n,) or (n, outputs)",
+}
+
+
+class Targets(NamedTuple):
+    """The target of every sample.
+
+    Args:
+        spec: What is to be predicted.
+        values: `(n,)` int64 for `multiclass` and `binary`, `(n, size)` int64 for `multilabel` and float32 for
+            `regression`.
+    """
+
+    spec: TargetSpec
+    values: Tensor
+
+
+def default_kind(values: Array) -> TargetKind:
+    """Integers or text (n,): multiclass; bool (n,): binary; integers or bool (n, L): multilabel; floats: regression."""
+    if values.dtype.kind == "f":
+        return "regression"
+    if values.ndim == 2:
+        return "multilabel"
+    return "binary" if values.dtype.kind == "b" else "multiclass"
+
+
+def make_targets(where: str, values: Array, kind: TargetKind) -> Targets:
+    """The targets as a task takes them.
+
+    Args:
+        where: File and array, for messages.
+        values: As they stand in the file.
+        kind: What they mean.
+
+    Raises:
+        DataError: If they cannot mean that, or a value is missing.
+    """
+    vector = kind in ("multiclass", "binary")
+    types, dimensions = ("biufU", (1,)) if vector else ("biuf", (2,) if kind == "multilabel" else (1, 2))
+    if values.dtype.kind not in types or values.ndim not in dimensions or not values.size:
+        raise _unfit(where, kind, f"{values.shape} {values.dtype}")
+    if vector:
+        return _labels(where, values, kind)
+    return _zeros_and_ones(where, values) if kind == "multilabel" else _numbers(where, values)
+
+
+def count_classes(targets: Targets, chosen: Tensor) -> Tensor | None:
+    """Chosen samples of each class (binary: of both; multilabel: that have each label), None for regression."""
+    kind, _, names = targets.spec
+    if kind == "regression":
+        return None
+    values = targets.values[chosen]
+    return values.sum(0) if kind == "multilabel" else values.bincount(minlength=len(names))
+
+
+def _labels(where: str, values: Array, kind: TargetKind) -> Targets:
+    labels, names = encode(values, where)
+    if values.dtype.kind in "if" and values.min() < 0:
+        below = f"{values.min():g} ({(values < 0).sum()} samples are below 0: leave out those without a label)"
+        raise _unfit(where, kind, below)
+    if len(names) < 2 or (kind == "binary" and len(names) > 2):
+        raise _unfit(where, kind, f"{len(names)} ({some(names)})")
+    size = 1 if kind == "binary" else len(names)
+    return Targets(TargetSpec(kind, size, names), torch.from_numpy(labels))
+
+
+def _zeros_and_ones(where: str, values: Array) -> Targets:
+    other = values[(values != 0) & (values != 1)]
+    if other.size:
+        raise _unfit(where, "multilabel", f"{other[0]} in {values.shape} {values.dtype}")
+    return Targets(TargetSpec("multilabel", values.shape[1]), torch.from_numpy(values.astype(np.int64)))
+
+
+def _numbers(where: str, values: Array) -> Targets:
+    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
+    if len(bad):
+        raise _unfit(where, "regression", f"NaN or infinite ones in {len(bad)} samples, the first {bad[0]}")
+    numbers = torch.from_numpy(values.astype(np.float32)).reshape(len(values), -1)
+    return Targets(TargetSpec("regression", numbers.shape[1]), numbers)
+
+
+def _unfit(where: str, kind: TargetKind, came: str) -> DataError:
+    return DataError(
+        f"{where}: expected {_EXPECTED[kind]} for a {kind} target, but got {came}. Correct the array, or set `kind` to"
+        " what it means."
+    )

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from fusionlit.data.signals.overlap import LEAST, check_overlap, shared_samples
+from fusionlit.errors import DataError
+
+SIGNAL = np.random.default_rng(0).integers(0, 3, (2, 500)).astype(np.float32)
+"""Coarse values, so that samples agree by chance too."""
+
+
+def windows(hop, length=32, signal=SIGNAL):
+    starts = range(0, signal.shape[1] - length + 1, hop)
+    return np.stack([signal[:, start : start + length] for start in starts])
+
+
+@pytest.mark.parametrize("hop", [1, 8, 16, 24, 25, 32, 40])
+def test_shared_samples_are_what_the_hop_leaves(hop):
+    x = windows(hop)
+    shared = 32 - hop if 32 - hop >= LEAST else 0
+    assert (shared_samples(x[:-1], x[1:]) == shared).all()
+
+
+def test_a_stuck_sensor_does_not_look_like_overlap():
+    still = np.zeros((5, 2, 32), np.float32)
+    assert not shared_samples(still[:-1], still[1:]).any()
+    moving = still.copy()
+    moving[:, 0] = windows(40)[:5, 0]
+    assert not shared_samples(moving[:-1], moving[1:]).any()
+
+
+def test_windows_that_share_samples_must_be_on_one_side():
+    x = windows(16)
+    side = np.array(["train"] * len(x), dtype="<U5")
+    check_overlap(x, side)
+    side[6:] = "val"
+    with pytest.raises(
+        DataError, match=r"two sides, 1 times: windows 5 and 6 share 16 of 32 samples, but are in train"
+    ):
+        check_overlap(x, side)
+    side[6] = ""
+    check_overlap(x, side)
+
+
+def test_a_flat_stretch_at_the_seam_is_not_taken_for_overlap():
+    x = windows(40)[:2].copy()
+    x[0, :, -16:] = x[1, :, :16] = 0
+    assert not shared_samples(x[:1], x[1:]).any()
