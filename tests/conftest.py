@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
@@ -124,3 +125,46 @@ def fusionlit(tmp_path, monkeypatch) -> Callable[..., None]:
         main([command, *map(str, args), *(quiet if command in ("fit", "validate", "test", "predict") else [])])
 
     return run
+
+
+UCI_HAR_CHANNELS = [f"{sensor}_{axis}" for sensor in ("body_acc", "body_gyro", "total_acc") for axis in "xyz"]
+SUBJECTS = {"train": (1, 3, 5, 7), "test": (2, 4)}
+
+
+def _write_uci_har(root: Path, windows: int = 2, length: int = 128) -> dict[str, np.ndarray]:
+    """The official folder with six subjects and `windows` windows of each activity; returns what was written."""
+    rng = np.random.default_rng(0)
+    subject = np.concatenate([np.repeat(ids, 6 * windows) for ids in SUBJECTS.values()])
+    label = np.tile(np.repeat(np.arange(1, 7), windows), len(subject) // (6 * windows))
+    x = rng.normal(size=(len(label), len(UCI_HAR_CHANNELS), length)).astype(np.float32) + label[:, None, None]
+    for side, ids in SUBJECTS.items():
+        rows = np.isin(subject, ids)
+        signals = root / side / "Inertial Signals"
+        signals.mkdir(parents=True)
+        for i, channel in enumerate(UCI_HAR_CHANNELS):
+            np.savetxt(signals / f"{channel}_{side}.txt", x[rows, i], fmt="% .7e")
+        np.savetxt(root / side / f"y_{side}.txt", label[rows], fmt="%d")
+        np.savetxt(root / side / f"subject_{side}.txt", subject[rows], fmt="%d")
+    return {"x": x, "label": label, "subject": subject}
+
+
+@pytest.fixture(scope="session")
+def write_uci_har() -> Callable[..., dict[str, np.ndarray]]:
+    """What writes a small copy of UCI HAR's official folder."""
+    return _write_uci_har
+
+
+@pytest.fixture(scope="session")
+def uci_har_folder(tmp_path_factory) -> Path:
+    """A small copy of UCI HAR's official folder."""
+    root = tmp_path_factory.mktemp("data") / "uci_har"
+    _write_uci_har(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def planted_signals(tmp_path_factory) -> Path:
+    """Rendered signals whose truth is known."""
+    root = tmp_path_factory.mktemp("data") / "planted_signals"
+    render(root, frames=20, task="signals")
+    return root / "signals.npz"

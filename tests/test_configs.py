@@ -61,14 +61,19 @@ def test_the_readmes_comparison_runs(fusionlit, shapes):
     fusionlit("fit", *files, *options)
 
 
+@pytest.mark.parametrize("name", ["uci_har", "uci_har_nine_sensors", "planted_signals"])
+def test_centralnet_runs_on_signals(fusionlit, name, uci_har_folder, planted_signals):
+    path = f"--data.path={planted_signals}" if name == "planted_signals" else f"--data.root={uci_har_folder}"
+    files = [f"--data={CONFIGS}/data/{name}.yaml", f"--model={CONFIGS}/model/centralnet.yaml"]
+    fusionlit("fit", *files, path, "--trainer.fast_dev_run=1")
+
+
 def test_no_part_is_left_out():
     """Trainer and data files are run by the tests above, through the quickstart, the models and the comparison."""
-    assert [path.stem for path in sorted((CONFIGS / "trainer").glob("*.yaml"))] == ["compare", "quickstart"]
-    assert [p.stem for p in sorted((CONFIGS / "data").glob("*.yaml"))] == [
-        "replicator_compare",
-        "replicator_position",
-        "replicator_shape",
-    ]
+    parts = {kind: [path.stem for path in sorted((CONFIGS / kind).glob("*.yaml"))] for kind in ("data", "trainer")}
+    replicator = ["replicator_compare", "replicator_position", "replicator_shape"]
+    assert parts["data"] == ["planted_signals", *replicator, "uci_har", "uci_har_nine_sensors"]
+    assert parts["trainer"] == ["compare", "quickstart"]
     assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}
 
 
