@@ -3,6 +3,14 @@
 from fusionlit.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from fusionlit.callbacks.efficiency import EfficiencyMonitor
 from fusionlit.callbacks.fusion_weights import FusionWeightLogger
+from fusionlit.callbacks.permutation import PermutationLogger
 from fusionlit.callbacks.predictions import PredictionWriter
 
-__all__ = ["BestCheckpoint", "EfficiencyMonitor", "FusionWeightLogger", "LastCheckpoint", "PredictionWriter"]
+__all__ = [
+    "BestCheckpoint",
+    "EfficiencyMonitor",
+    "FusionWeightLogger",
+    "LastCheckpoint",
+    "PermutationLogger",
+    "PredictionWriter",
+]

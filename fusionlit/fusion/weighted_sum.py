@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import reduce
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ WeightForm = Literal["softmax", "raw", "sigmoid"]
 class WeightedSum(FusionOperator):
     """Sum of the sources with one learned scalar each: `out = sum_k a_k h_k`, `(B, *shape)`.
 
-    The fusion weight is `a = softmax(w)`, `a = w` ("raw", the paper's) or `a = sigmoid(w)`; all begin at 1 / K. With
+    The fusion weight is `a = softmax(w)`, `a = w` ("raw", the paper's) or `a = sigmoid(w)`. With
     `source_norm`, each source is brought to unit rms before the sum, sample by sample: then `a_k` is the contribution,
     and (a, W) -> (s a, W / s), which leaves a raw weight nearly free, is gone. Where sources are absent the weights of
     the others are renormalised (`functional.renormalize`).
@@ -29,18 +29,30 @@ class WeightedSum(FusionOperator):
         shapes: One shape for all sources.
         weights: Form of the fusion weights.
         source_norm: Bring each source to unit rms before the sum; off at predictions, where it would cap the logits.
+        initial: Fusion weight of each source at the start; default: 1 / K each. Those of a softmax are scaled to a sum
+            of one.
 
     Raises:
         ShapeMismatchError: If the shapes differ.
-        ConfigError: If `weights` is none of the three.
+        ConfigError: If `weights` is none of the three, or `initial` lacks a source or holds what the form cannot be.
     """
 
-    def __init__(self, shapes: dict[str, Shape], weights: WeightForm = "softmax", source_norm: bool = True) -> None:
+    def __init__(
+        self,
+        shapes: dict[str, Shape],
+        weights: WeightForm = "softmax",
+        source_norm: bool = True,
+        initial: dict[str, float] | None = None,
+    ) -> None:
         super().__init__(shapes)
         self._out_shape = self.common_shape()
         self.form = weights
         self.source_norm = source_norm
-        self.weight = nn.Parameter(uniform_weight(weights, len(shapes)))
+        missing = [source for source in shapes if initial is not None and source not in initial]
+        if missing:
+            raise ConfigError(f"Expected `initial` to give a weight to every source, but {missing} have none.")
+        share = torch.tensor([1 / len(shapes) if initial is None else initial[source] for source in shapes])
+        self.weight = nn.Parameter(parameter_of(weights, share))
 
     @property
     def out_shape(self) -> Shape:
@@ -81,17 +93,18 @@ class WeightedSum(FusionOperator):
         return {source: per_sample(a, x) * x for source, a, x in zip(self.shapes, scaled, sources, strict=True)}
 
 
-def uniform_weight(form: WeightForm, sources: int) -> Tensor:
-    """The parameters `(K,)` whose fusion weights are all 1 / K (sigmoid of a single source: 1 / 2).
+def parameter_of(form: WeightForm, alpha: Tensor) -> Tensor:
+    """The parameters `(K,)` whose fusion weights are `alpha` `(K,)`.
+
+    A softmax keeps their ratios; a sigmoid of 1, where a single source begins, is taken for 1 / 2.
 
     Raises:
-        ConfigError: If `form` is none of the three.
+        ConfigError: If `form` is none of the three, or cannot be `alpha`.
     """
-    if form == "softmax":
-        return torch.zeros(sources)
-    share = torch.full((sources,), 1 / sources)
+    if form not in get_args(WeightForm):
+        raise ConfigError(f"Expected `weights` to be one of {get_args(WeightForm)}, but got {form!r}.")
     if form == "raw":
-        return share
-    if form == "sigmoid":
-        return torch.logit(share.clamp(max=0.5))
-    raise ConfigError(f"Expected `weights` to be 'softmax', 'raw' or 'sigmoid', but got {form!r}.")
+        return alpha
+    if (alpha <= 0).any() or (form == "sigmoid" and (alpha > 1).any()):
+        raise ConfigError(f"Expected the initial weights of a {form} to be in (0, 1), but got {alpha.tolist()}.")
+    return alpha.log() - alpha.log().mean() if form == "softmax" else torch.logit(torch.where(alpha == 1, 0.5, alpha))

@@ -135,7 +135,12 @@ class FusionModule(LightningModule, ABC):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 (Lightning's own types)
         """Step the scheduler, then put the fusion weights' rate back to its multiple."""
         super().lr_scheduler_step(scheduler, metric)
-        self.training_setup.keep_fusion_rate(scheduler.optimizer)
+        self.training_setup.keep_fusion_rate(scheduler.optimizer, self.current_epoch)
+
+    def on_train_epoch_start(self) -> None:
+        """Let the fusion weights go when their frozen epochs are over."""
+        for optimizer in self.trainer.optimizers:
+            self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
     def setup(self, stage: str) -> None:
         """Before training, take the input statistics and the class counts of the training split."""

@@ -9,6 +9,7 @@ from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
 from fusionlit.fusion import FusionOperator, WeightedSum, WeightForm
 from fusionlit.models.base import FusionModule
+from fusionlit.models.members import load_members
 from fusionlit.models.parts import (
     apply_projections,
     default_encoder,
@@ -48,13 +49,18 @@ class CentralNet(FusionModule):
         weights: Form of the fusion weights: `softmax`, `sigmoid`, or the paper's `raw`.
         source_norm: Bring each source to unit rms before the sum, at the feature layers (never at inputs and
             predictions).
+        initial_weights: Fusion weight at the start of each modality and of `central`, at every layer; default: equal.
+        members: Checkpoint of a trained `Unimodal` for every modality, from which its network begins; all are trained
+            on together. Goes with `encoder` or `central` for the central net, instead of `encoders`. (A checkpoint of
+            this strategy has the members' configuration here, as JSON, so that it loads alone.)
         head: From features to prediction, for the central and the unimodal ones; default: linear.
         task: Loss and metrics; default: the one for the target's kind.
         training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
         normalize: Standardise each input channel with the statistics of the training split.
 
     Raises:
-        ConfigError: If the encoders are not staged alike, or inputs of different shapes are to be fused.
+        ConfigError: If the encoders are not staged alike, inputs of different shapes are to be fused, or `members` do
+            not fit.
     """
 
     default_unimodal_loss_weight = 1.0
@@ -69,6 +75,8 @@ class CentralNet(FusionModule):
         fuse_inputs: bool | None = None,
         weights: WeightForm = "softmax",
         source_norm: bool = True,
+        initial_weights: dict[str, float] | None = None,
+        members: dict[str, str] | None = None,
         head: HeadFactory | None = None,
         task: TaskFactory | None = None,
         training: Training = Training(),
@@ -76,7 +84,14 @@ class CentralNet(FusionModule):
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         first, first_shape = next(iter(self.modalities.items()))
-        self.encoders = make_encoders(self.modalities, encoder, encoders)
+        if members is not None:
+            if encoders or not (encoder or central):
+                raise ConfigError("Expected `members` with `encoder` or `central` for the central net, not `encoders`.")
+            self.encoders, self.heads, config = load_members(members, self)
+            self.save_hyperparameters({"members": config})
+        else:
+            self.encoders = make_encoders(self.modalities, encoder, encoders)
+            self.heads = make_heads(out_shapes(self.encoders), target.size, head)
         twins = staged(self.encoders, "CentralNet")
         depth = len(twins[first].stages)
         self.fuse_inputs = self._fuses_inputs(fuse_inputs)
@@ -86,21 +101,20 @@ class CentralNet(FusionModule):
             raise ConfigError(f"Expected `central` to give a staged encoder with {depth} stages, as the others have.")
         # Without a sum of inputs there is nothing for the central net's first stage to work on.
         self.central = nn.ModuleList(own.stages if self.fuse_inputs else own.stages[1:])
-        self.heads = make_heads(out_shapes(self.encoders), target.size, head)
         self.central_head = make_head(own.out_shape, target.size, head)
 
         self.projections = nn.ModuleDict()
         self.fusions = nn.ModuleDict()
         if self.fuse_inputs:
-            self.fusions["inputs"] = WeightedSum(self.modalities, weights, source_norm=False)
+            self.fusions["inputs"] = WeightedSum(self.modalities, weights, False, initial_weights)
         for i, shape in enumerate(own.stage_shapes):
             layer = f"stage{i + 1}"
             shapes = {name: encoder.stage_shapes[i] for name, encoder in twins.items()}
             self.projections[layer] = project(shapes, shape, layer)
             sources = [CENTRAL, *shapes] if self.fusions else list(shapes)
-            self.fusions[layer] = WeightedSum(dict.fromkeys(sources, shape), weights, source_norm)
+            self.fusions[layer] = WeightedSum(dict.fromkeys(sources, shape), weights, source_norm, initial_weights)
         predictions: dict[str, Shape] = dict.fromkeys([CENTRAL, *self.modalities], (target.size,))
-        self.fusions["prediction"] = WeightedSum(predictions, weights, source_norm=False)
+        self.fusions["prediction"] = WeightedSum(predictions, weights, False, initial_weights)
 
     def fusion_layers(self) -> dict[str, FusionOperator]:
         """From the inputs or the first stage to the predictions."""

@@ -1,22 +1,17 @@
 """Late fusion: each modality predicts, and the predictions are joined."""
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import torch
-from lightning.pytorch.cli import instantiate_module
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import FusionFactory, FusionOperator, WeightedAverage
-from fusionlit.models.base import FusionModule, check_schema, check_target
+from fusionlit.models.base import FusionModule
+from fusionlit.models.members import load_members
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.parts import make_encoders, make_head, make_heads, out_shapes, zero_absent
 from fusionlit.models.training import Training
-from fusionlit.models.unimodal import Unimodal
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Shape, TargetSpec
 
@@ -71,7 +66,12 @@ class LateFusion(FusionModule):
                 raise ConfigError(
                     "Expected `members` without encoder, encoders, head and embedding, which it replaces."
                 )
-            self._take_members(members)
+            self.encoders, self.heads, config = load_members(members, self)
+            self.encoders.requires_grad_(False)
+            self.heads.requires_grad_(False)
+            for inputs in cast(dict[str, InputNormalization], dict(self.normalization.items())).values():
+                inputs.fitted.fill_(True)  # a frozen member's inputs stay as they were
+            self.save_hyperparameters({"members": config})
             shapes: dict[str, Shape] = dict.fromkeys(self.modalities, (target.size,))
         else:
             size = embedding or target.size
@@ -111,35 +111,6 @@ class LateFusion(FusionModule):
             self.heads.eval()
         return self
 
-    def _take_members(self, members: Mapping[str, str]) -> None:
-        if set(members) != set(self.modalities):
-            raise ConfigError(
-                f"Expected `members` to name every modality, {list(self.modalities)}, but got {list(members)}."
-            )
-        loaded = {name: load_member(members[name], name) for name in self.modalities}
-        unimodal = {name: member for name, (member, _) in loaded.items()}
-        for name, member in unimodal.items():
-            own = {name: member.modalities[name]} if name in member.modalities else member.modalities
-            check_schema(own, {name: self.modalities[name]})
-            check_target(member.target, self.target)
-            if member.modality != name:
-                raise ConfigError(
-                    f"Expected member {name!r} to predict from {name!r}, but its checkpoint predicts from"
-                    f" {member.modality!r}."
-                )
-            if bool(member.normalization) != bool(self.normalization):
-                raise ConfigError(
-                    f"Expected `normalize` to be {bool(member.normalization)}, as member {name!r} was trained with, but"
-                    f" got {bool(self.normalization)}."
-                )
-            if self.normalization:
-                inputs = cast(InputNormalization, self.normalization[name])
-                inputs.load_state_dict(member.normalization[name].state_dict())
-                inputs.fitted.fill_(True)  # the member is frozen, and so is what it takes
-        self.encoders = nn.ModuleDict({name: member.encoder for name, member in unimodal.items()}).requires_grad_(False)
-        self.heads = nn.ModuleDict({name: member.head for name, member in unimodal.items()}).requires_grad_(False)
-        self.save_hyperparameters({"members": {name: json.dumps(config) for name, (_, config) in loaded.items()}})
-
     def _check_probabilities(self) -> None:
         fusion, kind = self.fusion, self.target.kind
         if not isinstance(fusion, WeightedAverage) or fusion.of != "probabilities":
@@ -150,21 +121,3 @@ class LateFusion(FusionModule):
                 f" of='probabilities', exclusive={fusion.exclusive}: use of='logits' for regression, exclusive=False"
                 " for multilabel."
             )
-
-
-def load_member(member: str, name: str) -> tuple[Unimodal, dict[str, Any]]:
-    """A `Unimodal` from its checkpoint or, without weights, from its own configuration; and that configuration.
-
-    Raises:
-        ConfigError: If there is no such file, or it is no checkpoint of `Unimodal`.
-    """
-    if member.startswith("{"):
-        config = json.loads(member)
-        return instantiate_module(Unimodal, {k: v for k, v in config.items() if not k.startswith("_")}), config
-    if not Path(member).is_file():
-        raise ConfigError(f"Expected `members.{name}` to be a checkpoint of Unimodal, but there is no file {member}.")
-    config = torch.load(member, weights_only=True, map_location="cpu")["hyper_parameters"]
-    saved = config.get("_class_path", "")
-    if not saved.endswith(".Unimodal"):
-        raise ConfigError(f"Expected `members.{name}` to be a checkpoint of Unimodal, but {member} is one of {saved}.")
-    return Unimodal.load_from_checkpoint(member, map_location="cpu"), config

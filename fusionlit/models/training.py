@@ -26,6 +26,7 @@ class Training:
         interval: Whether the scheduler steps once an epoch or once a step.
         monitor: Metric that a scheduler such as ReduceLROnPlateau follows.
         fusion_lr_mult: Learning rate of the fusion weights over that of everything else.
+        frozen_fusion_epochs: Keep the fusion weights as they are for the first so many epochs.
         unimodal_loss_weight: Weight b_k of each modality's own loss in `loss + sum_k b_k loss_k`, one for all or one
             per modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.
     """
@@ -35,6 +36,7 @@ class Training:
     interval: Literal["epoch", "step"] = "epoch"
     monitor: str = "val/loss"
     fusion_lr_mult: float = 30.0
+    frozen_fusion_epochs: int = 0
     unimodal_loss_weight: float | dict[str, float] | None = None
 
     def make_optimizer(self, weights: Iterable[nn.Parameter], fusion: Iterable[nn.Parameter]) -> Optimizer:
@@ -49,21 +51,22 @@ class Training:
         optimizer = (self.optimizer or torch.optim.Adam)([{"params": weights}])
         if fusion:
             optimizer.add_param_group({"params": fusion, "weight_decay": 0.0, "name": "fusion_weights"})
-        self.keep_fusion_rate(optimizer)
+        self.keep_fusion_rate(optimizer, epoch=0)
         return optimizer
 
-    def keep_fusion_rate(self, optimizer: Optimizer) -> None:
-        """Set the fusion group's learning rate to `fusion_lr_mult` times the first group's."""
+    def keep_fusion_rate(self, optimizer: Optimizer, epoch: int) -> None:
+        """Set the fusion group's learning rate to `fusion_lr_mult` times the first group's, or 0 while it is frozen."""
+        mult = self.fusion_lr_mult if epoch >= self.frozen_fusion_epochs else 0.0
         for group in optimizer.param_groups:
             if group.get("name") == "fusion_weights":
-                group["lr"] = optimizer.param_groups[0]["lr"] * self.fusion_lr_mult
+                group["lr"] = optimizer.param_groups[0]["lr"] * mult
 
     def make_schedule(self, optimizer: Optimizer) -> dict[str, Any] | None:
         """Lightning's description of the scheduler, or None."""
         if self.scheduler is None:
             return None
         scheduler = self.scheduler(optimizer)
-        self.keep_fusion_rate(optimizer)
+        self.keep_fusion_rate(optimizer, epoch=0)
         return {"scheduler": scheduler, "interval": self.interval, "monitor": self.monitor}
 
     def unimodal_weights(self, modalities: Mapping[str, Any], default: float) -> dict[str, float]:

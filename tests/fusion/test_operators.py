@@ -161,6 +161,14 @@ def test_weighted_sum_begins_uniform_and_is_its_formula(form):
         torch.testing.assert_close(energy, (a**2).expand(2), atol=1e-7, rtol=1e-7)
 
 
+@pytest.mark.parametrize("form", ["softmax", "raw", "sigmoid"])
+def test_weighted_sum_begins_where_it_is_told(form):
+    initial = {"rgb": 0.2, "lidar": 0.7, "radar": 0.1}
+    weights = WeightedSum(MAPS, weights=form, initial=initial).fusion_weights()
+    for source, value in initial.items():
+        assert weights[source].item() == pytest.approx(value, rel=1e-5)
+
+
 def test_weighted_sum_without_norm_keeps_the_scale():
     operator = WeightedSum(MAPS, weights="raw", source_norm=False).double()
     h = draw(MAPS)
@@ -231,7 +239,9 @@ def test_plain_mean_is_not_trained():
         (lambda: Concat({"a": (3, 4, 4), "b": (3, 2, 2)}), ShapeMismatchError, "the same dimensions behind the first"),
         (lambda: Add({"a": (3,), "b": (4,)}), ShapeMismatchError, "Add to have one shape, but got {'a': (3,)"),
         (lambda: MatMul({"a": (3, 4, 5), "b": (3, 4, 5)}), ConfigError, "square maps"),
-        (lambda: WeightedSum(MAPS, weights="l1"), ConfigError, "'softmax', 'raw' or 'sigmoid', but got 'l1'"),
+        (lambda: WeightedSum(MAPS, weights="l1"), ConfigError, "one of ('softmax', 'raw', 'sigmoid'), but got 'l1'"),
+        (lambda: WeightedSum(MAPS, initial={"rgb": 1.0}), ConfigError, "but ['lidar', 'radar'] have none"),
+        (lambda: WeightedSum(MAPS, initial=dict.fromkeys(MAPS, -1.0)), ConfigError, "of a softmax to be in (0, 1)"),
         (lambda: WeightedAverage(MAPS), ConfigError, "to be predictions"),
         (lambda: WeightedAverage(VECTORS, of="votes"), ConfigError, "'logits' or 'probabilities', but got 'votes'"),
     ],

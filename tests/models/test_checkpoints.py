@@ -141,3 +141,30 @@ def test_members_that_do_not_fit_are_refused(planted, make_trainer, tmp_path):
         with pytest.raises(ConfigError) as caught:
             LateFusion(data.modalities, data.target, **options)
         assert message in str(caught.value)
+
+
+def test_centralnet_begins_from_trained_members_and_trains_them_on(planted, make_trainer, tmp_path):
+    seed_everything(0, verbose=False)
+    data = planted()
+    paths = members(data, make_trainer, tmp_path)
+    model = CentralNet(data.modalities, data.target, encoder, members=paths, training=Training(optimizer=adam))
+    output = model.eval()(next(iter(data.val_dataloader()))["inputs"])
+    for name, path in paths.items():
+        torch.testing.assert_close(output.unimodal[name], predict(Unimodal.load_from_checkpoint(path), data))
+    before = model.encoders["strong"].stages[0][0].weight.clone()
+    path = fit(model.train(), data, make_trainer, tmp_path, "central")
+    assert not torch.equal(model.encoders["strong"].stages[0][0].weight, before)
+    for member in paths.values():
+        Path(member).unlink()
+    torch.testing.assert_close(predict(CentralNet.load_from_checkpoint(path), data), predict(model, data))
+    with pytest.raises(ConfigError, match="`members` with `encoder` or `central`"):
+        CentralNet(data.modalities, data.target, members=paths)
+
+
+def test_centralnet_begins_with_the_weights_that_it_is_given(planted):
+    data = planted()
+    initial = {"strong": 0.5, "noise": 0.1, "central": 0.4}
+    model = CentralNet(data.modalities, data.target, encoder, initial_weights=initial)
+    weights = model.fusion_weights()
+    assert weights["stage1"]["central"].item() == pytest.approx(0.4)
+    assert weights["inputs"]["strong"].item() == pytest.approx(0.5 / 0.6)

@@ -72,3 +72,17 @@ def test_fusion_weights_move_with_their_own_rate_and_hardly_without(planted, mak
 def test_nothing_to_train_is_refused():
     with pytest.raises(ConfigError, match="run `fusionlit test` on it instead of `fit`"):
         Training().make_optimizer([], [])
+
+
+def test_frozen_fusion_weights_move_only_when_their_epochs_are_over(planted, make_trainer):
+    class Weights(Callback):
+        def __init__(self):
+            self.moved = []
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.moved.append(any(p.any() for op in pl_module.fusion_layers().values() for p in op.fusion_parameters()))
+
+    data, watch = planted(), Weights()
+    model = CentralNet(data.modalities, data.target, encoder, training=Training(frozen_fusion_epochs=2))
+    make_trainer(max_epochs=3, callbacks=[watch]).fit(model, datamodule=data)
+    assert watch.moved == [False, False, True]  # a softmax begins at zeros

@@ -1,0 +1,76 @@
+"""Networks of one modality each, loaded from checkpoints of `Unimodal`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch.cli import instantiate_module
+from torch import nn
+
+from fusionlit.errors import ConfigError
+from fusionlit.models.base import FusionModule, check_schema, check_target
+from fusionlit.models.unimodal import Unimodal
+
+
+class Members(NamedTuple):
+    """One trained network a modality, by name, in two parts, and their configuration as JSON."""
+
+    encoders: nn.ModuleDict
+    heads: nn.ModuleDict
+    config: dict[str, str]
+
+
+def load_members(members: Mapping[str, str], strategy: FusionModule) -> Members:
+    """Encoders and heads of the checkpoints, whose input normalisation `strategy` takes over.
+
+    Args:
+        members: Checkpoint of a `Unimodal` for every modality, or its configuration as JSON: then without weights.
+        strategy: The strategy that they become part of.
+
+    Raises:
+        ConfigError: If a checkpoint is missing, or was trained for other data, another modality or another `normalize`.
+    """
+    if set(members) != set(strategy.modalities):
+        raise ConfigError(
+            f"Expected `members` to name every modality, {list(strategy.modalities)}, but got {list(members)}."
+        )
+    loaded = {name: _load(members[name], name) for name in strategy.modalities}
+    for name, (member, _) in loaded.items():
+        _check(name, member, strategy)
+        if strategy.normalization:
+            strategy.normalization[name].load_state_dict(member.normalization[name].state_dict())
+    return Members(
+        nn.ModuleDict({name: member.encoder for name, (member, _) in loaded.items()}),
+        nn.ModuleDict({name: member.head for name, (member, _) in loaded.items()}),
+        {name: json.dumps(config) for name, (_, config) in loaded.items()},
+    )
+
+
+def _check(name: str, member: Unimodal, strategy: FusionModule) -> None:
+    own = {name: member.modalities[name]} if name in member.modalities else member.modalities
+    check_schema(own, {name: strategy.modalities[name]})
+    check_target(member.target, strategy.target)
+    if member.modality != name:
+        raise ConfigError(
+            f"Expected member {name!r} to predict from {name!r}, but its checkpoint predicts from {member.modality!r}."
+        )
+    if bool(member.normalization) != bool(strategy.normalization):
+        raise ConfigError(
+            f"Expected `normalize` to be {bool(member.normalization)}, as member {name!r} was trained with, but got"
+            f" {bool(strategy.normalization)}."
+        )
+
+
+def _load(member: str, name: str) -> tuple[Unimodal, dict[str, Any]]:
+    if member.startswith("{"):
+        config = json.loads(member)
+        return instantiate_module(Unimodal, {k: v for k, v in config.items() if not k.startswith("_")}), config
+    if not Path(member).is_file():
+        raise ConfigError(f"Expected `members.{name}` to be a checkpoint of Unimodal, but there is no file {member}.")
+    config = torch.load(member, weights_only=True, map_location="cpu")["hyper_parameters"]
+    saved = config.get("_class_path", "")
+    if not saved.endswith(".Unimodal"):
+        raise ConfigError(f"Expected `members.{name}` to be a checkpoint of Unimodal, but {member} is one of {saved}.")
+    return Unimodal.load_from_checkpoint(member, map_location="cpu"), config
