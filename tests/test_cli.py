@@ -87,7 +87,7 @@ def test_checkpoint_on_other_data_says_what_differs(fusionlit, shapes, tmp_path,
     [
         (["--data.root=nowhere"], "nowhere: expected the folder of a data set"),
         (["--model.encoder.init_args.kernel_size=4"], "kernel_size"),
-        (["--data.split=FileSplit", "--data.split.path=none.json"], "none.json: expected a JSON file of frame lists"),
+        (["--data.split=FileSplit", "--data.split.path=none.json"], "none.json: expected a JSON file of group lists"),
         (["--model.task=Regression"], "Expected a task for a 'multiclass' target, but got Regression"),
         (["--model=Unimodal", "--model.modality=radar"], "`modality` to be one of ['rgb', 'lidar'], but got 'radar'"),
     ],
