@@ -43,7 +43,9 @@ class SaveFitConfig(SaveConfigCallback):
         if stage != "fit":
             return
         folder = Path(trainer.log_dir or ".")
-        if (folder / self.config_filename).exists() and not self.overwrite:
+        # Looked up once, before it is written, so that all processes decide alike.
+        taken = trainer.strategy.broadcast(trainer.is_global_zero and (folder / self.config_filename).exists())
+        if taken and not self.overwrite:
             if folder.resolve() not in Path(str(self.config.get("ckpt_path"))).resolve().parents:
                 raise ConfigError(
                     f"Expected a folder without a run, but {folder} holds one: choose another with the logger's name or"
