@@ -11,7 +11,7 @@ from torch import Tensor
 from fusionlit.data.array_samples import PRESENCE, ArrayDataset, check_presence, find_shape, read_modality
 from fusionlit.data.assignment import SPLITS, Assignment, GroupSplit, check_assignment, save_assignment, some
 from fusionlit.data.augment import Augmentation
-from fusionlit.data.base import FusionDataModule
+from fusionlit.data.base import FusionDataModule, chosen
 from fusionlit.data.npz import NpzFile
 from fusionlit.data.splits import FractionSplit, OfficialSplit
 from fusionlit.data.targets import Targets, count_classes, default_kind, make_targets
@@ -123,7 +123,7 @@ class ArrayDataModule(FusionDataModule):
         Raises:
             ConfigError: If the split is empty.
         """
-        dataset = self._datasets[split]
+        dataset = chosen(self._datasets, split)
         if not len(dataset):
             raise ConfigError(
                 f"{self.path}: the {split} split has no samples. Give it some in `split`, such as FractionSplit by"

@@ -1,7 +1,8 @@
 """What a data module of fusionlit is."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from lightning import LightningDataModule
@@ -10,8 +11,10 @@ from rich.progress import track
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from fusionlit.data.augment import Augmentation
-from fusionlit.errors import DataError
+from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
+
+DatasetT = TypeVar("DatasetT", bound=Dataset[Any])
 
 
 class FusionDataModule(LightningDataModule, ABC):
@@ -142,3 +145,14 @@ def collate(samples: list[dict[str, Any]] | Batch) -> Batch:
     """Stack samples to a batch; what a data set's `__getitems__` has gathered is one already."""
     batch: Batch = default_collate(samples) if isinstance(samples, list) else samples
     return batch
+
+
+def chosen(datasets: Mapping[Split, DatasetT], split: Split) -> DatasetT:
+    """The data set of one split.
+
+    Raises:
+        ConfigError: If `setup` has not filled `datasets` yet.
+    """
+    if not datasets:
+        raise ConfigError("The data has not been read yet: call `setup` first, or leave that to a trainer.")
+    return datasets[split]

@@ -9,7 +9,7 @@ from torch import Tensor
 from fusionlit.data.angles import read_angles
 from fusionlit.data.assignment import SPLITS, Assignment, GroupSplit, check_assignment, save_assignment
 from fusionlit.data.balance import BatchBalance, check_split_balance
-from fusionlit.data.base import FusionDataModule
+from fusionlit.data.base import FusionDataModule, chosen
 from fusionlit.data.positions import read_names, read_positions
 from fusionlit.data.replicator_files import image_size
 from fusionlit.data.replicator_folders import class_folders, position_folder
@@ -118,9 +118,7 @@ class ReplicatorDataModule(FusionDataModule):
         Raises:
             ConfigError: If the split is empty.
         """
-        if not self._datasets:
-            raise ConfigError("The data has not been read yet: call `setup` first, or leave that to a trainer.")
-        dataset = self._datasets[split]
+        dataset = chosen(self._datasets, split)
         if not len(dataset):
             raise ConfigError(
                 f"The {split} split has no frames. Give it some in `split`: FractionSplit by `{split}` and enough"

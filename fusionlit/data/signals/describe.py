@@ -26,6 +26,8 @@ def describe(root: Path, windows: Windows, modalities: Modalities, side: NDArray
         channels = {name: windows.channels[name] for name in names}
         listed = ", ".join(name + (f" ({channel.unit})" if channel.unit else "") for name, channel in channels.items())
         lines.append(f"  {modality}: {_time(channels[names[0]])}: {listed}")
+    if windows.left_out:
+        lines.append("  left out: " + ", ".join(f"{count:,} {reason}" for reason, count in windows.left_out.items()))
     for split in SPLITS:
         groups = list(dict.fromkeys(windows.group[side == split].tolist()))
         named = f" ({', '.join(groups)})" if 0 < len(groups) <= 40 else ""

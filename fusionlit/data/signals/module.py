@@ -11,7 +11,7 @@ from torch import Tensor
 from fusionlit.data.array_samples import ArrayDataset
 from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save_assignment
 from fusionlit.data.augment import Augmentation
-from fusionlit.data.base import FusionDataModule
+from fusionlit.data.base import FusionDataModule, chosen
 from fusionlit.data.signals.describe import describe
 from fusionlit.data.signals.gaps import OnMissing, check_complete, check_finite, check_policy, fill_gaps
 from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_shapes
@@ -134,7 +134,7 @@ class SignalDataModule(FusionDataModule):
         Raises:
             ConfigError: If the split is empty.
         """
-        dataset = self._datasets[split]
+        dataset = chosen(self._datasets, split)
         if not len(dataset):
             raise ConfigError(
                 f"The {split} split has no windows. Give it some in `split`; there must be enough groups for all three"

@@ -241,6 +241,18 @@ def test_recordings_are_cut_and_their_rates_kept(tmp_path):
     assert data.class_counts().sum() == len(data.dataset("train")) == 2 * 8
 
 
+def test_windows_that_were_left_out_are_told(tmp_path):
+    for name in "abcd":
+        rng = np.random.default_rng(ord(name))
+        rows = [f"{i / 100},{rng.normal()},{'walk' if i < 225 else 'run'}" for i in range(400)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["time,acc,label", *rows]))
+    data = SignalDataModule(tmp_path, windowing=Windowing(0.5, "seconds"), split=FractionSplit(0.5, 0.5, 0))
+    with pytest.raises(ConfigError, match="call `setup` first"):
+        data.train_dataloader()
+    data.setup("fit")
+    assert "left out: 4 label changes" in data.description
+
+
 def test_augmentation_varies_training_batches_alone(make, make_trainer):
     data = make(arrays(), augmentation=Augmentation(jitter=0.1), split=FractionSplit(0.5, 0.5, 0))
     plain = make(arrays(), split=FractionSplit(0.5, 0.5, 0))
