@@ -148,18 +148,20 @@ class FusionModule(LightningModule, ABC):
             return
         if self.trainer.checkpoint_callbacks and self._unsaveable:
             raise self._unsaveable
-        data = getattr(self.trainer, "datamodule", None)
-        if data is None:
-            if self._pending_normalization():
+        data: Any = getattr(self.trainer, "datamodule", None)
+        pending = self._pending_normalization()
+        if not hasattr(data, "input_statistics"):
+            if pending:
                 rank_zero_warn(
                     "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from:"
                     " inputs stay as they are."
                 )
+            for norm in pending.values():
+                norm.fitted.fill_(True)
             return
         counts = data.class_counts()
         if counts is not None:
             self.task.set_class_counts(counts)
-        pending = self._pending_normalization()
         statistics = data.input_statistics() if pending else {}
         for name, norm in pending.items():
             norm.fit(statistics[name])
@@ -205,7 +207,7 @@ class FusionModule(LightningModule, ABC):
         parts = {"loss": self.task.mean_loss(output.prediction, batch["target"])}
         total = parts["loss"].value
         for name, prediction in output.unimodal.items():
-            part = self.task.mean_loss(prediction, batch["target"], None if presence is None else presence[name])
+            part = self.task.mean_loss(prediction, batch["target"], None if presence is None else presence.get(name))
             total = total + self.unimodal_weights[name] * part.value
             parts[f"unimodal_loss/{name}"] = part
         return total, parts

@@ -266,3 +266,13 @@ def test_presence_of_some_modalities_leaves_the_others_there(planted):
     there = torch.tensor([True, False, True, True, False, True])
     both = {"noise": there, "strong": torch.ones_like(there)}
     torch.testing.assert_close(model(inputs, {"noise": there}).prediction, model(inputs, both).prediction)
+
+
+def test_plain_loaders_train_without_normalisation_and_that_is_said_once(planted, make_trainer):
+    data = planted()
+    model = IntermediateFusion(data.modalities, data.target, encoder)
+    with pytest.warns(UserWarning, match="no FusionDataModule to take the input statistics from") as told:
+        make_trainer().fit(model, data.train_dataloader(), data.val_dataloader())
+    assert not [warning for warning in told if "never been trained" in str(warning.message)]
+    x = inputs_of(data)["strong"]
+    assert torch.equal(model.normalization["strong"](x), x)
