@@ -58,10 +58,10 @@ class SaveFitConfig(SaveConfigCallback):
 class FusionCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` of any strategy on any data.
 
-    The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. Every run
-    has a `FusionWeightLogger` (`--fusion_weights.*`), an `EfficiencyMonitor`, a `PredictionWriter`, and a
-    `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a
-    `LastCheckpoint`.
+    The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. A run
+    trains 20 epochs unless told otherwise; Lightning's own default is a thousand. Every run has a `FusionWeightLogger`
+    (`--fusion_weights.*`), an `EfficiencyMonitor`, a `PredictionWriter`, and a `BestCheckpoint` (`--checkpoint.*`) that
+    keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a `LastCheckpoint`.
     """
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
@@ -72,6 +72,7 @@ class FusionCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=SaveFitConfig,
             seed_everything_default=0,
+            trainer_defaults={"max_epochs": 20},
             auto_configure_optimizers=False,
             parser_class=FusionParser,
             **kwargs,

@@ -29,7 +29,7 @@ def compare(
         data: Data file, such as configs/data/replicator_shape.yaml.
         models: Model files; each is called by its file's name.
         seeds: Number of seeds, 0 to seeds - 1, that every model is trained with.
-        trainer: Trainer file; default: ten epochs with Lightning's other defaults.
+        trainer: Trainer file; default: 20 epochs, and Lightning's other defaults.
         out: Folder for the runs and the rows; must not hold rows yet.
 
     Raises:
@@ -72,7 +72,7 @@ def build(data: Path, model: Path, seed: int, trainer: Path | None, out: Path) -
         ConfigError: If the trainer runs several processes, each of which would start the comparison again.
     """
     args = [f"--data={data}", f"--model={model}", f"--seed_everything={seed}"]
-    args += [f"--trainer={trainer}"] if trainer else ["--trainer.max_epochs=10"]
+    args += [f"--trainer={trainer}"] if trainer else []
     args += ["--trainer.logger=lightning.pytorch.loggers.TensorBoardLogger", f"--trainer.logger.save_dir={out}"]
     args += [f"--trainer.logger.name={model.stem}", f"--trainer.logger.version=seed{seed}"]
     with command_line(args):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fusionlit.build import FusionCLI, command_line
 from fusionlit.cli import main
 from fusionlit.data import ReplicatorDataModule
 from fusionlit.data.render import render
@@ -305,6 +306,11 @@ def test_what_cannot_be_parsed_is_said_in_a_few_lines(fusionlit, shapes, args, m
     said = capsys.readouterr().err
     assert message in said
     assert len(said.splitlines()) < 10
+
+
+def test_a_run_ends_without_being_told_how_long(shapes):
+    with command_line([f"--data={DATA}", f"--data.root={shapes}", f"--model={MODEL}"]):
+        assert FusionCLI(run=False).trainer.max_epochs == 20
 
 
 def test_checkpoints_can_be_switched_off(fusionlit, shapes, tmp_path):
