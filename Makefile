@@ -12,8 +12,10 @@ RUN := runs/quickstart/$(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+# Only what an interrupted rendering left behind is ever overwritten; data that is there already is used as it is.
 data/replicator_shape/.rendered: | .venv/installed
-	$(BIN)/fusionlit render $(@D) --frames 400 --seed 0 --overwrite
+	if [ -e $(@D)/.unfinished ]; then $(BIN)/fusionlit render $(@D) --frames 400 --seed 0 --overwrite; \
+	elif [ ! -e $(@D)/cubes ]; then $(BIN)/fusionlit render $(@D) --frames 400 --seed 0; fi
 	touch $@
 
 demo: .venv/installed data/replicator_shape/.rendered
