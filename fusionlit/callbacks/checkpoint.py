@@ -27,7 +27,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(BestCheckpoint):
-    """Keep `last.ckpt`, the model after the last whole epoch.
+    """Keep `last.ckpt`, the model after the last validation, or the last epoch where nothing is validated.
 
     `save_last` of Lightning's `ModelCheckpoint` is written only along with a new best one (lightning 2.6), so that a
     run which got worse could not go on from where it was.

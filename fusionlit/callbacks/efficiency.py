@@ -39,8 +39,9 @@ class EfficiencyMonitor(Callback):
         self._samples = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Seconds of the last epoch, for the test of a checkpoint."""
-        return {"epoch_seconds": self._epoch_seconds or time.perf_counter() - self._begin}
+        """Seconds of the last epoch, for the test of a checkpoint; 0 before the first."""
+        so_far = time.perf_counter() - self._begin if self._begin else 0.0
+        return {"epoch_seconds": self._epoch_seconds or so_far}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them over."""

@@ -15,7 +15,7 @@ from fusionlit.data.base import FusionDataModule, chosen
 from fusionlit.data.npz import NpzFile
 from fusionlit.data.splits import FractionSplit, OfficialSplit
 from fusionlit.data.targets import Targets, count_classes, default_kind, make_targets
-from fusionlit.errors import ConfigError, DataError
+from fusionlit.errors import DataError
 from fusionlit.types import Shape, Split, TargetKind, TargetSpec
 
 OFFICIAL = "split"
@@ -123,13 +123,12 @@ class ArrayDataModule(FusionDataModule):
         Raises:
             ConfigError: If the split is empty.
         """
-        dataset = chosen(self._datasets, split)
-        if not len(dataset):
-            raise ConfigError(
-                f"{self.path}: the {split} split has no samples. Give it some in `split`, such as FractionSplit by"
-                f" `{split}`, or in the array {OFFICIAL!r} of the file."
-            )
-        return dataset
+        return chosen(
+            self._datasets,
+            split,
+            f"{self.path}: the {split} split has no samples. Give it some in `split`, such as FractionSplit by"
+            f" `{split}`, or in the array {OFFICIAL!r} of the file.",
+        )
 
     def class_counts(self) -> Tensor | None:
         """Training samples of each class (binary: of both; multilabel: that have each label), None for regression."""

@@ -147,12 +147,14 @@ def collate(samples: list[dict[str, Any]] | Batch) -> Batch:
     return batch
 
 
-def chosen(datasets: Mapping[Split, DatasetT], split: Split) -> DatasetT:
+def chosen(datasets: Mapping[Split, DatasetT], split: Split, if_empty: str) -> DatasetT:
     """The data set of one split.
 
     Raises:
-        ConfigError: If `setup` has not filled `datasets` yet.
+        ConfigError: If `setup` has not filled `datasets` yet, or, saying `if_empty`, if the split holds nothing.
     """
     if not datasets:
         raise ConfigError("The data has not been read yet: call `setup` first, or leave that to a trainer.")
+    if not len(datasets[split]):  # type: ignore[arg-type]  # map-style data sets have a length
+        raise ConfigError(if_empty)
     return datasets[split]

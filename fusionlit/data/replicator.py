@@ -118,14 +118,13 @@ class ReplicatorDataModule(FusionDataModule):
         Raises:
             ConfigError: If the split is empty.
         """
-        dataset = chosen(self._datasets, split)
-        if not len(dataset):
-            raise ConfigError(
-                f"The {split} split has no frames. Give it some in `split`: FractionSplit by `{split}` and enough"
-                f" frames, FileSplit by the list {split!r}; LastFramesSplit has no test frames of its own, but"
-                " `test_on_validation: true` tests on the validation frames."
-            )
-        return dataset
+        return chosen(
+            self._datasets,
+            split,
+            f"The {split} split has no frames. Give it some in `split`: FractionSplit by `{split}` and enough"
+            f" frames, FileSplit by the list {split!r}; LastFramesSplit has no test frames of its own, but"
+            " `test_on_validation: true` tests on the validation frames.",
+        )
 
     def convert(self, batch: Batch) -> Batch:
         """RGBA to float in [0, 1], distances to XYZA in the chosen orientation."""

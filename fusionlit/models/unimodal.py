@@ -21,7 +21,7 @@ class Unimodal(FusionModule):
         encoder: From the modality's shape to its encoder; default: the one for its shape.
         head: From features to prediction; default: linear.
         task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        training: Optimizer and scheduler.
         normalize: Standardise each input channel with the statistics of the training split.
 
     Raises:

@@ -134,13 +134,12 @@ class SignalDataModule(FusionDataModule):
         Raises:
             ConfigError: If the split is empty.
         """
-        dataset = chosen(self._datasets, split)
-        if not len(dataset):
-            raise ConfigError(
-                f"The {split} split has no windows. Give it some in `split`; there must be enough groups for all three"
-                f" splits:\n{self._description}"
-            )
-        return dataset
+        return chosen(
+            self._datasets,
+            split,
+            f"The {split} split has no windows. Give it some in `split`; there must be enough groups for all three"
+            f" splits:\n{self._description}",
+        )
 
     def class_counts(self) -> Tensor:
         """Training windows of each class, `(classes,)`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionlit.data.signals.text import is_number
 from fusionlit.data.signals.tracks import Doubles
 from fusionlit.errors import DataError
 
@@ -50,7 +51,7 @@ def read_header(path: Path) -> dict[str, str]:
     if not cells:
         raise DataError(f"{path}: expected a header and rows, but the file is empty. Restore it or remove it.")
     names, units = zip(*map(_name_and_unit, cells), strict=True)
-    if all(_is_number(cell) for cell in cells):
+    if all(is_number(cell) for cell in cells):
         raise DataError(
             f"{path}, line {line}: expected a header with column names, but got numbers. Add a first line of names."
         )
@@ -119,7 +120,7 @@ def _numbers(path: Path, name: str, cells: list[str], rows: list[Row]) -> Double
         values = np.array([float(cell) if cell else math.nan for cell in cells])
         bad = np.flatnonzero(np.isinf(values))
     except ValueError:
-        bad = np.array([k for k, cell in enumerate(cells) if cell and not _is_number(cell)])
+        bad = np.array([k for k, cell in enumerate(cells) if cell and not is_number(cell)])
     if len(bad):
         line, cell = rows[bad[0]][0], cells[bad[0]]
         raise DataError(
@@ -128,14 +129,6 @@ def _numbers(path: Path, name: str, cells: list[str], rows: list[Row]) -> Double
             " channels to be read in `modalities`."
         )
     return values
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _name_and_unit(cell: str) -> tuple[str, str]:

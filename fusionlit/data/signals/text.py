@@ -46,12 +46,13 @@ def _first_wrong_line(path: Path, columns: int) -> str | None:
                     f"{path}, line {number}: expected windows of one length ({columns} samples, as the first), but got"
                     f" {len(cells)}. Cut or remove the ragged window."
                 )
-            if wrong := next((cell for cell in cells if not _is_number(cell)), None):
+            if wrong := next((cell for cell in cells if not is_number(cell)), None):
                 return f"{path}, line {number}: expected numbers, but got {wrong!r}. A missing value is written nan."
     return None
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell of text is a number."""
     try:
         float(cell)
     except ValueError:
