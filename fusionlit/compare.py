@@ -1,6 +1,8 @@
 """Every strategy on the same frozen splits."""
 
+import difflib
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +13,7 @@ from rich.table import Table
 
 from fusionlit.build import FusionCLI, command_line
 from fusionlit.callbacks import BestCheckpoint
-from fusionlit.errors import ConfigError
+from fusionlit.errors import ConfigError, DataError
 
 Row = dict[str, Any]
 
@@ -23,18 +25,19 @@ def compare(
 
     The splits belong to the data file and do not change with the seed. The checkpoint is chosen by the validation
     loss; the test split is looked at once a run. Every run is written to `out/<model>/seed<seed>`, and its figures as
-    one line of `out/rows.jsonl`.
+    one line of `out/rows.jsonl`. The same command goes on with a comparison that was interrupted: what has a row is not
+    run again, a run that was cut off begins anew. Several processes may share `out` if their models differ.
 
     Args:
         data: Data file, such as configs/data/replicator_shape.yaml.
         models: Model files; each is called by its file's name.
         seeds: Number of seeds, 0 to seeds - 1, that every model is trained with.
         trainer: Trainer file; default: 20 epochs, and Lightning's other defaults.
-        out: Folder for the runs and the rows; must not hold rows yet.
+        out: Folder for the runs and the rows.
 
     Raises:
-        ConfigError: If a file is missing, two models have one name, `out` has rows already, or the trainer runs several
-            processes.
+        ConfigError: If a file is missing, two models have one name, a row in `out` was measured with another
+            configuration, or the trainer runs several processes.
     """
     check_files([data, *models, *([trainer] if trainer else [])])
     names = [model.stem for model in models]
@@ -43,24 +46,31 @@ def compare(
     if seeds < 1:
         raise ConfigError(f"Expected `seeds` to be at least 1, but got {seeds}.")
     file = out / "rows.jsonl"
-    if file.exists():
-        raise ConfigError(
-            f"Expected `out` to have no rows yet, but {file} is there: choose another folder or remove it."
-        )
-    for model in models:  # a mistake in the last file shows before the first is trained
-        build(data, model, 0, trainer, out)
-    out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for seed in range(seeds):
-        for model in models:
+    runs = [(model, seed) for seed in range(seeds) for model in models]
+    done = {(row["model"], row["seed"]): row for row in read_rows(file)}
+    for model, seed in runs:  # a mistake in the last file shows before the first is trained
+        if (model.stem, seed) in done or seed == 0:
             cli = build(data, model, seed, trainer, out)
+            if (model.stem, seed) in done:
+                check_unchanged(cli, file)
+    out.mkdir(parents=True, exist_ok=True)
+    begun = file.exists()
+    file.touch()
+    console = Console()
+    rows = []
+    for i, (model, seed) in enumerate(runs):
+        if (model.stem, seed) not in done:
+            console.rule(f"run {i + 1} of {len(runs)}: {model.stem}, seed {seed}")
+            cli = build(data, model, seed, trainer, out)
+            if begun:  # then a run without a row is one that was cut off
+                shutil.rmtree(cast(str, cli.trainer.log_dir), ignore_errors=True)
             cli.trainer.fit(cli.model, cli.datamodule)
             best = cast(BestCheckpoint, cli.trainer.checkpoint_callback).best_model_path
             metrics = cli.trainer.test(cli.model, cli.datamodule, ckpt_path=best, verbose=False)[0]
-            rows.append({"model": model.stem, "seed": seed, **metrics})
+            done[model.stem, seed] = {"model": model.stem, "seed": seed, **metrics}
             with file.open("a") as lines:
-                lines.write(json.dumps(rows[-1]) + "\n")
-    console = Console()
+                lines.write(json.dumps(done[model.stem, seed]) + "\n")
+        rows.append(done[model.stem, seed])
     console.print(table(rows), width=None if console.is_terminal else 200)
     return rows
 
@@ -80,6 +90,41 @@ def build(data: Path, model: Path, seed: int, trainer: Path | None, out: Path) -
     if cli.trainer.world_size > 1:
         raise ConfigError(f"Expected one process to compare in, but {trainer} asks for {cli.trainer.world_size}.")
     return cli
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Rows of the runs that are finished; none if there is no such file.
+
+    Raises:
+        DataError: If a line is no row.
+    """
+    lines = file.read_text().splitlines() if file.exists() else []
+    try:
+        rows = [json.loads(line) for line in lines]
+        return [{"model": row["model"], "seed": row["seed"], **row} for row in rows]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file}: expected a row of figures in every line ({error!r}). Remove the lines that are none."
+        ) from error
+
+
+def check_unchanged(cli: FusionCLI, file: Path) -> None:
+    """Refuse to go on with a row that another configuration gave.
+
+    Raises:
+        ConfigError: If the run's configuration is gone or differs; the message says in which lines.
+    """
+    saved = Path(cast(str, cli.trainer.log_dir)) / "config.yaml"
+    if not saved.is_file():
+        raise ConfigError(f"{file} has a row of the run in {saved.parent}, which is gone: choose another `out`.")
+    now = cli.parser.dump(cli.config, skip_none=False)
+    lines = list(difflib.ndiff(saved.read_text().splitlines(), now.splitlines()))
+    before, after = ("; ".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+")
+    if before or after:
+        raise ConfigError(
+            f"{file} has a row of another configuration: {saved} says `{before}`, this comparison `{after}`."
+            " Choose another `out`, or compare as before."
+        )
 
 
 def table(rows: Sequence[Row]) -> Table:

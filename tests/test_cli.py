@@ -188,9 +188,38 @@ def test_compare_trains_every_model_on_the_same_splits(fusionlit, shapes, tmp_pa
     assert "±" in table
     assert "epoch_seconds" in table
     assert "unimodal_loss" not in table  # only CentralNet has it
-    with pytest.raises(SystemExit) as stop:
-        fusionlit("compare", *args)
-    assert "rows.jsonl is there: choose another folder" in str(stop.value)
+
+
+def test_compare_goes_on_where_it_was_interrupted(fusionlit, shapes, tmp_path, capsys):
+    data, trainer, out = tmp_path / "data.yaml", tmp_path / "trainer.yaml", tmp_path / "out"
+    data.write_text(DATA.read_text().replace("data/replicator_shape", str(shapes)))
+    trainer.write_text("max_epochs: 1\nenable_progress_bar: false\naccelerator: cpu\nlog_every_n_steps: 1\n")
+    args = ["--data", data, "--models", ROOT / "configs/model/unimodal_rgb.yaml", "--trainer", trainer, "--out", out]
+    fusionlit("compare", *args, "--seeds", "2")
+    file, checkpoints = out / "rows.jsonl", [out / f"unimodal_rgb/seed{seed}/checkpoints/best.ckpt" for seed in (0, 1)]
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    written = [path.stat().st_mtime_ns for path in checkpoints]
+
+    file.write_text(json.dumps(rows[0]) + "\n")  # as if it had been cut off in the second run
+    capsys.readouterr()
+    fusionlit("compare", *args, "--seeds", "2")
+    assert "run 2 of 2: unimodal_rgb, seed 1" in capsys.readouterr().out
+    again = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [row["test/loss"] for row in again] == [row["test/loss"] for row in rows]
+    assert checkpoints[0].stat().st_mtime_ns == written[0]
+    assert checkpoints[1].stat().st_mtime_ns > written[1]
+
+    trainer.write_text(trainer.read_text().replace("max_epochs: 1", "max_epochs: 2"))
+    for broken, message in [
+        (None, "says `max_epochs: 1`, this comparison `max_epochs: 2`"),
+        (lambda: shutil.rmtree(out / "unimodal_rgb"), "which is gone"),
+        (lambda: file.write_text('{"model": "uni'), "rows.jsonl: expected a row of figures in every line"),
+    ]:
+        if broken:
+            broken()
+        with pytest.raises(SystemExit) as stop:
+            fusionlit("compare", *args, "--seeds", "2")
+        assert message in str(stop.value)
 
 
 def test_compare_finds_mistakes_before_it_trains(fusionlit, shapes, tmp_path):

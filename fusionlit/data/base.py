@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from rich.progress import track
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from fusionlit.data.augment import Augmentation
+from fusionlit.data.progress import progress
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
 
@@ -75,7 +75,7 @@ class FusionDataModule(LightningDataModule, ABC):
         loader = DataLoader(
             self.dataset("train"), batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate
         )
-        for raw in track(loader, description="input statistics", transient=True, disable=len(loader) < 2):
+        for raw in progress(loader, "input statistics"):
             batch = self.convert(raw)
             for name, x in batch["inputs"].items():
                 there = x[batch["presence"][name]] if "presence" in batch else x

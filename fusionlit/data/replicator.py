@@ -100,9 +100,7 @@ class ReplicatorDataModule(FusionDataModule):
             return
         frames, samples, self.excluded = find_samples(self._folders)
         targets = self._read_targets(frames)
-        self.excluded |= check_samples(
-            samples, self._size, progress=self.trainer is None or self.trainer.is_global_zero
-        )
+        self.excluded |= check_samples(samples, self._size)
         samples = [sample for sample in samples if sample.index not in self.excluded]
         report_bad(self.root, self.excluded, len(samples), skip=self.on_bad_sample == "skip")
         self._assigned = self.split.assign(dict.fromkeys((sample.frame for sample in samples), ()))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from lightning.pytorch.utilities import rank_zero_warn
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fusionlit.data.progress import progress
 from fusionlit.data.replicator_files import read_depth, read_image, verify_image
 from fusionlit.data.replicator_folders import frames_of
 from fusionlit.errors import DataError
@@ -79,7 +79,7 @@ def find_samples(folders: Sequence[Path]) -> tuple[list[str], list[Sample], Bad]
     return frames, samples, orphans
 
 
-def check_samples(samples: Sequence[Sample], size: SampleSize, progress: bool = True) -> Bad:
+def check_samples(samples: Sequence[Sample], size: SampleSize) -> Bad:
     """Read every file once, so that nothing breaks in the third hour of a training."""
 
     def check(sample: Sample) -> str | None:
@@ -92,9 +92,7 @@ def check_samples(samples: Sequence[Sample], size: SampleSize, progress: bool = 
         return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = track(
-            pool.map(check, samples), "checking samples", len(samples), transient=True, disable=not progress
-        )
+        reasons = progress(pool.map(check, samples), "checking samples", len(samples))
         return {sample.index: reason for sample, reason in zip(samples, reasons, strict=True) if reason}
 
 

@@ -64,7 +64,7 @@ def cut(
     _warn(root, recordings, cuts, length, hop)
     values = {
         name: [
-            resample(recording.tracks[name], one.starts[:, None] + grids[name], rate, windowing.interpolate)
+            resample(recording.tracks[name], one.starts[:, None] + grids[name], rate)
             for recording, one in zip(recordings, cuts, strict=True)
         ]
         for name, rate in rates.items()

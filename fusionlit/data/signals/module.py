@@ -43,7 +43,7 @@ class SignalDataModule(FusionDataModule):
         binary: For two classes, one logit (the second class is positive) instead of one output per class.
         on_missing: `error` refuses missing values; `interpolate` fills gaps of up to `max_gap` samples and refuses
             longer ones; `absent` fills those too, and takes the modality as absent in windows that have longer ones.
-        max_gap: Longest gap (samples) that is filled.
+        max_gap: Longest gap (samples of the channel) that is filled, window by window.
         windowing: How recordings in CSV files are cut into windows.
         reader: Reader of a format of your own; default: by what `root` is.
         augmentation: Varies training batches.

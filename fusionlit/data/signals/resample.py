@@ -9,7 +9,7 @@ GAP = 2.5
 """Steps of more sampling periods than this are gaps: one lost sample is none, two are."""
 
 
-def resample(track: Track, at: Doubles, rate: float, interpolate: float = 0.0) -> Doubles:
+def resample(track: Track, at: Doubles, rate: float) -> Doubles:
     """Values at the given times, interpolated linearly; NaN in gaps.
 
     Where the track's own rate is above 1.1 `rate`, a low-pass filter at half of `rate` keeps out what would alias. Near
@@ -19,14 +19,12 @@ def resample(track: Track, at: Doubles, rate: float, interpolate: float = 0.0) -
         track: The channel.
         at: Times (s) in any shape.
         rate: Samples per second (Hz) of the grid that `at` is taken from.
-        interpolate: Longest gap (s) that is interpolated all the same.
     """
     if not len(track.times):
         return np.full(at.shape, np.nan)
-    bridge = max(GAP * track.period, interpolate)
-    values = _interpolate(track, at, bridge)
+    values = _interpolate(track, at)
     if 0 < track.period * rate < 1 / 1.1:
-        smooth = _smooth(track, rate, bridge)
+        smooth = _smooth(track, rate)
         values = np.where(np.isnan(values), np.nan, np.interp(at, smooth.times, smooth.values))
     return values
 
@@ -47,13 +45,13 @@ def lowpass(values: Doubles, ratio: float) -> Doubles:
     return smooth
 
 
-def _interpolate(track: Track, at: Doubles, bridge: float) -> Doubles:
-    """Linear over steps up to `bridge` (s); elsewhere the nearest value up to half a period away, then NaN."""
+def _interpolate(track: Track, at: Doubles) -> Doubles:
+    """Linear over steps that are no gaps; elsewhere the nearest value up to half a period away, then NaN."""
     times = track.times
     right = np.searchsorted(times, at)
     before, after = np.maximum(right - 1, 0), np.minimum(right, len(times) - 1)
     outside = (right == 0) | (right == len(times))
-    loose = outside | (times[after] - times[before] > bridge)
+    loose = outside | (times[after] - times[before] > GAP * track.period)
     values = np.interp(at, times, track.values)
     nearest = np.where(at - times[before] < times[after] - at, before, after)[loose]
     close = np.abs(at[loose] - times[nearest]) <= track.period / 2 * (1 + 1e-6)
@@ -61,11 +59,11 @@ def _interpolate(track: Track, at: Doubles, bridge: float) -> Doubles:
     return np.asarray(values)
 
 
-def _smooth(track: Track, rate: float, bridge: float) -> Track:
+def _smooth(track: Track, rate: float) -> Track:
     """The track on the regular grid of its own rate, filtered for another."""
     count = round((track.times[-1] - track.times[0]) / track.period) + 1
     times = track.times[0] + np.arange(count) * track.period
-    values = lowpass(_interpolate(track, times, bridge), 1 / (track.period * rate))
+    values = lowpass(_interpolate(track, times), 1 / (track.period * rate))
     there = np.isfinite(values)
     return Track(times[there], values[there])
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
+from fusionlit.data.progress import progress
 from fusionlit.data.signals.labels import encode
 from fusionlit.data.signals.reader import Modalities, SignalReader, channels_of
 from fusionlit.data.signals.text import first_row, read_matrix
@@ -62,7 +62,7 @@ class UCIHARReader(SignalReader):
         wanted = (
             list(CHANNELS) if modalities is None else [name for name in CHANNELS if name in channels_of(modalities)]
         )
-        names = track(wanted, description=f"reading {root.name}", transient=True)
+        names = progress(wanted, f"reading {root.name}")
         return Windows(
             {name: Channel(_signal(root, name, windows), RATE, CHANNELS[name]) for name in names},
             codes,

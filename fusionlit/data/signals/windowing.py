@@ -32,15 +32,14 @@ class Windowing:
     """Windows of equal length in seconds, aligned in time over sensors of different rates.
 
     Window k covers `[t0 + k hop, t0 + k hop + length)` of a recording for every channel; a channel of rate r gives it
-    `round(length r)` samples, the first at the window's start.
+    `round(length r)` samples, the first at the window's start. Steps of more than 2.5 sampling periods are gaps, where
+    values are missing: what becomes of those is the data module's `on_missing` and `max_gap`.
 
     Args:
         length: Length of a window, in `unit`.
         unit: Of `length` and `hop`: seconds, or samples of the fastest channel.
         hop: From one window's start to the next, in `unit`; default: `length`, so that windows do not overlap.
         rates: Samples per second (Hz) by channel or modality; default: as estimated from the time stamps.
-        interpolate: Longest gap (s) over which values are interpolated; in longer ones they stay missing. Steps of up
-            to 2.5 sampling periods are no gaps.
         span: `all` cuts windows while every sensor of a recording runs; `any` from the first to the last sample of
             any, so that a sensor that starts late or stops early is missing from some windows.
         time_unit: Unit of the time column; it may count from any origin.
@@ -54,7 +53,6 @@ class Windowing:
     unit: Literal["seconds", "samples"]
     hop: float | None = None
     rates: dict[str, float] | None = None
-    interpolate: float = 0.0
     span: Literal["all", "any"] = "all"
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
     columns: Columns = field(default_factory=Columns)
@@ -65,8 +63,6 @@ class Windowing:
             if not 0 < value < float("inf"):
                 where = f"`{name}`" if name in lengths else f"the rate of {name!r}"
                 raise ConfigError(f"Expected {where} of Windowing to be a number above 0, but got {value}.")
-        if not 0 <= self.interpolate < float("inf"):
-            raise ConfigError(f"Expected `interpolate` of Windowing in seconds, 0 or more, but got {self.interpolate}.")
         for name, value in lengths.items():
             if self.unit == "samples" and value != round(value):
                 raise ConfigError(

@@ -48,15 +48,6 @@ def test_gap_is_missing_where_samples_are_lost_and_only_there(origin):
     np.testing.assert_allclose(values[~expected], times[~expected], atol=1e-9)
 
 
-def test_gaps_up_to_the_stated_length_are_interpolated():
-    times = np.arange(100) / 50
-    lost = np.isin(np.arange(100), [40, 41, 60, 61, 62, 63])
-    track = Track(times[~lost], np.sin(times[~lost]))
-    values = resample(track, times, 50.0, interpolate=0.061)  # the first gap's step takes 0.06 s, the other's 0.1 s
-    np.testing.assert_array_equal(np.flatnonzero(np.isnan(values)), [60, 61, 62, 63])
-    np.testing.assert_allclose(values[40:42], np.interp(times[40:42], track.times, track.values))
-
-
 def test_near_a_gap_and_at_the_ends_a_sample_speaks_for_half_a_period():
     track = Track(np.r_[np.arange(10.0), np.arange(20.0, 30.0)], np.arange(20.0))
     at = np.array([-0.6, -0.4, 9.4, 9.6, 15.0, 19.4, 19.6, 29.4, 29.6])

@@ -39,10 +39,6 @@ def test_comes_from_yaml():
             "Expected the rate of 'acc' of Windowing to be a number above 0, but got 0.0.",
         ),
         (
-            {"length": 1, "unit": "seconds", "interpolate": -0.1},
-            "Expected `interpolate` of Windowing in seconds, 0 or more, but got -0.1.",
-        ),
-        (
             {"length": 2.56, "unit": "samples"},
             "Expected `length` of Windowing to be whole with `unit: samples`, but got 2.56. For seconds set"
             " `unit: seconds`.",
