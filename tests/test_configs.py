@@ -1,5 +1,6 @@
 """Every file under `configs/` is run, and the notebooks' nets have the notebooks' parameters."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from fusionlit.build import FusionCLI, command_line
 CONFIGS = Path(__file__).parents[1] / "configs"
 STRATEGIES = sorted((CONFIGS / "model").glob("*.yaml"))
 RECIPES = sorted((CONFIGS / "model" / "recipes").glob("*.yaml"))
+SIGNALS = sorted((CONFIGS / "model" / "signals").glob("*.yaml"))
 
 # Added by the strided form: 9 w^2 + w for every stage of width w.
 BRANCH = {"position": 118_300, "shape": 472_850}
@@ -59,6 +61,19 @@ def test_the_readmes_comparison_runs(fusionlit, shapes):
     files = [f"--data={CONFIGS}/data/replicator_compare.yaml", f"--trainer={CONFIGS}/trainer/compare.yaml"]
     options = [f"--model={STRATEGIES[0]}", f"--data.root={shapes}", "--trainer.fast_dev_run=1"]
     fusionlit("fit", *files, *options)
+
+
+@pytest.mark.parametrize("model", SIGNALS, ids=lambda path: path.stem)
+def test_every_model_for_signals_runs_on_uci_har(fusionlit, model, uci_har_folder):
+    options = [f"--data={CONFIGS}/data/uci_har.yaml", f"--data.root={uci_har_folder}"]
+    fusionlit("fit", *options, f"--model={model}", "--trainer.fast_dev_run=1")
+
+
+def test_models_for_signals_differ_in_their_fusion_alone():
+    common = [path.read_text().split("  encoder:")[1].split("  training:") for path in SIGNALS]
+    assert len({rest.split("scheduler:")[1] for _, rest in common}) == 1
+    parts = [re.sub(r"  fusion:.*?(?=  head:)", "", body, flags=re.DOTALL) for body, _ in common]
+    assert len(set(parts)) == 1
 
 
 @pytest.mark.parametrize("name", ["uci_har", "uci_har_nine_sensors", "planted_signals"])

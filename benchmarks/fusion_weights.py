@@ -1,0 +1,71 @@
+"""Do fusion weights move, and do they tell the truth? On planted sensors and on UCI HAR; resumable.
+
+    python benchmarks/fusion_weights.py planted    ten seeds of the default and of the paper's raw form
+    python benchmarks/fusion_weights.py uci_har    five seeds of every setting of the notebook, on the official folder
+                                                   in data/uci_har
+
+Every finished run is a line in benchmarks/results/; the same command goes on where it was interrupted, and prints the
+table. Nothing is chosen: of every run the model of the last epoch is tested, once.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from fusionlit.data import ArrayDataModule, FractionSplit, OfficialSplit, SignalDataModule
+from fusionlit.data.render import render
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "notebooks"))
+from the_question import DEFAULT, SETTINGS, Plan, Row, Setting, markdown_table, read_rows, train_all  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results"
+PLANTED = ROOT / "data/planted_benchmark"
+FORMS = {
+    "default": DEFAULT,
+    "raw, rate x 30": replace(DEFAULT, weights="raw", source_norm=False),
+    "raw, shared rate": replace(DEFAULT, weights="raw", source_norm=False, mult=1.0),
+}
+AXES = {sensor: [f"{sensor}_{axis}" for axis in "xyz"] for sensor in ("body_acc", "body_gyro", "total_acc")}
+
+
+def planted() -> None:
+    """9,600 training windows of four planted sensors, five epochs."""
+    if not PLANTED.exists():
+        render(PLANTED, frames=4000, task="signals", seed=0)
+    split = FractionSplit(0.6, 0.2, 0.2, seed=0)
+    data = partial(ArrayDataModule, PLANTED / "signals.npz", split=split, batch_size=64)
+    rows = train("planted.jsonl", FORMS, range(10), Plan(data, 5, (16, 32, 32), (64,), 0.5))
+    print(markdown_table(rows, ["strong", "weak", "redundant", "noise"]))
+    for name in FORMS:
+        shares = [
+            {source: x["attribution"] for source, x in row["layers"]["prediction"].items()}
+            for row in rows
+            if row["setting"] == name
+        ]
+        ranked = sum(x["strong"] > x["weak"] > x["noise"] for x in shares)
+        worst = max(x["noise"] for x in shares)
+        print(f"{name}: strong > weak > noise in {ranked} of {len(shares)} seeds; noise at most {worst:.3f}")
+
+
+def uci_har() -> None:
+    """The official split, validation by subject, six epochs."""
+    data = partial(SignalDataModule, ROOT / "data/uci_har", AXES, split=OfficialSplit(0.2, seed=0), batch_size=64)
+    rows = train("uci_har_settings.jsonl", SETTINGS, range(5), Plan(data, 6, (16, 32, 32), (64,), 0.5))
+    print(markdown_table(rows, list(AXES)))
+
+
+def train(file: str, settings: Mapping[str, Setting], seeds: Sequence[int], plan: Plan) -> list[Row]:
+    """All rows, of which those in `file` are not trained again."""
+    results = RESULTS / file
+    done = read_rows(results) if results.exists() else []
+    return train_all(settings, seeds, replace(plan, results=results), done)
+
+
+if __name__ == "__main__":
+    COMMANDS = {"planted": planted, "uci_har": uci_har}
+    if len(sys.argv) != 2 or sys.argv[1] not in COMMANDS:
+        sys.exit(__doc__)
+    COMMANDS[sys.argv[1]]()
