@@ -2,8 +2,11 @@
 
 import difflib
 import json
+import logging
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,15 +51,16 @@ def compare(
     file = out / "rows.jsonl"
     runs = [(model, seed) for seed in range(seeds) for model in models]
     done = {(row["model"], row["seed"]): row for row in read_rows(file)}
-    for model, seed in runs:  # a mistake in the last file shows before the first is trained
-        if (model.stem, seed) in done or seed == 0:
-            cli = build(data, model, seed, trainer, out)
+    with quiet_lightning():  # a mistake in the last file shows before the first is trained
+        for model, seed in runs:
             if (model.stem, seed) in done:
-                check_unchanged(cli, file)
+                check_unchanged(build(data, model, seed, trainer, out), file)
+            elif seed == 0:
+                build(data, model, seed, trainer, out)
     out.mkdir(parents=True, exist_ok=True)
     begun = file.exists()
     file.touch()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 200)
     rows = []
     for i, (model, seed) in enumerate(runs):
         if (model.stem, seed) not in done:
@@ -71,7 +75,7 @@ def compare(
             with file.open("a") as lines:
                 lines.write(json.dumps(done[model.stem, seed]) + "\n")
         rows.append(done[model.stem, seed])
-    console.print(table(rows), width=None if console.is_terminal else 200)
+    console.print(table(rows))
     return rows
 
 
@@ -90,6 +94,20 @@ def build(data: Path, model: Path, seed: int, trainer: Path | None, out: Path) -
     if cli.trainer.world_size > 1:
         raise ConfigError(f"Expected one process to compare in, but {trainer} asks for {cli.trainer.world_size}.")
     return cli
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep what Lightning says about devices for the runs that are trained."""
+    loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def read_rows(file: Path) -> list[Row]:
