@@ -44,8 +44,8 @@ def planted() -> None:
             for row in rows
             if row["setting"] == name
         ]
-        ranked = sum(x["strong"] > x["weak"] > x["noise"] for x in shares)
-        worst = max(x["noise"] for x in shares)
+        ranked = sum((x["strong"] or 0.0) > (x["weak"] or 0.0) > (x["noise"] or 0.0) for x in shares)
+        worst = max(x["noise"] or 0.0 for x in shares)
         print(f"{name}: strong > weak > noise in {ranked} of {len(shares)} seeds; noise at most {worst:.3f}")
 
 

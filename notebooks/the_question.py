@@ -10,15 +10,15 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from io import StringIO
 from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from torch import Tensor
@@ -26,10 +26,11 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from tqdm import tqdm
 
-from fusionlit.analysis.trajectories import Lines, Trajectories
+from fusionlit.analysis import Trajectories
 from fusionlit.callbacks import FusionWeightLogger
 from fusionlit.data import FusionDataModule
 from fusionlit.encoders import ConvEncoder, MLPHead
+from fusionlit.errors import ConfigError, DataError
 from fusionlit.fusion import WeightForm
 from fusionlit.models import CentralNet
 from fusionlit.models.training import Training
@@ -136,6 +137,7 @@ class Plan:
         widths: Channels behind the stages of every encoder.
         hidden: Widths of the hidden layers of every head.
         dropout: In the heads.
+        every_epoch: Measure contributions after every epoch, not only after the last.
         results: File to which every row is added as soon as it is there.
     """
 
@@ -144,6 +146,7 @@ class Plan:
     widths: Sequence[int]
     hidden: Sequence[int] = ()
     dropout: float = 0.0
+    every_epoch: bool = True
     results: Path | None = None
 
 
@@ -182,6 +185,7 @@ def train(setting: Setting, seed: int, plan: Plan) -> tuple[CentralNet, Trajecto
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            check_val_every_n_epoch=1 if plan.every_epoch else plan.epochs,
             callbacks=[watch, L1Penalty(setting.l1)],
         )
         trainer.fit(model, data)
@@ -192,46 +196,80 @@ def train(setting: Setting, seed: int, plan: Plan) -> tuple[CentralNet, Trajecto
 def train_all(settings: Mapping[str, Setting], seeds: Sequence[int], plan: Plan, done: Sequence[Row] = ()) -> list[Row]:
     """One row for every setting and seed, in their order; those in `done` are not trained again.
 
-    A row holds `setting`, `seed`, `accuracy` on the test split, and in `layers` for each layer and source the fusion
-    weight before and after training, and contribution and attribution after it, on the validation split. One process a
-    core trains and adds to `plan.results`.
+    A row holds `setting`, `seed`, what both mean (`made_with`), `accuracy` on the test split, and in `layers` for each
+    layer and source the fusion weight before and after training, and contribution and attribution after it, on the
+    validation split. One process a core trains; every row is added to `plan.results` at once.
+
+    Raises:
+        ConfigError: If a row in `done` was made with another setting or plan.
     """
     rows = {(row["setting"], row["seed"]): row for row in done}
+    for (name, seed), row in rows.items():
+        if name in settings and row["made_with"] != made_with(settings[name], plan):
+            raise ConfigError(
+                f"{plan.results} has a row of {name!r}, seed {seed}, that was made with {row['made_with']}, but now"
+                f" {made_with(settings[name], plan)} is asked for. Remove the file, or ask as before."
+            )
     names = [(name, seed) for seed in seeds for name in settings]
     wanted = [pair for pair in names if pair not in rows]
     workers = min(cpu_count() or 1, max(1, len(wanted)))
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         jobs = [pool.submit(train_row, name, settings[name], seed, plan) for name, seed in wanted]
-        for job in tqdm(as_completed(jobs), "training", len(jobs), disable=not jobs):
-            row = job.result()
-            rows[row["setting"], row["seed"]] = row
-            if plan.results:
-                with plan.results.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+        try:
+            for job in tqdm(as_completed(jobs), "training", len(jobs), disable=not jobs):
+                row = job.result()
+                rows[row["setting"], row["seed"]] = row
+                if plan.results:
+                    with plan.results.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # one run failed, or somebody has pressed Ctrl-C: no further ones
+            raise
     return [rows[pair] for pair in names]
 
 
 def train_row(name: str, setting: Setting, seed: int, plan: Plan) -> Row:
     """Train one model, and keep what a table needs."""
     _, trajectories, accuracy = train(setting, seed, plan)
-    layers = {
-        layer: {
-            source: {
+    layers: dict[str, dict[str, dict[str, float | None]]] = {}
+    for layer, sources in trajectories.fusion_weights.items():
+        for source, points in sources.items():
+            shares = {
+                "contribution": trajectories.contributions.get(layer, {}).get(source, {}),
+                "attribution": trajectories.attributions.get(layer, {}).get(source, {}),
+            }
+            layers.setdefault(layer, {})[source] = {
                 "initial": round(points[min(points)], 4),
                 "final": round(points[max(points)], 4),
-                "contribution": _last(trajectories.contributions, layer, source),
-                "attribution": _last(trajectories.attributions, layer, source),
+                # None where all is zero, or for what is handed down
+                **{key: round(x[max(points)], 4) if max(points) in x else None for key, x in shares.items()},
             }
-            for source, points in sources.items()
-        }
-        for layer, sources in trajectories.fusion_weights.items()
+    return {
+        "setting": name,
+        "seed": seed,
+        "made_with": made_with(setting, plan),
+        "accuracy": round(accuracy, 4),
+        "layers": layers,
     }
-    return {"setting": name, "seed": seed, "accuracy": round(accuracy, 4), "layers": layers}
+
+
+def made_with(setting: Setting, plan: Plan) -> Row:
+    """What a row depends on, beside data and seed, as JSON has it."""
+    shared = {"epochs": plan.epochs, "widths": list(plan.widths), "hidden": list(plan.hidden), "dropout": plan.dropout}
+    return {**asdict(setting), **shared}
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The rows of a file that `train_all` has written."""
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    """The rows of a file that `train_all` has written.
+
+    Raises:
+        DataError: If a line is none, such as one that a kill has torn.
+    """
+    lines = file.read_text().splitlines()
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise DataError(f"{file}: expected a row in every line ({error}). Remove the lines that are none.") from error
 
 
 def moved(row: Row, *, prediction: bool) -> float:
@@ -242,7 +280,7 @@ def moved(row: Row, *, prediction: bool) -> float:
         prediction: Of the last layer, the predictions; otherwise of all layers before.
     """
     layers = [sources for layer, sources in row["layers"].items() if (layer == "prediction") == prediction]
-    return mean(max(abs(x["final"] - x["initial"]) for x in sources.values()) for sources in layers)
+    return float(np.mean([max(abs(x["final"] - x["initial"]) for x in sources.values()) for sources in layers]))
 
 
 def markdown_table(rows: Sequence[Row], sensors: Sequence[str]) -> str:
@@ -251,6 +289,7 @@ def markdown_table(rows: Sequence[Row], sensors: Sequence[str]) -> str:
         "moved, features": partial(moved, prediction=False),
         "moved, prediction": partial(moved, prediction=True),
         **{f"a({name})": partial(_at_prediction, source=name, key="final") for name in sensors},
+        **{f"c({name})": partial(_at_prediction, source=name, key="contribution") for name in ["central", *sensors]},
         **{f"T({name})": partial(_at_prediction, source=name, key="attribution") for name in sensors},
         "test accuracy %": lambda row: 100 * row["accuracy"],
     }
@@ -260,7 +299,8 @@ def markdown_table(rows: Sequence[Row], sensors: Sequence[str]) -> str:
         for column, value in columns.items():
             values = [value(row) for row in rows if row["setting"] == name]
             digits = 1 if "%" in column else 3
-            cells.append(f"{mean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0:.{digits}f}")
+            spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.{digits}f}{spread}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -269,8 +309,3 @@ def _at_prediction(row: Row, source: str, key: str) -> float:
     """A figure of a sensor at the last layer; NaN where there is none, since every weight is zero."""
     value = row["layers"]["prediction"][source][key]
     return math.nan if value is None else value
-
-
-def _last(lines: Lines, layer: str, source: str) -> float | None:
-    points = lines.get(layer, {}).get(source)
-    return round(points[max(points)], 4) if points else None

@@ -103,6 +103,8 @@ def parameter_of(form: WeightForm, alpha: Tensor) -> Tensor:
     """
     if form not in get_args(WeightForm):
         raise ConfigError(f"Expected `weights` to be one of {get_args(WeightForm)}, but got {form!r}.")
+    if not alpha.isfinite().all():
+        raise ConfigError(f"Expected finite initial weights, but got {alpha.tolist()}.")
     if form == "raw":
         return alpha
     if (alpha <= 0).any() or (form == "sigmoid" and (alpha > 1).any()):

@@ -59,8 +59,8 @@ class CentralNet(FusionModule):
         normalize: Standardise each input channel with the statistics of the training split.
 
     Raises:
-        ConfigError: If the encoders are not staged alike, inputs of different shapes are to be fused, or `members` do
-            not fit.
+        ConfigError: If the encoders are not staged alike, inputs of different shapes are to be fused, or `members` or
+            `initial_weights` do not fit.
     """
 
     default_unimodal_loss_weight = 1.0
@@ -84,6 +84,11 @@ class CentralNet(FusionModule):
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         first, first_shape = next(iter(self.modalities.items()))
+        if unknown := sorted(set(initial_weights or ()) - {CENTRAL, *self.modalities}):
+            raise ConfigError(
+                f"Expected `initial_weights` to name {CENTRAL!r} and the modalities {list(self.modalities)}, but got"
+                f" {unknown}."
+            )
         if members is not None:
             if encoders or not (encoder or central):
                 raise ConfigError("Expected `members` with `encoder` or `central` for the central net, not `encoders`.")

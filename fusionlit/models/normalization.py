@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from fusionlit.types import ChannelStatistics, Shape
 
 CONSTANT = 1e-6
-"""Deviation below which a channel is taken for constant, relative to its mean: float32's own resolution."""
+"""Deviation up to which a channel is taken for constant, relative to its mean: float32's own resolution."""
 
 
 class InputNormalization(nn.Module):
@@ -29,7 +29,7 @@ class InputNormalization(nn.Module):
     def fit(self, statistics: ChannelStatistics) -> None:
         """Take the statistics of the training split."""
         self.mean.copy_(statistics.mean)
-        changes = statistics.std > CONSTANT * statistics.mean.abs().clamp(min=1)
+        changes = statistics.std > CONSTANT * statistics.mean.abs()
         self.std.copy_(torch.where(changes, statistics.std, torch.ones_like(statistics.std)))
         self.fitted.fill_(True)
 

@@ -29,6 +29,9 @@ class Training:
         frozen_fusion_epochs: Keep the fusion weights as they are for the first so many epochs.
         unimodal_loss_weight: Weight b_k of each modality's own loss in `loss + sum_k b_k loss_k`, one for all or one
             per modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.
+
+    Raises:
+        ConfigError: If `fusion_lr_mult` is negative.
     """
 
     optimizer: OptimizerCallable | None = None
@@ -38,6 +41,10 @@ class Training:
     fusion_lr_mult: float = 30.0
     frozen_fusion_epochs: int = 0
     unimodal_loss_weight: float | dict[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fusion_lr_mult < float("inf"):
+            raise ConfigError(f"Expected `fusion_lr_mult` to be a number >= 0, but got {self.fusion_lr_mult}.")
 
     def make_optimizer(self, weights: Iterable[nn.Parameter], fusion: Iterable[nn.Parameter]) -> Optimizer:
         """Optimizer of `weights`, with `fusion` as a second group if there are any.

@@ -17,6 +17,7 @@ from fusionlit.fusion import (
 )
 
 MAPS = {"rgb": (3, 4, 4), "lidar": (3, 4, 4), "radar": (3, 4, 4)}
+INITIAL = dict.fromkeys(MAPS, 0.5)
 VECTORS = {"rgb": (5,), "lidar": (5,), "radar": (5,)}
 
 
@@ -242,6 +243,7 @@ def test_plain_mean_is_not_trained():
         (lambda: WeightedSum(MAPS, weights="l1"), ConfigError, "one of ('softmax', 'raw', 'sigmoid'), but got 'l1'"),
         (lambda: WeightedSum(MAPS, initial={"rgb": 1.0}), ConfigError, "but ['lidar', 'radar'] have none"),
         (lambda: WeightedSum(MAPS, initial=dict.fromkeys(MAPS, -1.0)), ConfigError, "of a softmax to be in (0, 1)"),
+        (lambda: WeightedSum(MAPS, weights="raw", initial={**INITIAL, "rgb": float("nan")}), ConfigError, "finite"),
         (lambda: WeightedAverage(MAPS), ConfigError, "to be predictions"),
         (lambda: WeightedAverage(VECTORS, of="votes"), ConfigError, "'logits' or 'probabilities', but got 'votes'"),
     ],

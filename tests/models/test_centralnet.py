@@ -8,6 +8,7 @@ from lightning import seed_everything
 from torch import nn
 
 from fusionlit.encoders import ConvEncoder, MLPHead
+from fusionlit.errors import ConfigError
 from fusionlit.models import CentralNet
 from fusionlit.types import TargetSpec
 
@@ -94,3 +95,13 @@ def test_with_source_norm_the_energy_is_the_weight():
     for layer in ("stage1", "stage2"):
         for source, value in energy[layer].items():
             torch.testing.assert_close(value.sqrt(), weights[layer][source].expand(4), atol=1e-4, rtol=1e-4)
+
+
+def test_initial_weights_of_unknown_sources_are_refused():
+    with pytest.raises(ConfigError, match=r"`initial_weights` to name 'central' and the modalities .* got \['c'\]"):
+        CentralNet(
+            {"a": (2, 24), "b": (2, 24)},
+            TargetSpec("multiclass", 3),
+            partial(ConvEncoder, widths=(4, 6)),
+            initial_weights={"central": 0.5, "a": 0.2, "b": 0.2, "c": 0.1},
+        )

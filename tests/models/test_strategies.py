@@ -237,6 +237,13 @@ def test_a_constant_channel_is_not_divided_by_rounding_noise(value):
     assert norm(changed)[:, 1].abs().max() < 0.1
 
 
+def test_a_channel_in_tiny_units_is_standardised():
+    norm = InputNormalization((1, 1000))
+    x = 1e-9 * torch.randn(4, 1, 1000)  # such as tesla
+    norm.fit(ChannelStatistics(x.double().mean()[None], x.double().std(correction=0)[None]))
+    torch.testing.assert_close(norm(x).std(correction=0), torch.tensor(1.0))
+
+
 def planted_shapes(planted):
     data = planted()
     return data.modalities, data.target

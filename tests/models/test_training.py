@@ -86,3 +86,9 @@ def test_frozen_fusion_weights_move_only_when_their_epochs_are_over(planted, mak
     model = CentralNet(data.modalities, data.target, encoder, training=Training(frozen_fusion_epochs=2))
     make_trainer(max_epochs=3, callbacks=[watch]).fit(model, datamodule=data)
     assert watch.moved == [False, False, True]  # a softmax begins at zeros
+
+
+@pytest.mark.parametrize("mult", [-30.0, float("nan"), float("inf")])
+def test_a_rate_that_cannot_be_is_refused(mult):
+    with pytest.raises(ConfigError, match="Expected `fusion_lr_mult` to be a number >= 0, but got"):
+        Training(fusion_lr_mult=mult)

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from fusionlit.errors import DataError
 
+MISSING = ("", "?", "nan")
+"""Texts, in any case, that stand for a label that is not there."""
+
 
 def encode(labels: NDArray[Any], source: str, names: Sequence[str] = ()) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Labels from 0, in sorted order (numbers by value), and the class names.
@@ -19,8 +22,12 @@ def encode(labels: NDArray[Any], source: str, names: Sequence[str] = ()) -> tupl
             or from 1. Without names a class is called by its label.
 
     Raises:
-        DataError: If a label is missing, is no whole number, or fits none of the names.
+        DataError: If a label is missing, is no whole number, or fits none of the names, or two names are the same.
     """
+    if len(set(names)) < len(names):
+        raise DataError(
+            f"{source}: expected different class names, but got {list(names)}. Give each class a name of its own."
+        )
     labels = _clean(np.asarray(labels), source)
     if not names:
         values, target = np.unique(labels, return_inverse=True)
@@ -45,13 +52,29 @@ def encode(labels: NDArray[Any], source: str, names: Sequence[str] = ()) -> tupl
     return labels.astype(np.int64) - first, tuple(names)
 
 
+def decode(labels: NDArray[Any], source: str) -> NDArray[Any]:
+    """Bytes to text; anything else stays as it is.
+
+    Raises:
+        DataError: If the bytes are no UTF-8.
+    """
+    if labels.dtype.kind != "S":
+        return labels
+    try:
+        return np.char.decode(labels, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source}: expected text in UTF-8, but got {error.object!r} in another encoding. Decode it, and save it as"
+            " text (`.astype(str)`)."
+        ) from error
+
+
 def _clean(labels: NDArray[Any], source: str) -> NDArray[Any]:
     """Text stripped, or whole numbers; nothing missing."""
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8")
+    labels = decode(labels, source)
     if labels.dtype.kind == "U":
         labels = np.char.strip(labels)
-        missing = (labels == "") | (labels == "?")
+        missing = np.isin(np.char.lower(labels), MISSING)
     elif labels.dtype.kind in "fiub":
         missing = np.isnan(labels.astype(np.float64))
     else:

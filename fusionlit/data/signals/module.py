@@ -18,7 +18,7 @@ from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack
 from fusionlit.data.signals.overlap import check_overlap
 from fusionlit.data.signals.reader import SignalReader, channels_of
 from fusionlit.data.signals.sources import find_reader
-from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_channels
+from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_channels, warn_of_copies
 from fusionlit.data.signals.windowing import Windowing
 from fusionlit.data.signals.windows import Floats, Windows
 from fusionlit.data.splits import FractionSplit, OfficialSplit
@@ -30,8 +30,12 @@ class SignalDataModule(FusionDataModule):
     """Windows of signals, to be classified; a modality is a named group of channels, `(channels, time)`.
 
     Reads the official folder of UCI HAR, UEA `.ts` files, NPZ archives and recordings in CSV files; see the readers.
-    Splits never tear a group (subject, recording) apart, and consecutive windows that share samples are never on two
-    sides. `index` is the window's position in the source, training files first.
+    `index` is the window's position in the source, training files first.
+
+    Splits never tear a group (subject, recording) apart. Beside that, `setup` refuses windows on two sides that share
+    samples, where they follow each other in the source, and warns of windows that are equal on two sides. In a source
+    without groups that is all that can be seen: overlapping windows that were shuffled, or rescaled one by one, are not
+    found.
 
     Args:
         root: Folder or file; what it is tells the reader.
@@ -43,7 +47,10 @@ class SignalDataModule(FusionDataModule):
         binary: For two classes, one logit (the second class is positive) instead of one output per class.
         on_missing: `error` refuses missing values; `interpolate` fills gaps of up to `max_gap` samples and refuses
             longer ones; `absent` fills those too, and takes the modality as absent in windows that have longer ones.
-        max_gap: Longest gap (samples of the channel) that is filled, window by window.
+            In CSV recordings one lost or empty sample is not missing under any of them: the resampling bridges steps
+            of up to 2.5 sampling periods.
+        max_gap: Longest gap (samples of the channel) that is filled, window by window: of a gap across a window's edge,
+            each window counts its own part.
         windowing: How recordings in CSV files are cut into windows.
         reader: Reader of a format of your own; default: by what `root` is.
         augmentation: Varies training batches.
@@ -118,6 +125,7 @@ class SignalDataModule(FusionDataModule):
         side = self._assign(windows)
         first = self._header.channels[next(iter(channels))].length
         check_overlap(np.stack([x for x in channels.values() if x.shape[1] == first], axis=1), side)
+        warn_of_copies(str(self.root), channels, side)
         inputs, presence = self._stack(channels)
         leave_out_empty(presence, side)
         target = torch.from_numpy(windows.target)

@@ -1,8 +1,11 @@
 """Windows that share samples must be on one side of a split."""
 
+from itertools import combinations
+
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionlit.data.assignment import SPLITS
 from fusionlit.data.signals.windows import Floats
 from fusionlit.errors import DataError
 
@@ -23,10 +26,12 @@ def shared_samples(before: Floats, after: Floats) -> NDArray[np.int64]:
     shared = np.zeros(len(before), np.int64)
     length = before.shape[-1]
     changing = (after != after[:, :, :1]).any((1, 2))
+    # The first and the last sample of a stretch tell most pairs apart.
+    starts = (before == after[:, :, :1]).all(1)
     for shift in range(1, length - LEAST + 1):
         size = length - shift
-        ends = (before[:, :, shift] == after[:, :, 0]) & (before[:, :, -1] == after[:, :, size - 1])
-        pairs = np.flatnonzero(ends.all(1) & changing & (shared == 0))
+        pairs = np.flatnonzero(starts[:, shift] & changing & (shared == 0))
+        pairs = pairs[(before[pairs, :, -1] == after[pairs, :, size - 1]).all(1)]
         stretch = after[pairs, :, :size]
         same = (before[pairs, :, shift:] == stretch).all((1, 2))
         moves = (stretch != stretch[:, :, :1]).any((1, 2))
@@ -35,24 +40,40 @@ def shared_samples(before: Floats, after: Floats) -> NDArray[np.int64]:
 
 
 def check_overlap(values: Floats, side: NDArray[np.str_]) -> None:
-    """Refuse a split with consecutive windows that share samples on two sides.
+    """Refuse a split with windows that share samples on two sides.
+
+    A window is compared with the last one before it in each other split, whatever lies between them: windows of the
+    third split, and unused ones. Windows in another order than that of time are not found.
 
     Args:
-        values: `(n, channels, time)`.
+        values: `(n, channels, time)`, finite or NaN.
         side: `(n,)` split of each window; empty where it is not used.
 
     Raises:
         DataError: With the first such windows.
     """
-    apart = np.flatnonzero((side[1:] != side[:-1]) & (side[1:] != "") & (side[:-1] != ""))
-    shared = shared_samples(values[apart], values[apart + 1])
+    before, after = _seams(side)
+    # Missing samples, which are shared too, must compare as equal; no value is infinite.
+    ends, starts = (np.nan_to_num(values[rows], copy=False, nan=np.inf) for rows in (before, after))
+    shared = shared_samples(ends, starts)
     if not shared.any():
         return
     k = int((shared > 0).argmax())
-    i = int(apart[k])
+    i, j = int(before[k]), int(after[k])
     raise DataError(
-        f"The split puts windows that share samples on two sides, {int((shared > 0).sum())} times: windows {i} and"
-        f" {i + 1} share {shared[k]} of {values.shape[-1]} samples, but are in {side[i]} and {side[i + 1]}. The metrics"
-        " would measure memory. Say in the data which windows belong together (subject, recording), and split by these"
+        f"The split puts windows that share samples on two sides, {int((shared > 0).sum())} times: windows {i} and {j}"
+        f" share {shared[k]} of {values.shape[-1]} samples, but are in {side[i]} and {side[j]}. The metrics would"
+        " measure memory. Say in the data which windows belong together (subject, recording), and split by these"
         " groups."
     )
+
+
+def _seams(side: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Windows on two sides that follow each other, once the windows of the third side and unused ones are left out."""
+    before, after = [], []
+    for pair in combinations(SPLITS, 2):
+        used = np.flatnonzero(np.isin(side, pair))
+        apart = side[used[1:]] != side[used[:-1]]
+        before.append(used[:-1][apart])
+        after.append(used[1:][apart])
+    return np.concatenate(before), np.concatenate(after)

@@ -1,12 +1,14 @@
-"""What may be but looks wrong: channels that never change or repeat another, empty windows, splits without a class."""
+"""What may be but looks wrong: channels stuck or equal, windows empty or on two sides, splits without a class."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusionlit.data.assignment import SPLITS
 from fusionlit.data.signals.windows import Floats
 from fusionlit.errors import DataError
 from fusionlit.types import Split
@@ -29,6 +31,32 @@ def warn_of_channels(source: str, channels: dict[str, Floats]) -> None:
                     " are meant to be."
                 )
         alike.append(name)
+
+
+def warn_of_copies(source: str, channels: dict[str, Floats], side: NDArray[np.str_]) -> None:
+    """Warn of windows on two sides of a split that are equal in all channels.
+
+    A window in which no channel changes may well repeat (a device at rest), and does not count.
+
+    Args:
+        source: For messages.
+        channels: `(n, time)` by name.
+        side: `(n,)` split of each window; empty where it is not used.
+    """
+    # Of the least and the largest value, NaN aside: all NaN compares as false.
+    moves = np.any([np.fmin.reduce(x, axis=1) < np.fmax.reduce(x, axis=1) for x in channels.values()], axis=0)
+    keys = np.array([hash(b"".join(map(np.ndarray.tobytes, rows))) for rows in zip(*channels.values(), strict=True)])
+    for first, second in combinations(SPLITS, 2):
+        one, other = (np.flatnonzero(moves & (side == split)) for split in (first, second))
+        common, at_one, at_other = np.intersect1d(keys[one], keys[other], return_indices=True)
+        if len(common):
+            i = int(at_one.argmin())
+            rank_zero_warn(
+                f"{source}: {int(np.isin(keys[other], common).sum())} of {int((side == second).sum())} windows of the"
+                f" {second} split are equal to windows of the {first} split in every channel, as windows"
+                f" {other[at_other[i]]} ({second}) and {one[at_one[i]]} ({first}). If they are copies, the metrics"
+                " measure memory: remove them, or say in the data which windows belong together (subject, recording)."
+            )
 
 
 def leave_out_empty(presence: dict[str, NDArray[np.bool_]], side: NDArray[np.str_]) -> None:

@@ -43,9 +43,7 @@ class TSReader(SignalReader):
         path = next(iter(ts_files(root).values()))
         with _open(path) as file:
             head = _read_head(path, file)
-            _, window, _ = next(_windows(path, file, head), (0, None, ""))
-        if window is None:
-            raise DataError(f"{path}: expected a window a line below @data, but there is none. Copy it again.")
+            _, window, _ = next(_windows(path, file, head))
         return Header({f"dim_{i}": Grid(len(values)) for i, values in enumerate(window)}, head.classes)
 
     def read(self, root: Path, modalities: Modalities | None = None) -> Windows:
@@ -122,7 +120,8 @@ def _classes(path: Path, tags: dict[str, str]) -> tuple[str, ...]:
 
 
 def _windows(path: Path, file: TextIO, head: TSHead) -> Iterator[tuple[int, list[Floats], str]]:
-    """Line, values of each channel and class of every window."""
+    """Line, values of each channel and class of every window, of which there is at least one."""
+    empty = True
     for number, line in enumerate(file, head.first):
         if not line.strip() or line.startswith("#"):
             continue
@@ -130,7 +129,10 @@ def _windows(path: Path, file: TextIO, head: TSHead) -> Iterator[tuple[int, list
         where = f"{path}, line {number}"
         if label not in head.classes:
             raise DataError(f"{where}: expected one of the classes {list(head.classes)} last, but got {label[:40]!r}.")
+        empty = False
         yield number, [_parse(where, channel) for channel in channels], label
+    if empty:
+        raise DataError(f"{path}: expected a window a line below @data, but there is none. Copy it again.")
 
 
 def _parse(where: str, channel: str) -> Floats:

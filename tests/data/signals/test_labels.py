@@ -31,6 +31,14 @@ def test_labels_from_anywhere_become_labels_from_zero(labels, names, target, cla
     [
         ([1.0, np.nan], [], "set: 1 of 2 labels are missing, the first at window 1"),
         (["a", "", "?"], [], "set: 2 of 3 labels are missing, the first at window 1"),
+        (["a", "nan", " NaN ", "nano"], [], "set: 2 of 4 labels are missing, the first at window 1"),
+        ([b"a", b"NAN"], ["a", "NAN"], "set: 1 of 2 labels are missing, the first at window 1"),
+        (["a"], ["a", "b", "a"], r"set: expected different class names, but got \['a', 'b', 'a'\]\. Give each class"),
+        (
+            ["é".encode("latin-1"), b"a"],
+            [],
+            r"set: expected text in UTF-8, but got b'\\xe9' in another encoding\. Decode",
+        ),
         ([1.5, 2.0], [], r"set: expected text or whole numbers as labels, but got 1\.5"),
         ([1 + 1j], [], "set: expected labels as text or whole numbers, but got complex128"),
         (["a", "q"], ["a", "b"], r"set: expected labels among \['a', 'b'\], but got \['q'\]"),

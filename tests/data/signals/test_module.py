@@ -132,6 +132,40 @@ def test_a_random_split_over_overlapping_windows_is_refused(make):
         make(values)
 
 
+def test_unused_windows_between_the_sides_do_not_hide_overlap(make, tmp_path):
+    signal = np.random.default_rng(0).normal(size=(3, 2 * (N + 7))).astype(np.float32)
+    x = np.stack([signal[:, 2 * i : 2 * i + T] for i in range(N)])
+    lists = {"train": range(10), "val": range(11, 20), "test": range(21, N)}
+    (tmp_path / "split.json").write_text(json.dumps({k: [str(i) for i in rows] for k, rows in lists.items()}))
+    with pytest.raises(DataError, match="2 times: windows 9 and 11 share 12 of 16 samples, but are in train and val"):
+        make(arrays(X=x, groups=np.arange(N)), split=FileSplit(tmp_path / "split.json"))
+
+
+def test_windows_that_train_and_test_have_in_common_are_told(make):
+    x, y = arrays()["X"], arrays()["y"]
+    with pytest.warns(UserWarning) as warned:  # noqa: PT030 (two texts, compared below)
+        make({"X_train": x, "y_train": y, "X_test": x, "y_test": y})
+    texts = [str(warning.message) for warning in warned]
+    assert len(texts) == 2
+    assert "set.npz: 19 of 24 windows of the test split are equal to windows of the train split" in texts[0]
+    assert "set.npz: 5 of 24 windows of the test split are equal to windows of the val split" in texts[1]
+
+
+def test_question_marks_in_ts_files_are_missing_values(tmp_path):
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    rows = [",".join(map(str, row)) + f":{'ab'[i % 2]}" for i, row in enumerate(x)]
+    rows[2] = f"{x[2, 0]},?,{x[2, 2]},{x[2, 3]}:a"
+    (tmp_path / "set.ts").write_text("\n".join(["@classLabel true a b", "@data", *rows]))
+    with pytest.raises(DataError, match=r"channel 'dim_0': 1 values in 1 windows \(the first is window 2, with 1"):
+        SignalDataModule(tmp_path / "set.ts", split=FractionSplit(1, 0, 0)).setup("fit")
+    options = {"split": FractionSplit(1, 0, 0), "on_missing": "interpolate", "max_gap": 1}
+    data = SignalDataModule(tmp_path / "set.ts", **options)
+    data.setup("fit")
+    x[2, 1] = (x[2, 0] + x[2, 2]) / 2
+    (batch,) = batches(data, "train")
+    np.testing.assert_allclose(batch["inputs"]["dim_0"][:, 0], x[batch["index"]], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("values", "options", "message"),
     [

@@ -72,6 +72,40 @@ def test_integers_and_missing_values_are_read(save):
         ({"X": X, "y": Y, "channels": ["a", "a"]}, r"array 'channels': expected different names, but got \['a', 'a'\]"),
         ({"X": X, "y": Y, "groups": [1, 2]}, r"array 'groups': expected text or integers \(6,\)"),
         ({"X": X, "y": Y, "classes": ["a", "b"]}, "count the 2 classes from 0 or from 1, but got labels from 1 to 3"),
+        ({"X": X, "y": Y, "classes": ["a", "b", "a"]}, r"expected different class names, but got \['a', 'b', 'a'\]"),
+        (
+            {"X": X, "y": Y, "classes": [["a", "b", "c"]]},
+            r"'classes': expected text, one name a class, but got \(1, 3\)",
+        ),
+        ({"X": X, "y": np.array(["é".encode("latin-1")] * 6)}, r"array 'y': expected text in UTF-8, but got b'\\xe9'"),
+        (
+            {"X": X, "y": Y, "rate": [20.0, 50.0]},
+            r"array 'rate': expected one number above 0, .* but got \(2,\) float64\.",
+        ),
+        (
+            {"X": X, "y": Y, "rate": "50Hz"},
+            r"array 'rate': expected one number above 0, .* but got \(\) <U4\. Correct it",
+        ),
+        (
+            {"X": X, "y": Y, "rate": -50},
+            r"samples per second \(Hz\) of all channels, but got -50\. Correct it, or leave",
+        ),
+        ({"X": X, "y": Y, "rate": np.nan}, "array 'rate': expected one number above 0, .* but got nan"),
+        ({"X": X, "y": Y, "rate": np.inf}, "array 'rate': expected one number above 0, .* but got inf"),
+        (
+            {"X": X, "y": Y, "X_train": X, "y_train": Y},
+            r"expected either 'X', or 'X_train' and 'X_test', but it has \['X', 'X_train'\], and nothing tells",
+        ),
+        (
+            {"X_train": X, "y_train": Y, "groups_train": Y, "X_test": X, "y_test": Y},
+            r"expected the groups of all windows in \['groups_train', 'groups_test'\] or \['subject_train',"
+            r" 'subject_test'\], but it has \['groups_train'\]\. Add what is missing",
+        ),
+        (
+            {"X_train": X, "y_train": Y, "groups": np.arange(12), "X_test": X, "y_test": Y},
+            r"expected the groups of all windows in .* but it has \['groups'\]",
+        ),
+        ({"X": X, "y": Y, "groups": Y, "subject": Y}, r"but it has \['groups', 'subject'\]\. .* leave out what is not"),
         (
             {"X_train": X, "y_train": Y, "X_test": X[:, :1], "y_test": Y},
             r"array 'X_test': expected \(channels, time\) \(2, 5\) as in X_train, but got \(1, 5\)",
@@ -82,6 +116,18 @@ def test_arrays_that_do_not_fit_are_named(save, arrays, message):
     path = save(**arrays)
     with pytest.raises(DataError, match=f"set.npz.*{message}"):
         NPZReader().read(path)
+
+
+def test_class_names_and_labels_may_be_bytes(save):
+    labels = np.char.encode(["ö", "a", "ö", "a", "a", "ö"], "utf-8")
+    arrays = {"X_train": X[:3], "y_train": labels[:3], "X_test": X[3:], "y_test": np.array(["a", "a", "ö"])}
+    windows = NPZReader().read(save(**arrays, classes=np.char.encode(["ö", "a"], "utf-8")))
+    assert windows.classes == ("ö", "a")
+    assert windows.target.tolist() == [0, 1, 0, 1, 1, 0]
+
+
+def test_a_rate_may_be_an_array_of_one_number(save):
+    assert NPZReader().header(save(X=X, y=Y, rate=[50])).channels["channel_0"].rate == 50.0
 
 
 def test_ragged_windows_are_refused(save):

@@ -41,6 +41,28 @@ def test_windows_that_share_samples_must_be_on_one_side():
     check_overlap(x, side)
 
 
+@pytest.mark.parametrize("between", ["", "val"])
+def test_windows_between_the_sides_do_not_hide_overlap(between):
+    x = windows(4)
+    side = np.array(["train"] * 50 + [between] + ["test"] * (len(x) - 51), dtype="<U5")
+    x[50] = windows(40)[0]  # so that a window of the third side shares nothing with the others
+    with pytest.raises(DataError, match="1 times: windows 49 and 51 share 24 of 32 samples, but are in train and test"):
+        check_overlap(x, side)
+    side[49:57] = ""
+    check_overlap(x, side)
+
+
+def test_samples_that_are_missing_are_shared_too():
+    x = windows(16).copy()
+    x[:, 1] = np.nan
+    x[5, 0, -3] = x[6, 0, -19] = np.nan
+    side = np.array(["train"] * 6 + ["val"] * (len(x) - 6), dtype="<U5")
+    with pytest.raises(DataError, match="windows 5 and 6 share 16 of 32 samples"):
+        check_overlap(x, side)
+    x[:, 0] = np.nan
+    check_overlap(x, side)
+
+
 def test_a_flat_stretch_at_the_seam_is_not_taken_for_overlap():
     x = windows(40)[:2].copy()
     x[0, :, -16:] = x[1, :, :16] = 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_channels
+from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_channels, warn_of_copies
 from fusionlit.errors import DataError
 
 GOOD = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -28,6 +28,42 @@ def test_good_channels_give_no_warning():
 def test_stuck_and_repeated_channels_are_named(values, message):
     with pytest.warns(UserWarning, match=f"set: {message}"):
         warn_of_channels("set", {"a": GOOD, "b": values})
+
+
+def copies(x, side):
+    """Messages of `warn_of_copies` on windows `(n, channels, time)`."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_copies("set", {str(i): x[:, i] for i in range(x.shape[1])}, np.array(side, dtype="<U5"))
+    return [str(warning.message) for warning in caught]
+
+
+def test_copies_on_two_sides_are_counted_with_an_example():
+    x = np.random.default_rng(0).normal(size=(8, 2, 4)).astype(np.float32)
+    side = ["train"] * 3 + ["val"] + ["test"] * 3 + [""]
+    assert copies(x, side) == []
+    x[5] = x[6] = x[1]
+    x[7] = x[3]  # not used
+    x[2, 0] = x[3, 0]  # equal in one channel of two
+    x[1, 0, 0] = x[5, 0, 0] = x[6, 0, 0] = np.nan
+    assert copies(x, side) == [
+        "set: 2 of 3 windows of the test split are equal to windows of the train split in every channel, as windows 5"
+        " (test) and 1 (train). If they are copies, the metrics measure memory: remove them, or say in the data which"
+        " windows belong together (subject, recording)."
+    ]
+    side[1] = "val"
+    assert [text[:70] for text in copies(x, side)] == [
+        "set: 2 of 3 windows of the test split are equal to windows of the val "
+    ]
+
+
+def test_windows_in_which_nothing_moves_may_repeat():
+    x = np.ones((6, 2, 4), np.float32)
+    x[:, 1] = np.nan
+    x[:, 0, 1] = np.nan
+    assert copies(x, ["train"] * 3 + ["test"] * 3) == []
+    x[:, 1, 2:] = [3, 4]
+    assert len(copies(x, ["train"] * 3 + ["test"] * 3)) == 1
 
 
 def test_windows_without_any_modality_are_left_out():

@@ -105,6 +105,13 @@ def test_both_files_must_have_the_same_classes(pair):
         TSReader().read(folder)
 
 
+def test_a_test_file_without_windows_is_named(pair):
+    folder, _, _ = pair
+    (folder / "Motions_TEST.ts").write_text(HEAD)
+    with pytest.raises(DataError, match=r"_TEST.ts: expected a window a line below @data, but there is none\. Copy"):
+        TSReader().read(folder)
+
+
 def test_a_folder_with_several_sets_is_refused(pair):
     folder, _, _ = pair
     (folder / "Other_TRAIN.ts").write_text("")
