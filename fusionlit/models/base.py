@@ -3,20 +3,23 @@
 from abc import ABC, abstractmethod
 from typing import Any, cast
 
-import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from fusionlit.errors import ConfigError
-from fusionlit.functional import CENTRAL, per_sample
+from fusionlit.functional import CENTRAL
 from fusionlit.fusion import FusionOperator
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
+from fusionlit.models.presence import complete, drop, zero_absent
 from fusionlit.models.training import Training
 from fusionlit.tasks import MeanLoss, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
+
+RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
+"""Names that no modality may have: modules and parameters are held in these by modality."""
 
 
 class FusionModule(LightningModule, ABC):
@@ -29,7 +32,7 @@ class FusionModule(LightningModule, ABC):
         modalities: Shape of each modality without the batch; on the command line, linked from the data.
         target: What is to be predicted; on the command line, linked from the data.
         task: Loss and metrics for the target; default: the one for its kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
 
     Raises:
@@ -59,6 +62,7 @@ class FusionModule(LightningModule, ABC):
         self.target = target
         self.training_setup = training
         self.unimodal_weights = training.unimodal_weights(modalities, self.default_unimodal_loss_weight)
+        self.drop_probabilities = training.dropout_probabilities(modalities)
         self.task = task(target) if task else default_task(target)
         self.train_metrics = self.task.metrics().clone(prefix="train/")
         self.val_metrics = self.task.metrics().clone(prefix="val/")
@@ -84,15 +88,23 @@ class FusionModule(LightningModule, ABC):
         `presence[name]` `(B,)` is true where the sample has the modality; what it does not name is always there. What
         an absent input holds, NaN included, reaches nothing.
         """
+        inputs = {name: inputs[name] for name in self.modalities}
         if presence is not None:
-            everyone = next(iter(inputs.values())).new_ones(len(next(iter(inputs.values()))), dtype=torch.bool)
-            presence = {name: presence.get(name, everyone) for name in self.modalities}
-            inputs = {name: torch.where(per_sample(presence[name], x), x, 0.0) for name, x in inputs.items()}
+            presence = complete(presence, inputs)
         if self.normalization:
-            inputs = {name: self.normalization[name](inputs[name]) for name in self.modalities}
-        if presence is not None:
-            inputs = {name: torch.where(per_sample(presence[name], x), x, 0.0) for name, x in inputs.items()}
-        return self.fuse(inputs, presence)
+            inputs = {name: self.normalization[name](x) for name, x in inputs.items()}
+        return self.fuse(zero_absent(inputs, presence), presence)
+
+    def modality_dropout(self, batch: Batch) -> Batch:
+        """Let the batch's samples lose modalities while training: `presence.drop` with `training.modality_dropout`.
+
+        What is dropped is absent to all that follows, the unimodal losses included. Only the training step drops;
+        `forward` takes presence as it comes.
+        """
+        if not self.training or not any(self.drop_probabilities.values()):
+            return batch
+        inputs = {name: batch["inputs"][name] for name in self.modalities}
+        return {**batch, "presence": drop(complete(batch.get("presence"), inputs), self.drop_probabilities)}
 
     def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
         """Fusion weight of each source at each layer that has any, in order of depth."""
@@ -217,6 +229,7 @@ class FusionModule(LightningModule, ABC):
         return {name: norm for name, norm in norms.items() if not norm.fitted}
 
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
+        batch = self.modality_dropout(batch)
         output: FusionOutput = self(batch["inputs"], batch.get("presence"))
         total, parts = self.multitask_loss(output, batch)
         metrics = getattr(self, f"{stage}_metrics")
@@ -243,10 +256,10 @@ def check_names(modalities: dict[str, Shape]) -> None:
     if not modalities:
         raise ConfigError("Expected `modalities` to name at least one modality, but it is empty.")
     for name in modalities:
-        if not name.isidentifier() or hasattr(nn.ModuleDict(), name) or name == CENTRAL:
+        if not name.isidentifier() or name in RESERVED:
             raise ConfigError(
                 f"Expected a modality's name to be letters, digits and _, not {CENTRAL!r} and no attribute of"
-                f" torch.nn.ModuleDict, but got {name!r}. Rename it in the data."
+                f" torch.nn.ModuleDict or ParameterDict, but got {name!r}. Rename it in the data."
             )
 
 

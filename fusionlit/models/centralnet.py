@@ -20,6 +20,7 @@ from fusionlit.models.parts import (
     project,
     staged,
 )
+from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import Energy, FusionOutput, Shape, TargetSpec
@@ -55,8 +56,11 @@ class CentralNet(FusionModule):
             this strategy has the members' configuration here, as JSON, so that it loads alone.)
         head: From features to prediction, for the central and the unimodal ones; default: linear.
         task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
+        absent: What stands in, at every layer, for a modality that a sample lacks: zeros, which the sums leave out with
+            their weights renormalised, or one learned token a modality and layer, which keeps its weight. (There is
+            none for the predictions: the head makes one of the last stage's token.)
 
     Raises:
         ConfigError: If the encoders are not staged alike, inputs of different shapes are to be fused, or `members` or
@@ -81,6 +85,7 @@ class CentralNet(FusionModule):
         task: TaskFactory | None = None,
         training: Training = Training(),
         normalize: bool = True,
+        absent: AbsentForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         first, first_shape = next(iter(self.modalities.items()))
@@ -108,13 +113,16 @@ class CentralNet(FusionModule):
         self.central = nn.ModuleList(own.stages if self.fuse_inputs else own.stages[1:])
         self.central_head = make_head(own.out_shape, target.size, head)
 
+        self.stand_ins = nn.ModuleDict()
         self.projections = nn.ModuleDict()
         self.fusions = nn.ModuleDict()
         if self.fuse_inputs:
+            self.stand_ins["inputs"] = StandIns(self.modalities, absent)
             self.fusions["inputs"] = WeightedSum(self.modalities, weights, False, initial_weights)
         for i, shape in enumerate(own.stage_shapes):
             layer = f"stage{i + 1}"
             shapes = {name: encoder.stage_shapes[i] for name, encoder in twins.items()}
+            self.stand_ins[layer] = StandIns(shapes, absent)
             self.projections[layer] = project(shapes, shape, layer)
             sources = [CENTRAL, *shapes] if self.fusions else list(shapes)
             self.fusions[layer] = WeightedSum(dict.fromkeys(sources, shape), weights, source_norm, initial_weights)
@@ -135,25 +143,27 @@ class CentralNet(FusionModule):
         energy: Energy = {}
         central: Tensor | None = None
         stages = iter(self.central)
+        features, told = inputs, presence
         if self.fuse_inputs:
-            energy |= self.measure("inputs", fusions["inputs"], inputs, presence)
-            central = next(stages)(fusions["inputs"](inputs, presence))
+            sources, told = self.stand_ins["inputs"](inputs, presence)
+            energy |= self.measure("inputs", fusions["inputs"], sources, told)
+            central = next(stages)(fusions["inputs"](sources, told))
 
-        features = inputs
         for i, (layer, projections) in enumerate(self.projections.items()):
             features = {name: encoder.stages[i](features[name]) for name, encoder in twins.items()}
+            features, told = self.stand_ins[layer](features, presence)
             sources = apply_projections(cast(nn.ModuleDict, projections), features)
             if central is not None:
                 sources[CENTRAL] = central
-            energy |= self.measure(layer, fusions[layer], sources, presence)
-            central = fusions[layer](sources, presence)
+            energy |= self.measure(layer, fusions[layer], sources, told)
+            central = fusions[layer](sources, told)
             if (stage := next(stages, None)) is not None:
                 central = stage(central)
 
         unimodal = {name: head(features[name]) for name, head in self.heads.items()}
         predictions = {CENTRAL: self.central_head(central), **unimodal}
-        energy |= self.measure("prediction", fusions["prediction"], predictions, presence)
-        return FusionOutput(fusions["prediction"](predictions, presence), unimodal, energy)
+        energy |= self.measure("prediction", fusions["prediction"], predictions, told)
+        return FusionOutput(fusions["prediction"](predictions, told), unimodal, energy)
 
     def _fuses_inputs(self, asked: bool | None) -> bool:
         shapes = set(self.modalities.values())

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from fusionlit.encoders import EncoderFactory, HeadFactory
-from fusionlit.fusion import Concat, FusionFactory, FusionOperator
+from fusionlit.fusion import Concat, Features, FusionFactory, FusionOperator, Presence
 from fusionlit.models.base import FusionModule
 from fusionlit.models.parts import apply_projections, default_encoder, make_fusion, make_head
+from fusionlit.models.presence import AbsentForm, StandIns, complete
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Shape, TargetSpec
@@ -16,7 +17,7 @@ class EarlyFusion(FusionModule):
     """Fuse the inputs, then encode them together: `y = head(encoder(fusion(x_1, ..., x_K)))`.
 
     There are no features of one modality alone; with a unimodal loss, the unimodal prediction of a modality is that of
-    the same network when it sees zeros in place of all the others.
+    the same network when all the others are absent.
 
     Args:
         modalities: Shape of each modality; linked from the data.
@@ -25,8 +26,10 @@ class EarlyFusion(FusionModule):
         fusion: From the inputs' shapes to the operator that joins them; default: `Concat`.
         head: From features to prediction; default: linear.
         task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
+        absent: What stands in for the input of a modality that a sample lacks: zeros, which the operator
+            leaves out, or one learned token a modality, which counts as if it were there.
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class EarlyFusion(FusionModule):
         task: TaskFactory | None = None,
         training: Training = Training(),
         normalize: bool = True,
+        absent: AbsentForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
+        self.stand_ins = StandIns(self.modalities, absent)
         self.projections, self.fusion = make_fusion(fusion or Concat, self.modalities, "inputs")
         self.encoder = (encoder or default_encoder)(self.fusion.out_shape)
         self.head = make_head(self.encoder.out_shape, target.size, head)
@@ -51,16 +56,28 @@ class EarlyFusion(FusionModule):
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
         """Join, encode, predict."""
-        inputs = apply_projections(self.projections, inputs)
-        energy = self.measure("inputs", self.fusion, inputs, presence)
+        samples = next(iter(inputs.values())).shape[0]
         alone = [name for name, weight in self.unimodal_weights.items() if weight]
         if alone:
-            # One batch and one call for all of them, so that batch normalisation has the same statistics in training
-            # and in evaluation.
-            inputs = {
-                name: torch.cat([x, *(x if name == other else torch.zeros_like(x) for other in alone)])
-                for name, x in inputs.items()
-            }
-            presence = presence and {name: there.repeat(1 + len(alone)) for name, there in presence.items()}
-        together, *each = self.head(self.encoder(self.fusion(inputs, presence))).chunk(1 + len(alone))
+            inputs, presence = with_each_alone(inputs, presence, alone)
+        sources, presence = self.stand_ins(inputs, presence)
+        sources = apply_projections(self.projections, sources)
+        together, *each = self.head(self.encoder(self.fusion(sources, presence))).chunk(1 + len(alone))
+        sources = {name: x[:samples] for name, x in sources.items()}
+        presence = presence and {name: there[:samples] for name, there in presence.items()}
+        energy = self.measure("inputs", self.fusion, sources, presence)
         return FusionOutput(together, dict(zip(alone, each, strict=True)), energy)
+
+
+def with_each_alone(inputs: Features, presence: Presence | None, alone: list[str]) -> tuple[Features, Presence]:
+    """The batch, and behind it, for each of `alone`, a copy in which all other modalities are absent.
+
+    One batch and one call for all of them, so that batch normalisation has the same statistics in training and in
+    evaluation. In its own copy a modality counts as present in every sample, so that no operator is left without any
+    source; the loss leaves out the samples that lack it.
+    """
+    presence = {
+        name: torch.cat([there, *(torch.full_like(there, name == other) for other in alone)])
+        for name, there in complete(presence, inputs).items()
+    }
+    return {name: torch.cat([x] * (1 + len(alone))) for name, x in inputs.items()}, presence

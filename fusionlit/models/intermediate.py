@@ -14,8 +14,8 @@ from fusionlit.models.parts import (
     make_heads,
     out_shapes,
     staged,
-    zero_absent,
 )
+from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Shape, TargetSpec
@@ -37,8 +37,10 @@ class IntermediateFusion(FusionModule):
         trunk: From the fused shape to a shared encoder behind the fusion; default: none.
         head: From features to prediction, for the fused and the unimodal ones; default: linear.
         task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
+        absent: What stands in for the features of a modality that a sample lacks: zeros, which the operator
+            leaves out, or one learned token a modality, which counts as if it were there.
 
     Raises:
         ConfigError: If the encoders do not have such a stage, or do not fit the modalities.
@@ -57,6 +59,7 @@ class IntermediateFusion(FusionModule):
         task: TaskFactory | None = None,
         training: Training = Training(),
         normalize: bool = True,
+        absent: AbsentForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         self.encoders = make_encoders(self.modalities, encoder, encoders)
@@ -69,6 +72,7 @@ class IntermediateFusion(FusionModule):
             shapes = {name: e.stage_shapes[stage - 1] for name, e in by_stage.items()}
             branches = {name: nn.Sequential(*e.stages[:stage]) for name, e in by_stage.items()}
             self.encoders = nn.ModuleDict(branches)
+        self.stand_ins = StandIns(shapes, absent)
         self.projections, self.fusion = make_fusion(fusion or Concat, shapes)
         self.trunk = trunk(self.fusion.out_shape) if trunk else None
         self.head = make_head(self.trunk.out_shape if self.trunk else self.fusion.out_shape, target.size, head)
@@ -81,7 +85,8 @@ class IntermediateFusion(FusionModule):
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
         """Encode, join, predict."""
-        features = zero_absent({name: encoder(inputs[name]) for name, encoder in self.encoders.items()}, presence)
+        features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+        features, presence = self.stand_ins(features, presence)
         unimodal = {name: head(features[name]) for name, head in self.unimodal_heads.items()}
         sources = apply_projections(self.projections, features)
         fused = self.fusion(sources, presence)

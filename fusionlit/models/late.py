@@ -10,7 +10,8 @@ from fusionlit.fusion import FusionFactory, FusionOperator, WeightedAverage
 from fusionlit.models.base import FusionModule
 from fusionlit.models.members import load_members
 from fusionlit.models.normalization import InputNormalization
-from fusionlit.models.parts import make_encoders, make_head, make_heads, out_shapes, zero_absent
+from fusionlit.models.parts import make_encoders, make_head, make_heads, out_shapes
+from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Shape, TargetSpec
@@ -36,8 +37,10 @@ class LateFusion(FusionModule):
         joint: From the fused shape to the final head; default: none where the operator gives the prediction itself
             (`WeightedAverage`, `Add` of predictions), else linear.
         task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss.
+        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
+        absent: What stands in for the features of a modality that a sample lacks: zeros, which the operator
+            leaves out, or one learned token a modality, which counts as if it were there.
 
     Raises:
         ConfigError: If `members` does not fit the modalities or goes with arguments it replaces, or probabilities of
@@ -58,6 +61,7 @@ class LateFusion(FusionModule):
         task: TaskFactory | None = None,
         training: Training = Training(),
         normalize: bool = True,
+        absent: AbsentForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         self.frozen = members is not None
@@ -78,6 +82,7 @@ class LateFusion(FusionModule):
             self.encoders = make_encoders(self.modalities, encoder, encoders)
             self.heads = make_heads(out_shapes(self.encoders), size, head)
             shapes = dict.fromkeys(self.modalities, (size,))
+        self.stand_ins = StandIns(out_shapes(self.encoders), absent)
         asked = [name for name, weight in self.unimodal_weights.items() if weight]
         self.unimodal_heads = make_heads({n: shapes[n] for n in asked}, target.size, None) if embedding else None
         self.fusion = (fusion or WeightedAverage)(shapes)
@@ -91,7 +96,8 @@ class LateFusion(FusionModule):
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
         """Let each member predict, and join what they say."""
-        features = zero_absent({name: encoder(inputs[name]) for name, encoder in self.encoders.items()}, presence)
+        features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
+        features, presence = self.stand_ins(features, presence)
         said = {name: head(features[name]) for name, head in self.heads.items()}
         prediction = self.fusion(said, presence)
         if self.joint is not None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import cast
 
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
@@ -19,7 +18,6 @@ from fusionlit.encoders import (
     StagedEncoder,
 )
 from fusionlit.errors import ConfigError
-from fusionlit.functional import per_sample
 from fusionlit.fusion import FusionFactory, FusionOperator, ShapeMismatchError
 from fusionlit.types import Shape
 
@@ -82,13 +80,6 @@ def staged(encoders: nn.ModuleDict, strategy: str) -> dict[str, StagedEncoder]:
     if len(set(depths.values())) > 1:
         raise ConfigError(f"Expected {strategy} to get encoders with the same number of stages, but got {depths}.")
     return result
-
-
-def zero_absent(features: dict[str, Tensor], presence: dict[str, Tensor] | None) -> dict[str, Tensor]:
-    """Zeros in place of the features of absent modalities."""
-    if presence is None:
-        return features
-    return {name: torch.where(per_sample(presence[name], x), x, 0.0) for name, x in features.items()}
 
 
 class Projection(nn.Module):

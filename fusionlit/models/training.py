@@ -29,6 +29,8 @@ class Training:
         frozen_fusion_epochs: Keep the fusion weights as they are for the first so many epochs.
         unimodal_loss_weight: Weight b_k of each modality's own loss in `loss + sum_k b_k loss_k`, one for all or one
             per modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.
+        modality_dropout: Probability that a training sample loses a modality that it has, one for all or one per
+            modality; a sample never loses all that it has.
 
     Raises:
         ConfigError: If `fusion_lr_mult` is negative.
@@ -41,6 +43,7 @@ class Training:
     fusion_lr_mult: float = 30.0
     frozen_fusion_epochs: int = 0
     unimodal_loss_weight: float | dict[str, float] | None = None
+    modality_dropout: float | dict[str, float] = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.fusion_lr_mult < float("inf"):
@@ -83,13 +86,34 @@ class Training:
             ConfigError: If a weight is negative, or names a modality that is not there.
         """
         given = default if self.unimodal_loss_weight is None else self.unimodal_loss_weight
-        weights = dict(given) if isinstance(given, dict) else dict.fromkeys(modalities, given)
-        unknown = sorted(set(weights) - set(modalities))
-        if unknown:
-            raise ConfigError(
-                f"Expected `unimodal_loss_weight` to name modalities {list(modalities)}, but got {unknown}."
-            )
+        weights = by_modality("unimodal_loss_weight", given, modalities)
         negative = {name: weight for name, weight in weights.items() if weight < 0}
         if negative:
             raise ConfigError(f"Expected `unimodal_loss_weight` to be >= 0, but got {negative}.")
-        return {name: weights.get(name, 0.0) for name in modalities}
+        return weights
+
+    def dropout_probabilities(self, modalities: Mapping[str, Any]) -> dict[str, float]:
+        """Probability of every modality to be dropped.
+
+        Raises:
+            ConfigError: If a probability is not in [0, 1), or belongs to a modality that is not there.
+        """
+        probabilities = by_modality("modality_dropout", self.modality_dropout, modalities)
+        wrong = {name: p for name, p in probabilities.items() if not 0 <= p < 1}
+        if wrong:
+            raise ConfigError(f"Expected `modality_dropout` to be in [0, 1), but got {wrong}.")
+        return probabilities
+
+
+def by_modality(argument: str, given: float | Mapping[str, float], modalities: Mapping[str, Any]) -> dict[str, float]:
+    """One number for every modality, of one for all or of some by name, whose others are 0.
+
+    Raises:
+        ConfigError: If `given` names a modality that is not there.
+    """
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(modalities, given)
+    unknown = sorted(set(given) - set(modalities))
+    if unknown:
+        raise ConfigError(f"Expected `{argument}` to name modalities {list(modalities)}, but got {unknown}.")
+    return {name: given.get(name, 0.0) for name in modalities}

@@ -5,7 +5,8 @@ from torch import Tensor
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.errors import ConfigError
 from fusionlit.models.base import FusionModule
-from fusionlit.models.parts import default_encoder, make_head, zero_absent
+from fusionlit.models.parts import default_encoder, make_head
+from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Shape, TargetSpec
@@ -23,6 +24,7 @@ class Unimodal(FusionModule):
         task: Loss and metrics; default: the one for the target's kind.
         training: Optimizer and scheduler.
         normalize: Standardise each input channel with the statistics of the training split.
+        absent: What stands in for the features where a sample lacks the modality: zeros, or a learned token.
 
     Raises:
         ConfigError: If the data has no such modality, or a unimodal loss is asked for.
@@ -38,6 +40,7 @@ class Unimodal(FusionModule):
         task: TaskFactory | None = None,
         training: Training = Training(),
         normalize: bool = True,
+        absent: AbsentForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         if modality not in modalities:
@@ -46,9 +49,10 @@ class Unimodal(FusionModule):
             raise ConfigError("Unimodal has one head, that of its modality: leave out `unimodal_loss_weight`.")
         self.modality = modality
         self.encoder = (encoder or default_encoder)(self.modalities[modality])
+        self.stand_ins = StandIns({modality: self.encoder.out_shape}, absent)
         self.head = make_head(self.encoder.out_shape, target.size, head)
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
         """Predict from the one modality."""
-        features = zero_absent({self.modality: self.encoder(inputs[self.modality])}, presence)
+        features, _ = self.stand_ins({self.modality: self.encoder(inputs[self.modality])}, presence)
         return FusionOutput(self.head(features[self.modality]))

@@ -7,11 +7,17 @@ from torch import Tensor
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import (
     Add,
+    Bilinear,
+    BottleneckAttention,
     Concat,
+    CrossModalAttention,
     FusionOperator,
+    GatedFusion,
     Hadamard,
+    LowRankFusion,
     MatMul,
     ShapeMismatchError,
+    TensorFusion,
     WeightedAverage,
     WeightedSum,
 )
@@ -19,6 +25,8 @@ from fusionlit.fusion import (
 MAPS = {"rgb": (3, 4, 4), "lidar": (3, 4, 4), "radar": (3, 4, 4)}
 INITIAL = dict.fromkeys(MAPS, 0.5)
 VECTORS = {"rgb": (5,), "lidar": (5,), "radar": (5,)}
+MIXED = {"rgb": (3, 2, 2), "lidar": (2, 3), "radar": (4,)}
+PAIR = {"rgb": (3, 2, 2), "lidar": (4,)}
 
 
 def draw(shapes: dict[str, tuple[int, ...]], batch: int = 2) -> dict[str, Tensor]:
@@ -44,6 +52,15 @@ CASES = {
     "mixture": lambda: (WeightedAverage(VECTORS, of="probabilities"), VECTORS),
     "mixture of labels": lambda: (WeightedAverage(VECTORS, of="probabilities", exclusive=False), VECTORS),
     "average per output": lambda: (WeightedAverage(VECTORS, of="probabilities", per_output=True), VECTORS),
+    "gated": lambda: (GatedFusion({**VECTORS, "radar": (3,)}), {**VECTORS, "radar": (3,)}),
+    "gated maps": lambda: (GatedFusion(MAPS, out_features=2), MAPS),
+    "bottleneck": lambda: (BottleneckAttention(PAIR, width=3, tokens=2, heads=3), PAIR),
+    "cross-modal": lambda: (CrossModalAttention(MIXED, width=3, heads=3), MIXED),
+    "low rank": lambda: (LowRankFusion(VECTORS, 3, rank=2), VECTORS),
+    "low rank, weights over rank": lambda: (LowRankFusion(VECTORS, 3, rank=2, rank_weights=True), VECTORS),
+    "tensor": lambda: (TensorFusion(VECTORS, 2), VECTORS),
+    "bilinear": lambda: (Bilinear(MAPS, 2), MAPS),
+    "bilinear, factorised": lambda: (Bilinear(MAPS, 3, rank=2), MAPS),
 }
 
 
@@ -121,10 +138,10 @@ def test_one_samples_absence_does_not_change_the_other(case):
 def test_fusion_parameters_are_the_ones_behind_the_weights(case):
     operator, _ = case
     weights = operator.fusion_weights()
-    if not weights:
-        assert not list(operator.fusion_parameters())
+    assert list(weights) in ([], list(operator.shapes))
+    if not list(operator.fusion_parameters()):  # no weights, or functions of the input
+        assert not any(w.requires_grad for w in weights.values())
         return
-    assert list(weights) == list(operator.shapes)
     torch.stack([w.square().sum() for w in weights.values()]).sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in operator.fusion_parameters())
 

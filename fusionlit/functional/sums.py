@@ -1,4 +1,4 @@
-"""The formulas of fusion, on plain tensors."""
+"""Weighted sums and mixtures: scale, presence, log-odds."""
 
 import torch
 from torch import Tensor, nn
@@ -62,45 +62,3 @@ def mixture_log_odds(logits: Tensor, log_weights: Tensor, *, exclusive: bool) ->
     positive = torch.logsumexp(log_weights + nn.functional.logsigmoid(logits), dim=0)
     negative = torch.logsumexp(log_weights + nn.functional.logsigmoid(-logits), dim=0)
     return positive - negative
-
-
-CENTRAL = "central"
-"""The source that is the central network's own previous layer."""
-
-
-def contributions(mean_square: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Share of each weighted source in the sum of one layer.
-
-    `c[k] = rms_k / sum_j rms_j`, where `rms_k` is the square root of `mean_square[k]`, a scalar. The shares add up to
-    one; where no source has any energy all are zero.
-
-    >>> contributions({"rgb": torch.tensor(9.0), "lidar": torch.tensor(1.0)})
-    {'rgb': tensor(0.7500), 'lidar': tensor(0.2500)}
-    """
-    rms = {source: value.sqrt() for source, value in mean_square.items()}
-    total = torch.stack(list(rms.values())).sum()
-    return {source: value / total.clamp(min=torch.finfo(total.dtype).tiny) for source, value in rms.items()}
-
-
-def attributions(contributions: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """What each modality is worth at each layer: the share of `central` is handed down to the modalities behind it.
-
-    `T_i[k] = c_i[k] + c_i[central] T_{i-1}[k]` for the layers `i` in order of depth, `contributions[i][k]` a scalar. A
-    layer without `central` starts afresh. Where the shares of every layer add up to one, so do the attributions; where
-    nothing lies before the first layer, its `central` keeps its own share.
-
-    >>> first = {"rgb": torch.tensor(0.75), "lidar": torch.tensor(0.25)}
-    >>> second = {"central": torch.tensor(0.5), "rgb": torch.tensor(0.0), "lidar": torch.tensor(0.5)}
-    >>> attributions({"stage1": first, "stage2": second})["stage2"]
-    {'rgb': tensor(0.3750), 'lidar': tensor(0.6250)}
-    """
-    handed: dict[str, dict[str, Tensor]] = {}
-    behind: dict[str, Tensor] | None = None
-    for layer, shares in contributions.items():
-        here = dict(shares)
-        if CENTRAL in here and behind is not None:
-            central = here.pop(CENTRAL)
-            for source, worth in behind.items():
-                here[source] = here.get(source, torch.zeros_like(worth)) + central * worth
-        handed[layer] = behind = here
-    return handed

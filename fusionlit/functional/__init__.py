@@ -1,0 +1,36 @@
+"""The formulas of fusion, on plain tensors."""
+
+from fusionlit.functional.attention import attention, attention_mass, attention_shares
+from fusionlit.functional.contribution import CENTRAL, attributions, contributions
+from fusionlit.functional.gating import gated_terms, gates
+from fusionlit.functional.products import (
+    append_one,
+    bilinear_pool,
+    low_rank_product,
+    outer_product,
+    wide_matmul,
+    widen,
+)
+from fusionlit.functional.sums import mean_square, mixture_log_odds, per_sample, renormalize, unit_rms
+
+__all__ = [
+    "CENTRAL",
+    "append_one",
+    "attention",
+    "attention_mass",
+    "attention_shares",
+    "attributions",
+    "bilinear_pool",
+    "contributions",
+    "gated_terms",
+    "gates",
+    "low_rank_product",
+    "mean_square",
+    "mixture_log_odds",
+    "outer_product",
+    "per_sample",
+    "renormalize",
+    "unit_rms",
+    "wide_matmul",
+    "widen",
+]

@@ -1,0 +1,37 @@
+"""Gates: how much of each feature of each source passes."""
+
+import torch
+from torch import Tensor
+
+
+def gates(logits: Tensor, presence: Tensor | None = None) -> Tensor:
+    """Gates of sources of which some may be absent.
+
+    `z = sigmoid(logits)`. The gate of an absent source is zero and the others are renormalised, feature by feature, so
+    that what is absent leaves no hole in the gated sum: `z_k m_k sum_j z_j / sum_j z_j m_j`. A sample without any
+    source gets zeros.
+
+    Shapes: `logits` `(B, K, ...)`, `presence` `(B, K)` bool, result as `logits`.
+
+    >>> gates(torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[True, False, True]]))
+    tensor([[0.7500, 0.0000, 0.7500]])
+    """
+    z = logits.sigmoid()
+    if presence is None:
+        return z
+    there = z * presence.reshape(*presence.shape, *(1,) * (z.ndim - 2))
+    share = there.sum(1, keepdim=True)
+    return there * (z.sum(1, keepdim=True) / share.where(share != 0, torch.ones_like(share)))
+
+
+def gated_terms(activations: Tensor, gates: Tensor) -> Tensor:
+    """Terms of the gated multimodal unit, whose sum over the sources is its output: `z_k * tanh(a_k)`.
+
+    Shapes: `activations` and `gates` `(B, K, O, ...)`, result the same.
+
+    Source: Arevalo et al., "Gated multimodal units for information fusion", 2017 (arXiv 1702.01992).
+
+    >>> gated_terms(torch.tensor([[[9.0], [-9.0]]]), torch.tensor([[[0.75], [0.25]]])).sum(1)
+    tensor([[0.5000]])
+    """
+    return gates * activations.tanh()

@@ -1,0 +1,89 @@
+"""Products of sources: low rank, outer, bilinear."""
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+
+def append_one(x: Tensor) -> Tensor:
+    """`z = [x; 1]`, `(..., d)` to `(..., d + 1)`: a product of such vectors keeps all the lower orders.
+
+    >>> append_one(torch.tensor([[2.0, 3.0]]))
+    tensor([[2., 3., 1.]])
+    """
+    return torch.cat([x, x.new_ones(*x.shape[:-1], 1)], dim=-1)
+
+
+def low_rank_product(
+    sources: Sequence[Tensor],
+    factors: Sequence[Tensor],
+    weights: Tensor | None = None,
+    presence: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Sum over the rank of the product over the sources: `sum_i w_i prod_m (W_m[i]^T z_m)`.
+
+    With the weight tensor `sum_i w_i W_1[i] x ... x W_M[i]` (outer products, for each output) this is what the outer
+    product of all the sources would give, at a cost that is linear in M. One matrix product a source serves all ranks.
+    Where `presence` is false, the projection of the source counts as ones. Computed in at least float32, also under
+    autocast.
+
+    Shapes: `sources[m]` `(..., d_m)`, `factors[m]` `(r, d_m, o)`, `weights` `(r,)` (default: ones), `presence[m]`
+    broadcastable to `(..., 1)` (default: all there), result `(..., o)`.
+
+    Source: Liu et al., "Efficient low-rank multimodal fusion with modality-specific factors", 2018 (arXiv 1806.00064),
+    equation 8.
+
+    >>> z, rank_two = torch.tensor([[1.0, 2.0]]), torch.eye(2)[:, :, None]
+    >>> low_rank_product([z, z], [rank_two, rank_two])  # 1 * 1 + 2 * 2
+    tensor([[5.]])
+    """
+    rank, _, out_features = factors[0].shape
+    # (r, d, o) to (d, r o): faster than one product of matrices for each rank.
+    projected = [wide_matmul(z, w.transpose(0, 1).flatten(1)) for z, w in zip(sources, factors, strict=True)]
+    if presence is not None:
+        projected = [torch.where(there, x, 1.0) for there, x in zip(presence, projected, strict=True)]
+    product = reduce(torch.mul, projected)
+    terms = product.reshape(*product.shape[:-1], rank, out_features)
+    return (terms if weights is None else terms * weights[:, None]).sum(-2)
+
+
+def outer_product(sources: Sequence[Tensor]) -> Tensor:
+    """All products of one entry of each source, flattened: `(..., d_1), ..., (..., d_K)` to `(..., d_1 ... d_K)`.
+
+    The last source's index runs fastest.
+
+    >>> outer_product([torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])])
+    tensor([3., 4., 6., 8.])
+    """
+    return reduce(lambda a, b: (a[..., :, None] * b[..., None, :]).flatten(-2), sources)
+
+
+def bilinear_pool(sources: Sequence[Tensor]) -> Tensor:
+    """Mean over the positions of the outer product of the sources, flattened: `mean_p h_1[p] x ... x h_K[p]`.
+
+    Computed in at least float32, also under autocast.
+
+    Shapes: `sources[k]` `(B, P, d_k)` with P positions, result `(B, d_1 ... d_K)`.
+
+    Source: Lin et al., "Bilinear CNN models for fine-grained visual recognition", 2015 (arXiv 1504.07889).
+    """
+    *left, last = sources
+    if not left:
+        return last.mean(1)
+    # The last outer product and the sum over the positions are one product of matrices.
+    return wide_matmul(outer_product(left).mT, last).flatten(1) / last.shape[1]
+
+
+def wide_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b` in at least float32, also under autocast, which would round both."""
+    a, b = widen([a, b])
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b
+
+
+def widen(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors in one dtype: the widest among theirs, and at least float32."""
+    dtype = reduce(torch.promote_types, (x.dtype for x in tensors), torch.float32)
+    return [x.to(dtype) for x in tensors]

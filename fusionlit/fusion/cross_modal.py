@@ -1,0 +1,77 @@
+"""Attention from each modality to the others."""
+
+import torch
+from torch import Tensor, nn
+
+from fusionlit.functional import attention_mass, attention_shares
+from fusionlit.fusion.base import Features, FusionOperator, Presence
+from fusionlit.fusion.batch_weights import BatchWeights, presence_matrix
+from fusionlit.fusion.tokens import Tokens, mean_of_present
+from fusionlit.fusion.transformer import TransformerBlock
+from fusionlit.types import Shape
+
+
+class CrossModalAttention(FusionOperator):
+    """The tokens of each source ask those of all the others; the mean of what they learn comes out, `(B, width)`.
+
+    `z_k' = Transformer_k(z_k, [z_j for all j != k that are there])`: queries from source k, keys and values from the
+    others jointly, the residual, then an MLP, with parameters of its own for each k. `z_k'` is averaged over its
+    tokens, then over the sources that are there, and a layer norm begins the output at unit scale. Grids may differ. A
+    source that is alone has nobody to ask: what it learns is a constant, and the residual and the MLP go on.
+
+    Every position of a map or sequence is a token and has a learned position embedding; a vector is one token. With
+    equal parameters the order of the sources does not matter. `fusion_weights` are the shares of the attention that
+    each source gets from the others, averaged over the last batch. Where only two sources are there each gives all of
+    its attention to the other, so both weights are 1 / 2; a source that is alone has 1.
+
+    After Tsai et al., "Multimodal transformer for unaligned multimodal language sequences", 2019 (arXiv 1906.00295),
+    which has a transformer for each pair of modalities instead.
+
+    Args:
+        shapes: Shape of each source; vectors, sequences and maps may be mixed.
+        width: Features of a token and of the output.
+        heads: Attention heads; a divisor of `width`.
+
+    Raises:
+        ConfigError: If a number is not positive, or `heads` does not divide `width`.
+    """
+
+    def __init__(self, shapes: dict[str, Shape], width: int = 64, heads: int = 4) -> None:
+        super().__init__(shapes)
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in self.shapes)
+        self.tokens = nn.ModuleList(Tokens(shape, width) for shape in self.shapes.values())
+        self.norm = nn.LayerNorm(width)
+        self._out_shape = (width,)
+        self.batch_weights = BatchWeights(self.shapes)
+
+    @property
+    def out_shape(self) -> Shape:
+        """`(width,)`."""
+        return self._out_shape
+
+    def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
+        """Let each source ask the others."""
+        sources = self.present(features, presence, absent=0.0)
+        there = presence_matrix(self.shapes, presence, sources[0])
+        tokens = [embed(x) for embed, x in zip(self.tokens, sources, strict=True)]
+        pooled, received = [], torch.zeros_like(there, dtype=torch.float32)
+        for k, block in enumerate(self.blocks):
+            answers, mass = ask_others(block, k, tokens, there)
+            pooled.append(answers.mean(1))
+            received = received + mass * there[:, k, None]
+        self.batch_weights.update(attention_shares(received, there), there)
+        out: Tensor = self.norm(mean_of_present(pooled, there))
+        return out
+
+    def fusion_weights(self) -> dict[str, Tensor]:
+        """Share of each source in the attention that the sources give, over the last batch, a scalar."""
+        return self.batch_weights.told()
+
+
+def ask_others(block: nn.Module, k: int, tokens: list[Tensor], there: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens of source k after looking at the others that are there, and the mass `(B, K)` that each source got."""
+    context = [x if j != k else x[:, :0] for j, x in enumerate(tokens)]
+    sizes = [x.shape[1] for x in context]
+    mask = torch.cat([m[:, None].expand(-1, size) for m, size in zip(there.unbind(1), sizes, strict=True)], dim=1)
+    out, weights = block(tokens[k], torch.cat(context, dim=1), mask)
+    return out, attention_mass(weights, sizes)

@@ -1,0 +1,48 @@
+"""Checks of sizes that the multiplicative operators share."""
+
+import math
+from collections.abc import Sequence
+
+from fusionlit.errors import ConfigError
+from fusionlit.types import Shape
+
+
+def check_positive(operator: str, **sizes: int) -> None:
+    """Refuse sizes, named as the operator's arguments, that are not positive.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ConfigError(f"Expected `{name}` of {operator} to be at least 1, but got {size}.")
+
+
+def vector_sizes(operator: str, shapes: dict[str, Shape]) -> dict[str, int]:
+    """Number of features of each source.
+
+    Raises:
+        ConfigError: If a source is not a vector.
+    """
+    if any(len(shape) != 1 for shape in shapes.values()):
+        raise ConfigError(
+            f"Expected the sources of {operator} to be vectors (d,), but got {shapes}. End each encoder with a dense"
+            " stage, such as `dense: [64]` of ConvEncoder, or take Bilinear, which averages over positions."
+        )
+    return {source: shape[0] for source, shape in shapes.items()}
+
+
+def check_weights(operator: str, sizes: Sequence[int], out_features: int, limit: int, instead: str) -> None:
+    """Refuse an outer product whose weights would be too many to hold.
+
+    Raises:
+        ConfigError: If `out_features` times the product of the sizes is above the limit, the argument `max_elements`.
+    """
+    products = math.prod(sizes)
+    if products * out_features > limit:
+        raise ConfigError(
+            f"Expected {operator} to need at most `max_elements`={limit:,} weights, but"
+            f" {' x '.join(map(str, sizes))} = {products:,} products for each sample and `out_features`={out_features}"
+            f" need {products * out_features:,}. Take {instead}, give the sources fewer features, or raise"
+            " `max_elements`."
+        )

@@ -1,0 +1,43 @@
+"""Gates against the equations of the gated multimodal unit, written out."""
+
+import pytest
+import torch
+
+from fusionlit.functional import gated_terms, gates
+
+LOGITS = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+THERE = torch.tensor([[True, False, True], [False, False, False]])
+
+
+def test_gates_are_a_sigmoid():
+    expected = 1 / (1 + (-LOGITS).exp())
+    torch.testing.assert_close(gates(LOGITS), expected)
+    torch.testing.assert_close(gates(LOGITS, torch.ones(2, 3, dtype=torch.bool)), expected)
+
+
+def test_gates_of_what_is_there_keep_their_sum_and_their_ratio():
+    z, all_of_them = gates(LOGITS, THERE)[0], gates(LOGITS)[0]
+    torch.testing.assert_close(z.sum(0), all_of_them.sum(0))
+    torch.testing.assert_close(z[0] / z[2], all_of_them[0] / all_of_them[2])
+    assert not z[1].any()
+
+
+def test_a_sample_without_sources_gets_zeros_and_a_finite_gradient():
+    assert not gates(LOGITS, THERE)[1].any()
+    assert torch.autograd.gradcheck(lambda x: gates(x, THERE), LOGITS.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_gate_that_underflows_has_a_finite_gradient(dtype):
+    closed = torch.tensor([[-30.0, 0.0]], dtype=dtype, requires_grad=True)
+    z = gates(closed, torch.tensor([[True, False]]))
+    z.sum().backward()
+    assert z.isfinite().all()
+    assert closed.grad.isfinite().all()
+
+
+def test_gated_terms_are_gate_times_tanh():
+    activations = LOGITS.flip(0)
+    z = gates(LOGITS)
+    e = (2 * activations).exp()
+    torch.testing.assert_close(gated_terms(activations, z), z * (e - 1) / (e + 1))

@@ -1,0 +1,69 @@
+"""Two processes that lack different modalities train one model, and DDP looks for no unused parameter."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning import Trainer, seed_everything
+
+from fusionlit.encoders import ConvEncoder
+from fusionlit.fusion import Concat
+from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Training, Unimodal
+
+STRATEGIES = {
+    "centralnet": CentralNet,
+    "early": EarlyFusion,
+    "intermediate": IntermediateFusion,
+    "late": partial(LateFusion, embedding=3, fusion=Concat),
+    "unimodal": partial(Unimodal, modality="noise"),
+}
+CASES = [(name, absent, p) for absent, p in (("token", 0.0), ("token", 0.5), ("zero", 0.5)) for name in STRATEGIES]
+
+
+def test_every_strategy_trains_on_two_processes():
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    # A parameter that gets its gradient on one process alone leaves that one waiting: then the time runs out.
+    run = subprocess.run([sys.executable, __file__], env=env, timeout=280, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    done = [line for line in run.stdout.splitlines() if line.startswith("trained ")]
+    assert done == [f"trained {name} {absent} {dropout}" for name, absent, dropout in CASES]
+
+
+def train(name, absent, dropout, data):
+    """Three steps; then both processes have the same weights, and nothing that had a part stayed as it was."""
+    seed_everything(0, verbose=False)
+    encoder = partial(ConvEncoder, widths=(4,))
+    weight = 0.0 if name == "unimodal" else 0.5
+    training = Training(optimizer=torch.optim.SGD, modality_dropout=dropout, unimodal_loss_weight=weight)
+    model = STRATEGIES[name](data.modalities, data.target, encoder=encoder, training=training, absent=absent)
+    before = {key: p.clone() for key, p in model.named_parameters()}
+    quiet = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False)
+    ddp = {"strategy": "ddp", "accelerator": "cpu", "devices": 2}
+    trainer = Trainer(max_steps=3, max_epochs=-1, limit_val_batches=0, **ddp, **quiet)
+    trainer.fit(model, datamodule=data)
+    for key, p in model.named_parameters():
+        here, there = trainer.strategy.all_gather(p.detach())
+        assert torch.equal(here, there), key
+        always_there = dropout == 0 and key.endswith("tokens.strong")
+        assert always_there or not torch.equal(p, before[key]), key
+    if trainer.is_global_zero:
+        print("trained", name, absent, dropout, flush=True)
+
+
+if __name__ == "__main__":
+    from conftest import PlantedData  # in the folder above
+
+    class Uneven(PlantedData):
+        """The first process is told of no presence, as if all were there; the second one lacks `noise` at times."""
+
+        def convert(self, batch):
+            self.presence = self.trainer is not None and self.trainer.global_rank == 1
+            return super().convert(batch)
+
+    for name, absent, dropout in CASES:
+        train(name, absent, dropout, Uneven(size=24, batch_size=4))
