@@ -5,6 +5,7 @@ from fusionlit.models.centralnet import CentralNet
 from fusionlit.models.early import EarlyFusion
 from fusionlit.models.intermediate import IntermediateFusion
 from fusionlit.models.late import LateFusion
+from fusionlit.models.presence import StandIns
 from fusionlit.models.training import Training
 from fusionlit.models.unimodal import Unimodal
 
@@ -14,6 +15,7 @@ __all__ = [
     "FusionModule",
     "IntermediateFusion",
     "LateFusion",
+    "StandIns",
     "Training",
     "Unimodal",
 ]
