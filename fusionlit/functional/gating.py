@@ -1,7 +1,7 @@
 """Gates: how much of each feature of each source passes."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def gates(logits: Tensor, presence: Tensor | None = None) -> Tensor:
@@ -16,12 +16,13 @@ def gates(logits: Tensor, presence: Tensor | None = None) -> Tensor:
     >>> gates(torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[True, False, True]]))
     tensor([[0.7500, 0.0000, 0.7500]])
     """
-    z = logits.sigmoid()
     if presence is None:
-        return z
-    there = z * presence.reshape(*presence.shape, *(1,) * (z.ndim - 2))
-    share = there.sum(1, keepdim=True)
-    return there * (z.sum(1, keepdim=True) / share.where(share != 0, torch.ones_like(share)))
+        return logits.sigmoid()
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    there = presence.reshape(*presence.shape, *(1,) * (logits.ndim - 2))
+    # z_k m_k / sum_j z_j m_j as a softmax of log z: a quotient of gates that are nearly closed would underflow.
+    shares = nn.functional.logsigmoid(wide).masked_fill(~there, torch.finfo(wide.dtype).min).softmax(1) * there
+    return (shares * wide.sigmoid().sum(1, keepdim=True)).to(logits.dtype)
 
 
 def gated_terms(activations: Tensor, gates: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Products of sources: low rank, outer, bilinear."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import reduce
 
 import torch
@@ -69,7 +70,7 @@ def bilinear_pool(sources: Sequence[Tensor]) -> Tensor:
 
     Source: Lin et al., "Bilinear CNN models for fine-grained visual recognition", 2015 (arXiv 1504.07889).
     """
-    *left, last = sources
+    *left, last = widen(sources)
     if not left:
         return last.mean(1)
     # The last outer product and the sum over the positions are one product of matrices.
@@ -79,7 +80,8 @@ def bilinear_pool(sources: Sequence[Tensor]) -> Tensor:
 def wide_matmul(a: Tensor, b: Tensor) -> Tensor:
     """`a @ b` in at least float32, also under autocast, which would round both."""
     a, b = widen([a, b])
-    with torch.autocast(a.device.type, enabled=False):
+    # torch 2.15 knows no autocast of the meta device, on which shapes and costs are counted
+    with nullcontext() if a.is_meta else torch.autocast(a.device.type, enabled=False):
         return a @ b
 
 

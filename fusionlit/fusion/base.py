@@ -24,6 +24,8 @@ class ShapeMismatchError(ConfigError):
 class FusionOperator(nn.Module, ABC):
     """From several named features to one. Pure: no Lightning, no logging, no counters.
 
+    (Operators whose weights differ from sample to sample keep the mean of the last training batch: `BatchWeights`.)
+
     A subclass takes `shapes`, the shape of each source without the batch, as its first argument, and has `out_shape`.
     An operator that sums weighted sources also tells its weights, the parameters behind them, and their energy.
 

@@ -23,8 +23,8 @@ class BottleneckAttention(FusionOperator):
 
     Every position of a map or sequence is a token and has a learned position embedding; a vector is one token. With
     equal parameters the order of the sources does not matter. `fusion_weights` are the shares of the attention that the
-    bottleneck tokens give to each source's tokens, over all layers and heads, averaged over the last batch; a source of
-    many tokens draws more of it.
+    bottleneck tokens give to each source's tokens, over all layers and heads, averaged over the last training
+    batch; a source of many tokens draws more of it.
 
     Source: Nagrani et al., "Attention bottlenecks for multimodal fusion", 2021 (arXiv 2107.00135), equations 8 and 9.
 
@@ -75,7 +75,7 @@ class BottleneckAttention(FusionOperator):
         return out
 
     def fusion_weights(self) -> dict[str, Tensor]:
-        """Share of each source in the bottleneck's attention over the last batch, a scalar."""
+        """Share of each source in the bottleneck's attention over the last training batch, a scalar."""
         return self.batch_weights.told()
 
 

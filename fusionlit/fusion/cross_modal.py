@@ -21,8 +21,9 @@ class CrossModalAttention(FusionOperator):
 
     Every position of a map or sequence is a token and has a learned position embedding; a vector is one token. With
     equal parameters the order of the sources does not matter. `fusion_weights` are the shares of the attention that
-    each source gets from the others, averaged over the last batch. Where only two sources are there each gives all of
-    its attention to the other, so both weights are 1 / 2; a source that is alone has 1.
+    each source gets from the others, averaged over the last training batch. Where only two sources are there
+    each gives all of its attention to the other, so both weights are 1 / 2; a source that is alone has 1. (Two vectors
+    are one key each: their attention is a linear map, and its queries and keys learn nothing.)
 
     After Tsai et al., "Multimodal transformer for unaligned multimodal language sequences", 2019 (arXiv 1906.00295),
     which has a transformer for each pair of modalities instead.
@@ -64,7 +65,7 @@ class CrossModalAttention(FusionOperator):
         return out
 
     def fusion_weights(self) -> dict[str, Tensor]:
-        """Share of each source in the attention that the sources give, over the last batch, a scalar."""
+        """Share of each source in the attention that the sources give, over the last training batch, a scalar."""
         return self.batch_weights.told()
 
 

@@ -19,8 +19,8 @@ class GatedFusion(FusionOperator):
 
     An absent source is zeros to the gates, its own gate is zero, and the gates of the others are renormalised feature
     by feature (`functional.gates`); of two sources, the one that is there passes whole, and of three or more a
-    renormalised gate may exceed one. `fusion_weights` are the mean gates of the last batch, over features, positions
-    and the samples that have the source.
+    renormalised gate may exceed one. `fusion_weights` are the mean gates of the last training batch, over
+    features, positions and the samples that have the source.
 
     Source: Arevalo et al., "Gated multimodal units for information fusion", 2017 (arXiv 1702.01992).
 
@@ -61,7 +61,7 @@ class GatedFusion(FusionOperator):
         return terms.sum(1)
 
     def fusion_weights(self) -> dict[str, Tensor]:
-        """Mean gate of each source over the last batch, a scalar."""
+        """Mean gate of each source over the last training batch, a scalar."""
         return self.batch_weights.told()
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:

@@ -62,10 +62,14 @@ class EarlyFusion(FusionModule):
             inputs, presence = with_each_alone(inputs, presence, alone)
         sources, presence = self.stand_ins(inputs, presence)
         sources = apply_projections(self.projections, sources)
-        together, *each = self.head(self.encoder(self.fusion(sources, presence))).chunk(1 + len(alone))
-        sources = {name: x[:samples] for name, x in sources.items()}
-        presence = presence and {name: there[:samples] for name, there in presence.items()}
-        energy = self.measure("inputs", self.fusion, sources, presence)
+        batch, copies = (
+            ({name: x[part] for name, x in sources.items()}, presence and {n: x[part] for n, x in presence.items()})
+            for part in (slice(samples), slice(samples, None))
+        )
+        fused = [self.fusion(*copies)] if alone else []
+        fused = [self.fusion(*batch), *fused]  # the batch last: weights that an operator tells are the batch's
+        together, *each = self.head(self.encoder(torch.cat(fused))).chunk(1 + len(alone))
+        energy = self.measure("inputs", self.fusion, *batch)
         return FusionOutput(together, dict(zip(alone, each, strict=True)), energy)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.errors import ConfigError
-from fusionlit.fusion import FusionFactory, FusionOperator, WeightedAverage
+from fusionlit.fusion import Add, FusionFactory, FusionOperator, WeightedAverage, WeightedSum
 from fusionlit.models.base import FusionModule
 from fusionlit.models.members import load_members
 from fusionlit.models.normalization import InputNormalization
@@ -15,6 +15,9 @@ from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Shape, TargetSpec
+
+COMBINATIONS = (Add, WeightedAverage, WeightedSum)
+"""Operators that make a prediction of predictions; others, such as gates, would bound it or give it another scale."""
 
 
 class LateFusion(FusionModule):
@@ -35,7 +38,7 @@ class LateFusion(FusionModule):
             heads. (A checkpoint of this strategy has the members' configuration here, as JSON, so that it loads alone.)
         fusion: From the members' shapes to the operator; default: `WeightedAverage`.
         joint: From the fused shape to the final head; default: none where the operator gives the prediction itself
-            (`WeightedAverage`, `Add` of predictions), else linear.
+            (`WeightedAverage`, `WeightedSum`, `Add` of predictions), else linear.
         task: Loss and metrics; default: the one for the target's kind.
         training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
@@ -87,7 +90,7 @@ class LateFusion(FusionModule):
         self.unimodal_heads = make_heads({n: shapes[n] for n in asked}, target.size, None) if embedding else None
         self.fusion = (fusion or WeightedAverage)(shapes)
         self._check_probabilities()
-        direct = joint is None and embedding is None and self.fusion.out_shape == (target.size,)
+        direct = joint is None and embedding is None and isinstance(self.fusion, COMBINATIONS)
         self.joint = None if direct else make_head(self.fusion.out_shape, target.size, joint)
 
     def fusion_layers(self) -> dict[str, FusionOperator]:

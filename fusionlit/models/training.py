@@ -25,7 +25,8 @@ class Training:
         scheduler: From the optimizer to a scheduler; default: none.
         interval: Whether the scheduler steps once an epoch or once a step.
         monitor: Metric that a scheduler such as ReduceLROnPlateau follows.
-        fusion_lr_mult: Learning rate of the fusion weights over that of everything else.
+        fusion_lr_mult: Learning rate of the fusion weights over that of everything else. Gates and attention have no
+            parameters of this kind.
         frozen_fusion_epochs: Keep the fusion weights as they are for the first so many epochs.
         unimodal_loss_weight: Weight b_k of each modality's own loss in `loss + sum_k b_k loss_k`, one for all or one
             per modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.

@@ -22,7 +22,7 @@ class Unimodal(FusionModule):
         encoder: From the modality's shape to its encoder; default: the one for its shape.
         head: From features to prediction; default: linear.
         task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer and scheduler.
+        training: Optimizer and scheduler. Modality dropout leaves a sample any one modality, not always this one.
         normalize: Standardise each input channel with the statistics of the training split.
         absent: What stands in for the features where a sample lacks the modality: zeros, or a learned token.
 

@@ -45,17 +45,17 @@ def test_weights_are_told_of_the_last_batch_and_of_no_parameter(operator):
     assert len({w.item() for w in weights.values()}) == 4
     assert all(0 < w < 1 and not w.requires_grad for w in weights.values())
     assert not list(operator.fusion_parameters())
-    assert set(operator.state_dict()) == {name for name, _ in operator.named_parameters()}
+    saved = {name for name, _ in operator.named_parameters()} | {"batch_weights.mean"}
+    assert set(operator.state_dict()) == saved
 
 
-def test_weights_are_told_after_inference_too(operator):
-    features = {source: torch.randn(8, 4) for source in SHAPES}
-    with torch.inference_mode():
-        operator(features)
-    inferred = operator.fusion_weights()
+def test_evaluation_changes_no_weight(operator):
     operator({source: torch.randn(8, 4) for source in SHAPES})
-    operator(features)
-    torch.testing.assert_close(operator.fusion_weights(), inferred)
+    trained = operator.fusion_weights()
+    operator.eval()({source: torch.randn(8, 4) for source in SHAPES})
+    torch.testing.assert_close(operator.fusion_weights(), trained, atol=0, rtol=0)
+    operator.train()({source: torch.randn(8, 4) for source in SHAPES})
+    assert operator.fusion_weights()["a"] != trained["a"]
 
 
 def test_one_graph_with_the_weights_in_it(operator):

@@ -11,7 +11,15 @@ from lightning.pytorch.callbacks import Callback
 import fusionlit.models
 from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.fusion import Add, Concat, Hadamard, WeightedAverage, WeightedSum
+from fusionlit.fusion import (
+    Add,
+    Concat,
+    CrossModalAttention,
+    GatedFusion,
+    Hadamard,
+    WeightedAverage,
+    WeightedSum,
+)
 from fusionlit.models import CentralNet, EarlyFusion, FusionModule, IntermediateFusion, LateFusion, Training, Unimodal
 from fusionlit.models.presence import drop
 from fusionlit.types import TargetSpec
@@ -37,6 +45,9 @@ STRATEGIES = {
         encoders={n: partial(ConvEncoder, widths=(w,)) for n, w in {"a": 4, "b": 6, "c": 8}.items()},
         fusion=WeightedSum,
     ),
+    "early gated": partial(EarlyFusion, encoder=encoder, fusion=GatedFusion, training=unimodal_loss),
+    "cross-modal": partial(IntermediateFusion, encoder=encoder, fusion=partial(CrossModalAttention, width=4, heads=2)),
+    "late gated": partial(LateFusion, encoder=encoder, fusion=GatedFusion),
     "half-way": partial(IntermediateFusion, encoder=encoder, stage=1, trunk=encoder),
     "late average": partial(LateFusion, encoder=encoder, training=unimodal_loss),
     "late mixture": partial(LateFusion, encoder=encoder, fusion=partial(WeightedAverage, of="probabilities")),
@@ -133,7 +144,7 @@ def test_presence_of_all_is_no_presence(absent, name):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_tokens_get_a_gradient_also_where_nothing_is_absent(name):
     model = build(STRATEGIES[name], "token")
-    tokens = {n for n, _ in model.named_parameters() if ".tokens." in n}
+    tokens = {n for n, _ in model.named_parameters() if "stand_ins" in n}
     assert tokens
     batch = make_batch()
     output = model(batch["inputs"])

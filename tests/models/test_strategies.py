@@ -10,7 +10,7 @@ from lightning import seed_everything
 
 from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.fusion import Add, Concat, WeightedSum
+from fusionlit.fusion import Add, Concat, GatedFusion, WeightedSum
 from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Training, Unimodal
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.tasks import MulticlassClassification
@@ -235,6 +235,30 @@ def test_a_constant_channel_is_not_divided_by_rounding_noise(value):
     changed = x.clone()
     changed[:, 1] += 1 / 255
     assert norm(changed)[:, 1].abs().max() < 0.1
+
+
+def test_gates_of_early_fusion_are_those_of_the_batch_itself():
+    """Not of the copies in which each modality is alone, from which the unimodal predictions come."""
+    shapes, target = {"a": (3, 16), "b": (3, 16)}, TargetSpec("multiclass", 2)
+    inputs = {name: torch.randn(8, 3, 16) for name in shapes}
+    told = []
+    for weight in (0.0, 0.5):
+        seed_everything(0, verbose=False)
+        model = EarlyFusion(shapes, target, fusion=GatedFusion, training=Training(unimodal_loss_weight=weight))
+        model(inputs)
+        told.append(model.fusion_weights())
+    torch.testing.assert_close(told[0], told[1])
+
+
+def test_late_fusion_by_gates_can_be_sure():
+    """Gated predictions lie between -1 and 1: a joint head has to follow."""
+    shapes, target = {"a": (3, 16), "b": (3, 16)}, TargetSpec("multiclass", 2)
+    model = LateFusion(shapes, target, fusion=GatedFusion)
+    assert model.joint is not None
+    assert LateFusion(shapes, target, fusion=Add).joint is None
+    for parameter in model.joint.parameters():
+        parameter.data.mul_(100)
+    assert model({name: torch.randn(8, 3, 16) for name in shapes}).prediction.abs().max() > 2
 
 
 def test_a_channel_in_tiny_units_is_standardised():
