@@ -22,8 +22,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {"compare": compare, "render": render,
 
 DESCRIPTION = """
 Train, compare and explain multimodal fusion. Beside Lightning's own subcommands, listed below:
-`fusionlit compare` trains every strategy on the same frozen splits, `fusionlit render` writes an RGB/LiDAR data set,
-`fusionlit weights` shows a run's fusion weights and contributions; each has a --help.
+`fusionlit compare` trains every strategy on the same frozen splits, `fusionlit render` writes a data set
+(RGB/LiDAR frames, or signals), `fusionlit weights` shows a run's fusion weights and contributions; each has a --help.
 """
 
 

@@ -25,7 +25,8 @@ Layers = Mapping[str, Mapping[str, Tensor]]
 class FusionWeightLogger(Callback):
     """Log every fusion weight before training, at every n-th optimizer step and at the end; at validation, the shares.
 
-    Every logger of the run gets the scalars `fusion_weights/<layer>/<source>` (a weight per output is averaged) and,
+    Every logger of the run gets the scalars `fusion_weights/<layer>/<source>` (a weight per output is averaged, one per
+    sample is the mean of the last training batch, on the first process) and,
     over the validation set, `contributions/<layer>/<source>` and `attributions/<layer>/<source>` (the formulas:
     `functional`). A `validate` or `test` run logs the shares over its own data as `test/contributions/...`. TensorBoard
     also gets one chart a layer (under Custom Scalars) and after each epoch the figure of the run so far (under

@@ -37,6 +37,13 @@ def test_a_gate_that_is_nearly_closed_passes_all_if_it_is_alone(dtype, logit):
     assert closed.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gates_are_renormalised_in_float32(dtype):
+    logits = LOGITS.to(dtype)
+    exact = gates(logits.double(), THERE)
+    assert ((gates(logits, THERE).double() - exact).abs() <= 0.51 * torch.finfo(dtype).eps * exact).all()
+
+
 def test_gated_terms_are_gate_times_tanh():
     activations = LOGITS.flip(0)
     z = gates(LOGITS)
