@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from fusionlit.errors import ConfigError
 from fusionlit.types import Shape
 
@@ -46,3 +49,11 @@ def check_weights(operator: str, sizes: Sequence[int], out_features: int, limit:
             f" need {products * out_features:,}. Take {instead}, give the sources fewer features, or raise"
             " `max_elements`."
         )
+
+
+def initial_std(size: int) -> Tensor:
+    """Deviation `(size + 1,)` of the weights of `[h; 1]` at the start: half of the variance is that of the 1.
+
+    With h `(size,)` of unit rms the sum of the weighted entries has variance one, without h, `[0; 1]`, one half.
+    """
+    return torch.cat([torch.full((size,), math.sqrt(0.5 / size)), torch.tensor([math.sqrt(0.5)])])

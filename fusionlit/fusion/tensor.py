@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fusionlit.functional import append_one, outer_product, unit_rms, wide_matmul, widen
 from fusionlit.fusion.base import Features, FusionOperator, Presence
-from fusionlit.fusion.sizes import check_positive, check_weights, vector_sizes
+from fusionlit.fusion.sizes import check_positive, check_weights, initial_std, vector_sizes
 from fusionlit.types import Shape
 
 
@@ -15,8 +15,9 @@ class TensorFusion(FusionOperator):
     """Linear map of the outer product of all sources: `out = W ([h_1; 1] x ... x [h_K; 1])`, `(B, d_k)` to `(B, o)`.
 
     The appended 1 keeps the lower orders: each source alone, each pair, ..., and a constant, which is why there is no
-    bias. `W` `(o, prod_k (d_k + 1))` starts N(0, 1 / prod_k (d_k + 1)), so that the output starts with unit variance.
-    An absent source counts as zeros, `[0; 1]`: the products of the others are left. Computed in at least float32, also
+    bias. `W` `(o, prod_k (d_k + 1))` starts N(0, prod_k v_k), where v_k is 1 / 2 at the 1 and 1 / (2 d_k) elsewhere, so
+    that the output starts with unit variance, and the products of any of the sources have the same share of it. An
+    absent source counts as zeros, `[0; 1]`: the products of the others are left. Computed in at least float32, also
     under autocast, and returned in the sources' dtype.
 
     Source: Zadeh et al., "Tensor fusion network for multimodal sentiment analysis", 2017 (arXiv 1707.07250).
@@ -39,8 +40,8 @@ class TensorFusion(FusionOperator):
         sizes = [size + 1 for size in vector_sizes("TensorFusion", self.shapes).values()]
         check_weights("TensorFusion", sizes, out_features, max_elements, instead="LowRankFusion")
         self.normalize = normalize
-        products = math.prod(sizes)
-        self.weight = nn.Parameter(torch.randn(out_features, products) / math.sqrt(products))
+        std = outer_product([initial_std(size - 1) for size in sizes])
+        self.weight = nn.Parameter(torch.randn(out_features, math.prod(sizes)) * std)
 
     @property
     def out_shape(self) -> Shape:

@@ -133,6 +133,17 @@ def test_output_begins_at_unit_scale(sources, rank):
     assert 0.3 < LowRankFusion(shapes, 16, rank)(h).std() < 3
 
 
+@pytest.mark.parametrize("absent", [1, 2, 4])
+def test_an_absent_source_halves_the_variance_at_the_start(absent):
+    """Not d + 1 = 33 times smaller for each, which would leave 5e-6 of the deviation without seven of eight sources."""
+    torch.manual_seed(0)
+    shapes = {str(i): (32,) for i in range(8)}
+    h = {name: torch.randn(256, *shape) for name, shape in shapes.items()}
+    presence = {name: torch.full((256,), i >= absent) for i, name in enumerate(shapes)}
+    left = LowRankFusion(shapes, 4096)(h, presence).square().mean()
+    assert left.item() == pytest.approx(2.0**-absent, rel=0.2)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("sources", [2, 8])
 def test_half_precision_rounds_the_inputs_and_the_result_alone(dtype, sources):

@@ -62,6 +62,21 @@ def test_output_begins_at_unit_scale(sources):
         assert 0.3 < TensorFusion(shapes, 16)(h).std() < 3
 
 
+def test_the_products_of_any_of_the_sources_begin_with_the_same_share():
+    """1, a, b, and a b: a quarter of the variance each, however many entries they have."""
+    torch.manual_seed(0)
+    shapes = {"a": (32,), "b": (8,)}
+    h = {name: torch.randn(64, *shape) for name, shape in shapes.items()}
+    operator = TensorFusion(shapes, 4096)
+    weight = operator.weight.detach().reshape(4096, 33, 9)
+    for rows in (slice(0, 32), slice(32, 33)):
+        for columns in (slice(0, 8), slice(8, 9)):
+            part = torch.zeros_like(weight)
+            part[:, rows, columns] = weight[:, rows, columns]
+            operator.weight.data = part.flatten(1)
+            assert operator(h).square().mean().item() == pytest.approx(0.25, rel=0.1)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_rounds_the_inputs_and_the_result_alone(dtype):
     """Against float32 the error stays below the dtype's epsilon, both as root mean squares."""
