@@ -2,11 +2,9 @@
 
 import difflib
 import json
-import logging
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +15,7 @@ from rich.table import Table
 from fusionlit.build import FusionCLI, command_line
 from fusionlit.callbacks import BestCheckpoint
 from fusionlit.errors import ConfigError, DataError
+from fusionlit.models.quiet import quiet_lightning
 
 Row = dict[str, Any]
 
@@ -94,20 +93,6 @@ def build(data: Path, model: Path, seed: int, trainer: Path | None, out: Path) -
     if cli.trainer.world_size > 1:
         raise ConfigError(f"Expected one process to compare in, but {trainer} asks for {cli.trainer.world_size}.")
     return cli
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Keep what Lightning says about devices for the runs that are trained."""
-    loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def read_rows(file: Path) -> list[Row]:

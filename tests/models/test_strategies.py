@@ -33,7 +33,6 @@ STRATEGIES = {
     "centralnet raw": partial(CentralNet, encoder=encoder, weights="raw", source_norm=False),
     "unimodal": partial(Unimodal, encoder=encoder, modality="strong"),
 }
-KINDS = ("multiclass", "binary", "multilabel", "regression")
 
 
 @pytest.fixture(params=STRATEGIES)
@@ -49,65 +48,6 @@ def build(strategy, data):
 def inputs_of(data, batch=6):
     samples = [data.dataset("val")[i] for i in range(batch)]
     return {name: torch.stack([s["inputs"][name] for s in samples]) for name in data.modalities}
-
-
-def test_every_trainable_parameter_gets_a_gradient(strategy, planted):
-    data = planted()
-    model = build(strategy, data)
-    batch = next(iter(data.train_dataloader()))
-    model.multitask_loss(model(batch["inputs"]), batch)[0].backward()
-    without = [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
-    assert not without
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_output_has_the_targets_size(strategy, planted, kind):
-    data = planted(kind)
-    output = build(strategy, data).eval()(inputs_of(data))
-    assert output.prediction.shape == (6, data.target.size)
-    assert all(p.shape == (6, data.target.size) for p in output.unimodal.values())
-
-
-def test_forward_compiles_to_one_graph(strategy, planted):
-    data = planted()
-    model = build(strategy, data).eval()
-    torch._dynamo.reset()  # it keeps the graphs of the strategies before
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(inputs_of(data)).prediction, model(inputs_of(data)).prediction)
-
-
-def test_a_batch_of_one_and_the_order_of_inputs(strategy, planted):
-    data = planted()
-    model = build(strategy, data).eval()
-    inputs = inputs_of(data)
-    whole = model(inputs).prediction
-    torch.testing.assert_close(model({k: x[:1] for k, x in inputs.items()}).prediction, whole[:1])
-    torch.testing.assert_close(model(dict(reversed(inputs.items()))).prediction, whole)
-
-
-def test_what_an_absent_input_holds_reaches_nothing(strategy, planted):
-    data = planted()
-    model = build(strategy, data).eval()
-    inputs = inputs_of(data)
-    there = torch.tensor([True, True, False, True, True, True])
-    presence = {"strong": torch.ones(6, dtype=torch.bool), "noise": there}
-    broken = {**inputs, "noise": inputs["noise"].clone()}
-    broken["noise"][2] = torch.nan
-    output = model(broken, presence).prediction
-    assert output.isfinite().all()
-    torch.testing.assert_close(output[there], model(inputs).prediction[there])
-    output.sum().backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-
-
-def test_energies_only_while_measuring(strategy, planted):
-    data = planted()
-    model = build(strategy, data).eval()
-    assert not model(inputs_of(data)).energy
-    model.measuring = True
-    energy = model(inputs_of(data)).energy or {}
-    assert list(energy) == list(model.fusion_weights())
-    assert all(value.shape == (6,) for sources in energy.values() for value in sources.values())
 
 
 @pytest.mark.parametrize("presence", [False, True])

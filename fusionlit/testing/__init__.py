@@ -1,0 +1,16 @@
+"""Contract suites: whether an operator, an encoder or a strategy, also one of your own, keeps what the others rely on.
+
+A suite builds the part from its factory several times, tries one law after another on it with small random tensors in
+float64, and stops at the first that is broken: the `BrokenLawError` says which, what came, and what to do.
+
+>>> from fusionlit.fusion import Add
+>>> from fusionlit.testing import check_operator
+>>> check_operator(Add)
+"""
+
+from fusionlit.testing.encoders import check_encoder
+from fusionlit.testing.laws import BrokenLawError
+from fusionlit.testing.operators import check_operator
+from fusionlit.testing.strategies import check_strategy
+
+__all__ = ["BrokenLawError", "check_encoder", "check_operator", "check_strategy"]

@@ -1,0 +1,123 @@
+"""The contract of an encoder."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fusionlit.encoders import Encoder, EncoderFactory, StagedEncoder
+from fusionlit.testing import laws
+from fusionlit.testing.laws import BATCH, Case, close, draw, name_of, uphold
+from fusionlit.types import Shape
+
+SMALL = 20_000
+"""Parameters up to which the gradient is compared with finite differences."""
+
+
+def check_encoder(factory: EncoderFactory, in_shape: Shape) -> None:
+    """Try the laws of an encoder, and those of its stages if it is staged.
+
+    Args:
+        factory: From the input's shape to the encoder: the class itself, or a partial of it.
+        in_shape: Shape of one input, without the batch.
+
+    Raises:
+        BrokenLawError: If a law is broken; the message says which, what came, and what to do.
+    """
+    case = EncoderCase(factory, tuple(in_shape))
+    uphold(case, [it_is_an_encoder, *LAWS])
+    if isinstance(case.build(), StagedEncoder):
+        uphold(case, STAGED_LAWS)
+    if sum(p.numel() for p in case.build().parameters()) <= SMALL:
+        uphold(case, [laws.gradients_are_right])
+    uphold(case, [laws.compiles_to_one_graph])
+
+
+@dataclass(frozen=True)
+class EncoderCase(Case):
+    """An encoder for inputs of one shape."""
+
+    factory: EncoderFactory
+    in_shape: Shape
+
+    def __str__(self) -> str:
+        return f"{name_of(self.factory)} for inputs {self.in_shape}"
+
+    def make(self) -> Encoder:
+        """The factory's encoder."""
+        return self.factory(self.in_shape)
+
+    def inputs(self, batch: int = BATCH) -> dict[str, Tensor]:
+        """Normal inputs."""
+        return draw({"x": self.in_shape}, batch)
+
+    def run(self, module: nn.Module, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> Tensor:
+        """The features."""
+        out: Tensor = module(inputs["x"])
+        return out
+
+
+def it_is_an_encoder(case: EncoderCase) -> str | None:
+    """An encoder is a subclass of `fusionlit.encoders.Encoder`."""
+    return None if isinstance(case.build(), Encoder) else f"it is a {type(case.build()).__mro__[1].__name__}."
+
+
+def out_shape_is_the_outputs(case: EncoderCase) -> str | None:
+    """`out_shape` is known once the encoder is built, and is the shape of the features without the batch."""
+    encoder = case.build()
+    promised, out = encoder.out_shape, case.run(encoder, case.inputs())
+    if tuple(promised) == tuple(out.shape[1:]) and len(out) == BATCH:
+        return None
+    return f"`out_shape` is {promised}, and of a batch of {BATCH} came {tuple(out.shape)}."
+
+
+def every_parameter_gets_a_gradient(case: EncoderCase) -> str | None:
+    """The features depend on the input and on every parameter."""
+    without, _ = laws.gradients(case)
+    return f"they do not on {', '.join(without)}. Is it used, and not detached?" if without else None
+
+
+def precision_follows_the_input(case: EncoderCase) -> str | None:
+    """The features have the dtype of the input, and in float32 they are those of float64 within 1e-3."""
+    exact = case.run(case.build(), case.inputs())
+    out = case.run(case.build().float(), {name: x.float() for name, x in case.inputs().items()})
+    if (exact.dtype, out.dtype) != (torch.float64, torch.float32):
+        return f"of float64 and float32 came {exact.dtype} and {out.dtype}."
+    error = ((out.double() - exact).square().mean().sqrt() / exact.square().mean().sqrt()).item()
+    return None if error <= 1e-3 else f"they are off by {error:.3g}."
+
+
+def stage_shapes_are_the_stages(case: EncoderCase) -> str | None:
+    """`stage_shapes` are the shapes behind `stages`, without the batch: CentralNet fuses there."""
+    encoder, x, shapes = case.build(), case.inputs()["x"], []
+    for stage in encoder.stages:
+        x = stage(x)
+        shapes.append(tuple(x.shape[1:]))
+    promised = [tuple(shape) for shape in encoder.stage_shapes]
+    return None if promised == shapes else f"`stage_shapes` are {promised}, and behind the stages came {shapes}."
+
+
+def the_stages_are_all(case: EncoderCase) -> str | None:
+    """The stages, one after the other, are the whole encoder, and hold all of its parameters."""
+    encoder, x = case.build(), case.inputs()["x"]
+    whole = encoder(x)
+    for stage in encoder.stages:
+        x = stage(x)
+    if not close(x, whole):
+        return "its forward gives something else than the stages one after the other."
+    own = {id(p) for p in encoder.stages.parameters()}
+    beside = [name for name, p in encoder.named_parameters() if id(p) not in own]
+    return f"{beside} are in no stage." if beside else None
+
+
+LAWS = [
+    out_shape_is_the_outputs,
+    laws.a_batch_of_one_stays_one,
+    laws.everything_is_registered,
+    laws.evaluation_changes_nothing,
+    laws.samples_do_not_mix,
+    laws.state_dict_is_whole,
+    every_parameter_gets_a_gradient,
+    precision_follows_the_input,
+]
+STAGED_LAWS = [stage_shapes_are_the_stages, the_stages_are_all]

@@ -1,0 +1,204 @@
+"""The contract of a strategy."""
+
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import get_args
+
+import torch
+from lightning import Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from fusionlit.errors import ConfigError
+from fusionlit.fusion import FusionOperator
+from fusionlit.models import FusionModule
+from fusionlit.models.quiet import quiet_lightning
+from fusionlit.testing import absence, laws
+from fusionlit.testing.laws import BATCH, Case, close, draw, name_of, uphold
+from fusionlit.types import Batch, Shape, TargetKind, TargetSpec
+
+MODALITIES: dict[str, Shape] = {"a": (3, 16), "b": (3, 16), "c": (3, 16)}
+TWO_CLASSES = TargetSpec("multiclass", 2)
+StrategyFactory = Callable[..., FusionModule]
+
+
+def check_strategy(
+    factory: StrategyFactory, modalities: dict[str, Shape] | None = None, target: TargetSpec = TWO_CLASSES
+) -> None:
+    """Try the laws of a strategy.
+
+    Args:
+        factory: From `modalities` and `target`, by name, to the strategy: the class itself, or a partial of it.
+        modalities: Shape of each modality; small. Default: three sequences `(3, 16)`.
+        target: What is to be predicted.
+
+    Raises:
+        BrokenLawError: If a law is broken; the message says which, what came, and what to do.
+    """
+    uphold(StrategyCase(factory, modalities or MODALITIES, target), LAWS)
+
+
+@dataclass(frozen=True)
+class StrategyCase(Case):
+    """A strategy for some modalities."""
+
+    factory: StrategyFactory
+    modalities: dict[str, Shape]
+    target: TargetSpec
+
+    def __str__(self) -> str:
+        return name_of(self.factory)
+
+    def make(self) -> FusionModule:
+        """The factory's strategy."""
+        return self.factory(modalities=dict(self.modalities), target=self.target)
+
+    def inputs(self, batch: int = BATCH) -> dict[str, Tensor]:
+        """Normal inputs."""
+        return draw(self.modalities, batch)
+
+    def run(self, module: nn.Module, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> Tensor:
+        """The prediction and the unimodal ones, side by side."""
+        output = module(inputs, presence)
+        return torch.cat([output.prediction, *output.unimodal.values()], dim=1)
+
+    def batch(self) -> Batch:
+        """A batch of random targets, in which the k-th sample lacks the k-th modality."""
+        generator = torch.Generator().manual_seed(2)
+        numbers = torch.rand(BATCH, self.target.size, generator=generator, dtype=torch.float64)
+        targets = {
+            "multiclass": (self.target.size * numbers[:, 0]).long(),
+            "binary": (numbers[:, 0] > 0.5).long(),
+            "multilabel": (numbers > 0.5).long(),
+            "regression": numbers,
+        }
+        index = torch.arange(BATCH)
+        presence = {name: index != k for k, name in enumerate(self.modalities)}
+        return {"inputs": self.inputs(), "presence": presence, "target": targets[self.target.kind], "index": index}
+
+
+def it_predicts_every_kind_of_target(case: StrategyCase) -> str | None:
+    """For every kind of target that it does not refuse, it predicts `(B, size)`; unimodal predictions by modality."""
+    for kind in get_args(TargetKind):
+        target = TargetSpec(kind, 1 if kind == "binary" else 3)
+        try:
+            model = StrategyCase(case.factory, case.modalities, target).build()
+        except ConfigError:
+            continue
+        output = model(case.inputs())
+        shapes = {tuple(x.shape) for x in (output.prediction, *output.unimodal.values())}
+        if shapes != {(BATCH, target.size)}:
+            return f"for a {kind} target of size {target.size} came {sorted(shapes)} of a batch of {BATCH}."
+        if strange := sorted(set(output.unimodal) - set(case.modalities)):
+            return f"unimodal predictions name {strange}."
+    return None
+
+
+def layers_are_its_modules(case: StrategyCase) -> str | None:
+    """`fusion_layers` are operators among the strategy's own modules, so that they are trained and logged."""
+    model = case.build()
+    own = {id(module) for module in model.modules()}
+    strange = [layer for layer, operator in model.fusion_layers().items() if id(operator) not in own]
+    return f"those of {strange} are not. Keep them as attributes, not in a plain list or dict." if strange else None
+
+
+def every_parameter_gets_a_gradient(case: StrategyCase) -> str | None:
+    """The predictions depend on every trainable parameter, and on each entry of the fusion parameters."""
+    presence = case.batch()["presence"]  # then learned tokens have a part in it too
+    without, _ = laws.gradients(case, fusion_parameters, presence)
+    idle = [name for name in without if not name.startswith("source")]
+    return f"they do not on {', '.join(idle)}. Is it used, each with its own, and not detached?" if idle else None
+
+
+def fusion_parameters(model: FusionModule) -> list[nn.Parameter]:
+    """Those that get an optimizer group of their own."""
+    return [p for op in model.fusion_layers().values() for p in op.fusion_parameters() if p.requires_grad]
+
+
+def no_module_is_skipped(case: StrategyCase) -> str | None:
+    """Every parameter is part of the loss whichever modalities are absent: DDP needs no `find_unused_parameters`."""
+    for there in product([True, False], repeat=len(case.modalities)):
+        have = [name for name, x in zip(case.modalities, there, strict=True) if x]
+        if have:
+            model, batch = case.build().train(), case.batch()
+            batch["presence"] = {name: torch.full((BATCH,), name in have) for name in case.modalities}
+            torch.autograd.backward(model.multitask_loss(model(batch["inputs"], batch["presence"]), batch)[0])
+            left = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+            if left:
+                return f"with {have} alone, {left} are not. Run every module, also on what is absent (`StandIns`)."
+    return None
+
+
+def energies_are_told_while_measuring(case: StrategyCase) -> str | None:
+    """While `measuring`, and only then, it tells energies `(B,)` of its fusion layers by source."""
+    model = case.build()
+    if model(case.inputs()).energy:
+        return "it tells them always, which slows training. Fuse with `self.fuse_at(...)`."
+    model.measuring = True
+    energy = model(case.inputs()).energy or {}
+    wanted = {layer for layer, operator in model.fusion_layers().items() if has_energy(operator)}
+    if set(energy) != wanted:
+        return f"it tells those of {list(energy)}, and {sorted(wanted)} have some."
+    wrong = {(layer, source) for layer, told in energy.items() for source, x in told.items() if x.shape != (BATCH,)}
+    return f"those of {wrong} are not of shape (B,)." if wrong else None
+
+
+def has_energy(operator: FusionOperator) -> bool:
+    """Whether the operator is a sum of weighted sources."""
+    return type(operator).energy is not FusionOperator.energy
+
+
+def it_trains_and_its_checkpoint_loads_alone(case: StrategyCase) -> str | None:
+    """A Lightning trainer trains it, and `load_from_checkpoint` gives the same model without being told anything."""
+    torch.manual_seed(0)
+    model = case.make()
+    batch = case.batch()
+    inputs = {name: x.float() for name, x in batch["inputs"].items()}
+    batch["inputs"] = inputs
+    before = {name: p.clone() for name, p in model.named_parameters() if p.requires_grad}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), quiet_lightning():
+        warnings.simplefilter("ignore")  # of plain loaders, without statistics and workers
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=1,
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, DataLoader([batch], batch_size=None))  # type: ignore[arg-type]  # a list is a data set
+        trainer.save_checkpoint(Path(folder) / "one.ckpt")
+        loaded = type(model).load_from_checkpoint(Path(folder) / "one.ckpt")
+    still = [name for name, p in model.named_parameters() if name in before and torch.equal(p, before[name])]
+    if still:
+        return f"a step of training left {still} as they were."
+    if close(case.run(loaded.eval(), inputs), case.run(model.eval(), inputs)):
+        return None
+    return "the loaded model predicts something else. Pass to __init__ all that it is built from."
+
+
+LAWS = [
+    it_predicts_every_kind_of_target,
+    laws.a_batch_of_one_stays_one,
+    laws.everything_is_registered,
+    layers_are_its_modules,
+    laws.evaluation_changes_nothing,
+    laws.samples_do_not_mix,
+    laws.order_of_the_inputs_does_not_matter,
+    laws.state_dict_is_whole,
+    absence.presence_of_all_is_no_presence,
+    absence.absent_content_reaches_nothing,
+    absence.absence_is_each_samples_own,
+    absence.every_subset_is_answered,
+    every_parameter_gets_a_gradient,
+    no_module_is_skipped,
+    energies_are_told_while_measuring,
+    it_trains_and_its_checkpoint_loads_alone,
+    laws.compiles_to_one_graph,
+]

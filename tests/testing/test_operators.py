@@ -1,0 +1,394 @@
+"""The operators' contract: each law finds an operator that breaks it, and none of ours does."""
+
+import inspect
+from functools import partial, reduce
+
+import pytest
+import torch
+from torch import nn
+
+import fusionlit.fusion
+from fusionlit.errors import ConfigError
+from fusionlit.functional import mean_square
+from fusionlit.fusion import (
+    Add,
+    Bilinear,
+    BottleneckAttention,
+    Concat,
+    CrossModalAttention,
+    FusionOperator,
+    GatedFusion,
+    Hadamard,
+    LowRankFusion,
+    MatMul,
+    TensorFusion,
+    WeightedAverage,
+    WeightedSum,
+)
+from fusionlit.testing import BrokenLawError, absence, check_operator, laws, operators
+
+OURS = {
+    "concat": Concat,
+    "add": Add,
+    "hadamard": Hadamard,
+    "matmul": MatMul,
+    "softmax": WeightedSum,
+    "raw": partial(WeightedSum, weights="raw", source_norm=False),
+    "sigmoid": partial(WeightedSum, weights="sigmoid"),
+    "average": WeightedAverage,
+    "plain average": partial(WeightedAverage, learned=False),
+    "mixture": partial(WeightedAverage, of="probabilities"),
+    "mixture of labels": partial(WeightedAverage, of="probabilities", exclusive=False),
+    "average per output": partial(WeightedAverage, of="probabilities", per_output=True),
+    "low rank": LowRankFusion,
+    "low rank, weights over rank": partial(LowRankFusion, rank_weights=True),
+    "tensor": TensorFusion,
+    "bilinear": Bilinear,
+    "bilinear, factorised": partial(Bilinear, rank=3),
+    "gated": GatedFusion,
+    "bottleneck": partial(BottleneckAttention, width=8, heads=2),
+    "bottleneck, two layers": partial(BottleneckAttention, width=8, heads=2, layers=2),
+    "cross-modal": partial(CrossModalAttention, width=8, heads=2),
+}
+ONE_CASE = {"bottleneck, two layers": {"a": (3, 4, 4), "b": (5, 6), "c": (7,)}}  # all of them take seconds
+SYMMETRIC = ("add", "hadamard", "softmax", "average", "plain average", "mixture", "low rank", "bilinear, factorised")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_keep_every_law(name):
+    check_operator(OURS[name], ONE_CASE.get(name), symmetric=name in SYMMETRIC)
+
+
+def test_none_of_ours_is_left_out():
+    offered = [getattr(fusionlit.fusion, name) for name in fusionlit.fusion.__all__]
+    concrete = {
+        o for o in offered if inspect.isclass(o) and issubclass(o, FusionOperator) and not inspect.isabstract(o)
+    }
+    assert concrete == {getattr(factory, "func", factory) for factory in OURS.values()}
+
+
+class Sum(FusionOperator):
+    """What the broken ones are made from; it breaks no law."""
+
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        self.shape = self.common_shape()
+        self.weight = nn.Parameter(torch.ones(len(shapes)))
+
+    @property
+    def out_shape(self):
+        return self.shape
+
+    def forward(self, features, presence=None):
+        return reduce(torch.add, self.terms(features, presence))
+
+    def terms(self, features, presence):
+        return [a * x for a, x in zip(self.weight, self.present(features, presence, absent=0.0), strict=True)]
+
+    def fusion_weights(self):
+        return dict(zip(self.shapes, self.weight, strict=True))
+
+    def fusion_parameters(self):
+        return (self.weight,)
+
+    def energy(self, features, presence=None):
+        return dict(zip(self.shapes, map(mean_square, self.terms(features, presence)), strict=True))
+
+
+def test_the_sum_itself_keeps_every_law():
+    check_operator(Sum, symmetric=True)
+
+
+class NoBase(Sum):
+    def __init__(self, shapes):
+        nn.Module.__init__(self)
+        self.shapes = shapes
+        self.shape = next(iter(shapes.values()), ())
+        self.weight = nn.Parameter(torch.ones(len(shapes)))
+
+
+class Asserts(Sum):
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        assert len(self.shape) > 1
+
+
+class Nothing(Sum):
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        if shapes:
+            raise ConfigError("nothing is good enough")
+
+
+class WrongShape(Sum):
+    @property
+    def out_shape(self):
+        return (*self.shape, 1)
+
+
+class Squeezes(Sum):
+    def forward(self, features, presence=None):
+        return super().forward(features, presence).squeeze()
+
+
+class PlainList(Sum):
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        self.factors = [nn.Parameter(torch.ones(())) for _ in shapes]
+
+    def forward(self, features, presence=None):
+        return super().forward(features, presence) * sum(self.factors)
+
+
+class PlainTensor(Sum):
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        self.scale = torch.ones(())
+
+    def forward(self, features, presence=None):
+        return super().forward(features, presence) * self.scale
+
+
+class PlainDictOfModules(Sum):
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        self.maps = {source: nn.Identity() for source in shapes}
+
+
+class Mixes(Sum):
+    def forward(self, features, presence=None):
+        out = super().forward(features, presence)
+        return out - out.mean(0)
+
+
+class ByPosition(Sum):
+    def forward(self, features, presence=None):
+        named = dict(zip(self.shapes, features.values(), strict=True))
+        return super().forward(named, presence)
+
+
+class InPlace(Sum):
+    def forward(self, features, presence=None):
+        out = super().forward(features, presence)
+        with torch.no_grad():
+            next(iter(features.values())).add_(1)
+        return out
+
+
+class Counts(Sum):
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, features, presence=None):
+        self.calls += 1
+        return super().forward(features, presence)
+
+
+class Noisy(Sum):
+    def forward(self, features, presence=None):
+        out = super().forward(features, presence)
+        return out + 0.1 * torch.randn_like(out)
+
+
+class DrawnScale(Sum):
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        self.scale = float(torch.rand(()))
+
+    def forward(self, features, presence=None):
+        return super().forward(features, presence) * self.scale
+
+
+class Detached(Sum):
+    def terms(self, features, presence):
+        return [
+            x * a + 0.1 * a.detach() * x for a, x in zip(self.weight, super().terms(features, presence), strict=True)
+        ]
+
+
+class AlwaysFloat(Sum):
+    def forward(self, features, presence=None):
+        return super().forward(features, presence).double()
+
+
+class Overflows(Sum):
+    def forward(self, features, presence=None):
+        return super().forward(features, presence) * 1e6 / 1e6
+
+
+class CountsTheAbsent(Sum):
+    def forward(self, features, presence=None):
+        out = super().forward(features, presence)
+        return out if presence is None else out / len(self.shapes)
+
+
+class IgnoresPresence(Sum):
+    def terms(self, features, presence):
+        return [a * features[source] for a, source in zip(self.weight, self.shapes, strict=True)]
+
+
+class HalfHearted(Sum):
+    """Zeros in the place of what is absent by a product, which keeps NaN."""
+
+    def present(self, features, presence, absent):
+        return [
+            features[s] * (1 if presence is None else presence[s].reshape(-1, *(1,) * (features[s].ndim - 1)))
+            for s in self.shapes
+        ]
+
+
+class SharesAbsence(Sum):
+    """A source that anybody lacks is left out for all."""
+
+    def present(self, features, presence, absent):
+        sources = super().present(features, presence, absent)
+        if presence is None:
+            return sources
+        return [x * presence[source].all() for source, x in zip(self.shapes, sources, strict=True)]
+
+
+class NeedsTwo(Sum):
+    """Divides by the number of sources that are there less one."""
+
+    def forward(self, features, presence=None):
+        out = super().forward(features, presence)
+        if presence is None or len(self.shapes) == 1:
+            return out
+        there = torch.stack([presence[source] for source in self.shapes]).sum(0)
+        scale = (len(self.shapes) - 1) / (there - 1)
+        return out * scale.reshape(-1, *(1,) * (out.ndim - 1))
+
+
+class NamelessWeights(Sum):
+    def fusion_weights(self):
+        return {"weight": self.weight}
+
+
+class EnergyOfTheAbsent(Sum):
+    def energy(self, features, presence=None):
+        return super().energy(features, None)
+
+
+class Hidden(Sum):
+    def fusion_parameters(self):
+        return ()
+
+
+class Stranger(Sum):
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, features, presence=None):
+        return super().forward(features, presence) * self.scale
+
+    def fusion_parameters(self):
+        return (self.weight, self.scale)
+
+
+class OneAlphaTwice(Sum):
+    """The last weight of two or more is never used: another is, twice."""
+
+    def terms(self, features, presence):
+        sources = self.present(features, presence, absent=0.0)
+        return [self.weight[min(k, max(len(sources) - 2, 0))] * x for k, x in enumerate(sources)]
+
+    def fusion_weights(self):
+        return dict(zip(self.shapes, self.weight, strict=True))
+
+
+class Unused(Sum):
+    def __init__(self, shapes):
+        super().__init__(shapes)
+        self.bias = nn.Parameter(torch.zeros(()))
+
+
+class DropsASource(Sum):
+    def forward(self, features, presence=None):
+        return self.terms(features, presence)[0] * self.weight.prod()
+
+
+class Huge(Sum):
+    def forward(self, features, presence=None):
+        return 10 * super().forward(features, presence)
+
+
+class Branches(Sum):
+    def forward(self, features, presence=None):
+        out = super().forward(features, presence)
+        return out if out.sum() > 0 else out * 1
+
+
+class Ordered(Sum):
+    def terms(self, features, presence):
+        return [(k + 1) / 2 * x for k, x in enumerate(super().terms(features, presence))]
+
+
+BROKEN = {
+    NoBase: (operators.what_does_not_fit_is_refused, "takes no source at all. Call `super().__init__(shapes)`"),
+    Asserts: (operators.what_does_not_fit_is_refused, "it raised AssertionError"),
+    Nothing: (operators.what_does_not_fit_is_refused, "it refuses all of [{'a': (6,)"),
+    WrongShape: (operators.out_shape_is_the_outputs, "`out_shape` is (6, 1), and of a batch of 6 came (6, 6)"),
+    Squeezes: (laws.a_batch_of_one_stays_one, "of one sample came (6,), not (1, 6)."),
+    PlainList: (laws.everything_is_registered, "holds a Parameter in a plain list: take nn.ParameterList"),
+    PlainTensor: (laws.everything_is_registered, "`scale` of PlainTensor holds a plain tensor: take `self.register_b"),
+    PlainDictOfModules: (laws.everything_is_registered, "holds a Identity in a plain dict: take nn.ModuleDict"),
+    Mixes: (laws.samples_do_not_mix, "the first of 6 samples has another result alone"),
+    ByPosition: (laws.order_of_the_inputs_does_not_matter, "when the dict of its inputs is reversed. Look them up by"),
+    InPlace: (laws.evaluation_changes_nothing, "it changed its inputs ['a']"),
+    Counts: (laws.evaluation_changes_nothing, "it changed its own ['calls']. Update them only `if self.training`"),
+    Noisy: (laws.evaluation_changes_nothing, "a second call gave another result. Draw random numbers only `if self.tr"),
+    DrawnScale: (laws.state_dict_is_whole, "Keep what is drawn in __init__ in a parameter or a buffer"),
+    Detached: (laws.gradients_are_right, "look for `.detach()`, `.data` or `no_grad` in the forward. torch says:"),
+    AlwaysFloat: (operators.half_precision_stays_close, "of torch.float32 it makes torch.float64"),
+    Overflows: (operators.half_precision_stays_close, "in torch.float16 it is off by inf"),
+    CountsTheAbsent: (absence.presence_of_all_is_no_presence, "it gives another result"),
+    IgnoresPresence: (absence.absent_content_reaches_nothing, "nan in the absent 'a' changes the result. Take an oper"),
+    HalfHearted: (absence.absent_content_reaches_nothing, "nan in the absent 'a' changes the result"),
+    SharesAbsence: (absence.absence_is_each_samples_own, "in evaluation mode, samples that have 'a' change when other"),
+    NeedsTwo: (absence.every_subset_is_answered, "with ['a'] alone the gradients of ['a', 'weight'] are not"),
+    NamelessWeights: (operators.weights_and_energies_are_told_by_source, "`fusion_weights` names ['weight']"),
+    EnergyOfTheAbsent: (operators.weights_and_energies_are_told_by_source, "`energy` of 'a', absent in every second"),
+    Hidden: (operators.fusion_parameters_are_those_behind_the_weights, "`weight` is behind the weights and not among"),
+    Stranger: (operators.fusion_parameters_are_those_behind_the_weights, "`scale` is among the parameters and not be"),
+    OneAlphaTwice: (operators.everything_gets_a_gradient, "nothing depends on parameter `weight` of 2 sources"),
+    Unused: (operators.everything_gets_a_gradient, "nothing depends on parameter `bias` of 2 sources"),
+    DropsASource: (operators.everything_gets_a_gradient, "nothing depends on source 'b' of 2 sources"),
+    Huge: (operators.the_output_begins_at_a_useful_scale, "for 2 sources it is 14"),
+    Branches: (laws.compiles_to_one_graph, "it raised"),
+    Ordered: (operators.order_of_the_sources_does_not_matter, "another result when they are named in reverse"),
+}
+
+
+@pytest.mark.parametrize("operator", BROKEN)
+def test_a_broken_law_is_named(operator):
+    law, detail = BROKEN[operator]
+    with pytest.raises(BrokenLawError) as caught:
+        check_operator(operator, symmetric=operator is Ordered)
+    assert caught.value.law is law
+    message = str(caught.value)
+    assert message.startswith(operator.__name__)
+    assert " ".join(law.__doc__.split()) in message
+    assert detail in message
+
+
+def test_no_law_is_without_a_broken_operator():
+    own = [value for value in vars(operators).values() if inspect.isfunction(value)]
+    own = {law for law in own if law.__module__ == operators.__name__ and law.__annotations__["return"] == (str | None)}
+    assert {law for law, _ in BROKEN.values()} == {*operators.LAWS, *own, laws.compiles_to_one_graph}
+
+
+def test_shapes_of_ones_own():
+    shapes = {"image": (4, 8, 8), "state": (4, 8, 8)}
+    check_operator(Sum, shapes)
+    with pytest.raises(BrokenLawError, match=r"refuses all of \[\{'a': \(3,\), 'b': \(4,\)\}\]. Give `shapes`"):
+        check_operator(Sum, {"a": (3,), "b": (4,)})
+
+
+def test_the_callers_random_numbers_are_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    check_operator(LowRankFusion, {"a": (3,), "b": (4,)})
+    assert torch.equal(torch.rand(3), expected)
