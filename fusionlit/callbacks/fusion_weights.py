@@ -67,7 +67,7 @@ class FusionWeightLogger(Callback):
         if not weights:
             rank_zero_info(f"{type(pl_module).__name__} has no fusion weights; FusionWeightLogger has nothing to log.")
         for board in _boards(trainer) if weights else ():
-            board.experiment.add_custom_scalars(_charts(weights))
+            board.experiment.add_custom_scalars(_charts(pl_module, weights))
         self._log_past(trainer)
         self._log_weights(trainer, pl_module)
 
@@ -195,11 +195,15 @@ def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def _charts(weights: Layers) -> dict[str, dict[str, list[Any]]]:
+def _charts(pl_module: LightningModule, weights: Layers) -> dict[str, dict[str, list[Any]]]:
     """Custom-scalars layout: a section for each kind, in it a chart for each layer, in it a line for each source."""
+    operators = pl_module.fusion_layers() if isinstance(pl_module, FusionModule) else {}
+    sums = {layer: sources for layer, sources in weights.items() if operators[layer].has_energy}
+    shown = {kind: weights if kind == "fusion_weights" else sums for kind in KINDS}
     return {
-        kind: {layer: ["Multiline", _patterns(kind, layer, sources)] for layer, sources in weights.items()}
-        for kind in KINDS
+        kind: {layer: ["Multiline", _patterns(kind, layer, sources)] for layer, sources in layers.items()}
+        for kind, layers in shown.items()
+        if layers
     }
 
 

@@ -66,6 +66,11 @@ class FusionOperator(nn.Module, ABC):
         """Mean square `(B,)` of each weighted source, for contributions; empty where the operator is no sum."""
         return {}
 
+    @property
+    def has_energy(self) -> bool:
+        """Whether the operator is a sum of weighted sources, which has contributions."""
+        return type(self).energy is not FusionOperator.energy
+
     def present(self, features: Features, presence: Presence | None, absent: float | Tensor) -> list[Tensor]:
         """The sources in order, with `absent` (the operation's neutral element) where a sample lacks one."""
         if presence is None:

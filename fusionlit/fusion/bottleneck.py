@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fusionlit.functional import attention_mass, attention_shares
 from fusionlit.fusion.base import Features, FusionOperator, Presence
 from fusionlit.fusion.batch_weights import BatchWeights, presence_matrix
-from fusionlit.fusion.sizes import check_positive
+from fusionlit.fusion.sizes import check_positive, check_tokens
 from fusionlit.fusion.tokens import Tokens, mean_of_present
 from fusionlit.fusion.transformer import TransformerBlock
 from fusionlit.types import Shape
@@ -34,16 +34,25 @@ class BottleneckAttention(FusionOperator):
         tokens: Number of bottleneck tokens.
         heads: Attention heads; a divisor of `width`.
         layers: Number of layers; with one, each source's tokens are looked at, but do not look at each other.
+        max_tokens: Largest number of positions of all sources together; with four heads, the attention of 2,048 takes
+            up to 64 MiB a sample.
 
     Raises:
-        ConfigError: If a number is not positive, or `heads` does not divide `width`.
+        ConfigError: If a number is not positive, `heads` does not divide `width`, or there are too many tokens.
     """
 
     def __init__(
-        self, shapes: dict[str, Shape], width: int = 64, tokens: int = 4, heads: int = 4, layers: int = 1
+        self,
+        shapes: dict[str, Shape],
+        width: int = 64,
+        tokens: int = 4,
+        heads: int = 4,
+        layers: int = 1,
+        max_tokens: int = 2048,
     ) -> None:
         super().__init__(shapes)
         check_positive("BottleneckAttention", tokens=tokens, layers=layers)
+        check_tokens("BottleneckAttention", self.shapes, max_tokens)
         self.layers = nn.ModuleList(
             nn.ModuleList(TransformerBlock(width, heads) for _ in self.shapes) for _ in range(layers)
         )

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from fusionlit.functional import attention_mass, attention_shares
 from fusionlit.fusion.base import Features, FusionOperator, Presence
 from fusionlit.fusion.batch_weights import BatchWeights, presence_matrix
+from fusionlit.fusion.sizes import check_tokens
 from fusionlit.fusion.tokens import Tokens, mean_of_present
 from fusionlit.fusion.transformer import TransformerBlock
 from fusionlit.types import Shape
@@ -32,13 +33,16 @@ class CrossModalAttention(FusionOperator):
         shapes: Shape of each source; vectors, sequences and maps may be mixed.
         width: Features of a token and of the output.
         heads: Attention heads; a divisor of `width`.
+        max_tokens: Largest number of positions of all sources together; with four heads, the attention of 2,048 takes
+            up to 64 MiB a sample.
 
     Raises:
-        ConfigError: If a number is not positive, or `heads` does not divide `width`.
+        ConfigError: If a number is not positive, `heads` does not divide `width`, or there are too many tokens.
     """
 
-    def __init__(self, shapes: dict[str, Shape], width: int = 64, heads: int = 4) -> None:
+    def __init__(self, shapes: dict[str, Shape], width: int = 64, heads: int = 4, max_tokens: int = 2048) -> None:
         super().__init__(shapes)
+        check_tokens("CrossModalAttention", self.shapes, max_tokens)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in self.shapes)
         self.tokens = nn.ModuleList(Tokens(shape, width) for shape in self.shapes.values())
         self.norm = nn.LayerNorm(width)

@@ -51,6 +51,22 @@ def check_weights(operator: str, sizes: Sequence[int], out_features: int, limit:
         )
 
 
+def check_tokens(operator: str, shapes: dict[str, Shape], limit: int) -> None:
+    """Refuse so many tokens that attention between them could not be held.
+
+    Raises:
+        ConfigError: If the sources have more positions than the limit, the argument `max_tokens`.
+    """
+    counts = {source: math.prod(shape[1:]) for source, shape in shapes.items()}
+    if sum(counts.values()) > limit:
+        raise ConfigError(
+            f"Expected {operator} to get at most `max_tokens`={limit:,} tokens, but the positions of {shapes} are"
+            f" {' + '.join(f'{count:,}' for count in counts.values())} = {sum(counts.values()):,}, and attention needs"
+            " memory by their square. Fuse smaller maps (a later stage, more `widths` of ConvEncoder), or raise"
+            " `max_tokens`."
+        )
+
+
 def initial_std(size: int) -> Tensor:
     """Deviation `(size + 1,)` of the weights of `[h; 1]` at the start: half of the variance is that of the 1.
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fusionlit.errors import ConfigError
-from fusionlit.fusion import FusionOperator
 from fusionlit.models import FusionModule
 from fusionlit.models.quiet import quiet_lightning
 from fusionlit.testing import absence, laws
@@ -140,16 +139,11 @@ def energies_are_told_while_measuring(case: StrategyCase) -> str | None:
         return "it tells them always, which slows training. Fuse with `self.fuse_at(...)`."
     model.measuring = True
     energy = model(case.inputs()).energy or {}
-    wanted = {layer for layer, operator in model.fusion_layers().items() if has_energy(operator)}
+    wanted = {layer for layer, operator in model.fusion_layers().items() if operator.has_energy}
     if set(energy) != wanted:
         return f"it tells those of {list(energy)}, and {sorted(wanted)} have some."
     wrong = {(layer, source) for layer, told in energy.items() for source, x in told.items() if x.shape != (BATCH,)}
     return f"those of {wrong} are not of shape (B,)." if wrong else None
-
-
-def has_energy(operator: FusionOperator) -> bool:
-    """Whether the operator is a sum of weighted sources."""
-    return type(operator).energy is not FusionOperator.energy
 
 
 def it_trains_and_its_checkpoint_loads_alone(case: StrategyCase) -> str | None:

@@ -15,7 +15,7 @@ from fusionlit.analysis import Trajectories, read_trajectories
 from fusionlit.callbacks import FusionWeightLogger
 from fusionlit.encoders import MLPEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.fusion import WeightedAverage
+from fusionlit.fusion import CrossModalAttention, WeightedAverage
 from fusionlit.models import CentralNet, IntermediateFusion, LateFusion
 
 ENCODER = partial(MLPEncoder, widths=[8, 8])
@@ -223,6 +223,16 @@ def test_tensorboard_has_a_chart_for_each_layer_and_a_figure_for_each_validation
                 "central" in LAYERS[chart.title] and category.title == "attributions"
             )
     assert [image.step for image in events.Images("fusion_weights")] == [3, 6]
+
+
+def test_attention_which_is_no_sum_has_charts_of_its_weights_alone(data, make_trainer, board):
+    attention = partial(CrossModalAttention, width=8, heads=2)
+    model = IntermediateFusion(data.modalities, data.target, encoder=ENCODER, fusion=attention)
+    make_trainer(callbacks=[FusionWeightLogger()], logger=board).fit(model, data)
+    events = EventAccumulator(board.log_dir).Reload()
+    (layout,) = [Layout.FromString(e.tensor_proto.string_val[0]) for e in events.Tensors("custom_scalars__config__")]
+    assert [(category.title, len(category.chart)) for category in layout.category] == [("fusion_weights", 1)]
+    assert not [tag for tag in events.Tags()["scalars"] if "contributions" in tag or "attributions" in tag]
 
 
 def test_a_resumed_run_knows_all_of_its_trajectories(model, data, make_trainer, tmp_path):

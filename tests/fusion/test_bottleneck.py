@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fusionlit.errors import ConfigError
-from fusionlit.fusion import BottleneckAttention
+from fusionlit.fusion import BottleneckAttention, CrossModalAttention
 
 SHAPES = {"rgb": (3, 2, 4), "sound": (5, 6), "state": (7,)}
 
@@ -123,3 +123,13 @@ def test_half_precision_stays_close(dtype, error):
 def test_misuse_is_explained(options, message):
     with pytest.raises(ConfigError, match=message):
         BottleneckAttention(SHAPES, **options)
+
+
+@pytest.mark.parametrize("operator", [BottleneckAttention, CrossModalAttention])
+def test_too_many_tokens_are_refused(operator):
+    maps = {"rgb": (4, 64, 64), "lidar": (4, 64, 64)}
+    with pytest.raises(ConfigError) as caught:
+        operator(maps)
+    assert f"Expected {operator.__name__} to get at most `max_tokens`=2,048 tokens, but" in str(caught.value)
+    assert "are 4,096 + 4,096 = 8,192, and attention needs memory by their square. Fuse smaller" in str(caught.value)
+    operator({"rgb": (4, 32, 32), "sound": (4, 1023), "state": (7,)})

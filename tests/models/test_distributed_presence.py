@@ -10,7 +10,7 @@ import torch
 from lightning import Trainer, seed_everything
 
 from fusionlit.encoders import ConvEncoder
-from fusionlit.fusion import Concat
+from fusionlit.fusion import Bilinear, Concat, CrossModalAttention, GatedFusion
 from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Training, Unimodal
 
 STRATEGIES = {
@@ -18,6 +18,9 @@ STRATEGIES = {
     "early": EarlyFusion,
     "intermediate": IntermediateFusion,
     "late": partial(LateFusion, embedding=3, fusion=Concat),
+    "gated": partial(IntermediateFusion, fusion=GatedFusion),
+    "attention": partial(IntermediateFusion, fusion=partial(CrossModalAttention, width=8)),
+    "low rank": partial(IntermediateFusion, fusion=partial(Bilinear, rank=2)),
     "unimodal": partial(Unimodal, modality="noise"),
 }
 CASES = [(name, absent, p) for absent, p in (("token", 0.0), ("token", 0.5), ("zero", 0.5)) for name in STRATEGIES]
