@@ -2,7 +2,10 @@
 
 import re
 import sys
+from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from inspect import isclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,12 +17,21 @@ from fusionlit.data import FusionDataModule
 from fusionlit.encoders import Encoder, Head
 from fusionlit.fusion import FusionOperator
 from fusionlit.models import FusionModule
+from fusionlit.models.contracts import lacking
 from fusionlit.tasks import Task
 
 BASES = (FusionModule, FusionDataModule, FusionOperator, Encoder, Head, Task, Optimizer, LRScheduler)
 NOISE = re.compile(
-    r"\s*(- )?(Does not validate against any|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|tip:|usage:)"
+    r"\s*(- )?(Does not validate against any|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|tip:|usage:"
+    r"|Problem with given class_path)"
 )
+PLAINER = (
+    (re.compile(r"Expected a path but (\S+) either not accessible or invalid"), r"\1 cannot be used:"),
+    (re.compile(r"Type \S*Callable\[.*\] expects a function or a callable class: "), ""),
+    (re.compile(r"\.*\. Got value: Namespace\(.*\)$"), "."),
+)
+"""What jsonargparse says, and how to say it to a user."""
+CLASS_PATH = re.compile(r"(\w+\.)+[A-Z]\w*")
 
 
 class FusionParser(LightningArgumentParser):
@@ -30,7 +42,7 @@ class FusionParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the causes and where to look further, and exit with 2."""
-        lines = [line for line in str(message).splitlines() if line.strip() and not NOISE.match(line)]
+        lines = [plainer(line) for line in str(message).splitlines() if line.strip() and not NOISE.match(line)]
         hints = [hint for word in re.findall(r"[\w./-]+", message) if (hint := guess(word))]
         lines += list(dict.fromkeys(hints))[:3]
         command = self.prog.removesuffix(".py")
@@ -39,15 +51,47 @@ class FusionParser(LightningArgumentParser):
         raise SystemExit(2) from ex
 
 
+def plainer(line: str) -> str:
+    """A line of a message in a user's words."""
+    for pattern, replacement in PLAINER:
+        line = pattern.sub(replacement, line)
+    return line
+
+
 def guess(word: str) -> str | None:
     """What a word of an error message was probably meant to be."""
     if word.endswith((".yaml", ".yml", ".ckpt")) and not Path(word).exists():
         return f"There is no file {word}."
+    if CLASS_PATH.fullmatch(word):
+        return what_is_wrong(word)
     names = known_names()
-    if word in names or not word[:1].isupper() or "." in word:
+    if word in (*names, *(base.__name__ for base in BASES)) or not word[:1].isupper() or "." in word:
         return None
+    close = did_you_mean(word, names)
+    return f"{word!r} is no class that is known here{close}" if close else None
+
+
+def what_is_wrong(class_path: str) -> str | None:
+    """Why the class of this path cannot be used, if it cannot be found or is not whole."""
+    path, _, name = class_path.rpartition(".")
+    try:
+        module = import_module(path)
+    except Exception as error:  # whatever the module does
+        if isinstance(error, ModuleNotFoundError) and error.name in (path, path.split(".")[0]):
+            known = [file.stem for file in Path.cwd().glob("*.py")]
+            return f"There is no module {path}, neither in {Path.cwd()} nor installed{did_you_mean(path, known) or '.'}"
+        return f"The module {path} cannot be imported: {type(error).__name__}: {error}."
+    if not hasattr(module, name):
+        return f"The module {path} has no {name}{did_you_mean(name, dir(module)) or '.'}"
+    found = getattr(module, name)
+    users_own = isclass(found) and issubclass(found, BASES) and not path.startswith("fusionlit.")
+    return lacking(found) if users_own else None
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """The end of a sentence about a word that is not known; empty if no name is nearly the word."""
     close = get_close_matches(word, names, n=2, cutoff=0.8)
-    return f"{word!r} is no class that is known here; did you mean {' or '.join(close)}?" if close else None
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def known_names() -> list[str]:

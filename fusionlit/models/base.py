@@ -10,10 +10,11 @@ from torchmetrics import MeanMetric
 
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
-from fusionlit.fusion import FusionOperator
+from fusionlit.fusion import Features, FusionOperator, Presence
+from fusionlit.models.contracts import Whole
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
-from fusionlit.models.presence import complete, drop, zero_absent
+from fusionlit.models.presence import check_batch, complete, drop, zero_absent
 from fusionlit.models.training import Training
 from fusionlit.tasks import MeanLoss, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
@@ -22,7 +23,7 @@ RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
 """Names that no modality may have: modules and parameters are held in these by modality."""
 
 
-class FusionModule(LightningModule, ABC):
+class FusionModule(LightningModule, Whole, ABC):
     """Owns the step, the metrics, the multi-task loss, the optimizer groups, presence and input normalisation.
 
     A strategy says in `fuse` how inputs become outputs, and in `fusion_layers` which operators it fuses with. The loss
@@ -59,6 +60,7 @@ class FusionModule(LightningModule, ABC):
             self.hparams.clear()
         self.modalities = {name: tuple(shape) for name, shape in modalities.items()}
         check_names(self.modalities)
+        check_is_target(target)
         self.target = target
         self.training_setup = training
         self.unimodal_weights = training.unimodal_weights(modalities, self.default_unimodal_loss_weight)
@@ -87,7 +89,11 @@ class FusionModule(LightningModule, ABC):
 
         `presence[name]` `(B,)` is true where the sample has the modality; what it does not name is always there. What
         an absent input holds, NaN included, reaches nothing.
+
+        Raises:
+            DataError: If an input or a presence is not as the data module promised.
         """
+        check_batch(inputs, presence, self.modalities)
         inputs = {name: inputs[name] for name in self.modalities}
         if presence is not None:
             presence = complete(presence, inputs)
@@ -103,6 +109,7 @@ class FusionModule(LightningModule, ABC):
         """
         if not self.training or not any(self.drop_probabilities.values()):
             return batch
+        check_batch(batch["inputs"], batch.get("presence"), self.modalities)
         inputs = {name: batch["inputs"][name] for name in self.modalities}
         return {**batch, "presence": drop(complete(batch.get("presence"), inputs), self.drop_probabilities)}
 
@@ -208,10 +215,26 @@ class FusionModule(LightningModule, ABC):
         check_schema({name: tuple(shape) for name, shape in checkpoint["modalities"]}, self.modalities)
         check_target(TargetSpec(**checkpoint["target"]), self.target)
 
-    def measure(self, layer: str, operator: FusionOperator, *sources: Any) -> Energy:  # noqa: ANN401
-        """Energy of one layer while a callback measures; empty otherwise, or where the operator is no sum."""
-        energy = operator.energy(*sources) if self.measuring else {}
-        return {layer: energy} if energy else {}
+    def fuse_at(self, layer: str, sources: Features, presence: Presence | None) -> tuple[Tensor, Energy]:
+        """Fuse at one of `fusion_layers`.
+
+        Returns:
+            The fused features `(B, *out_shape)`, and the layer's energy while a callback measures; empty otherwise, or
+            where the operator is no sum.
+
+        Raises:
+            ConfigError: If what the operator puts out is not its `out_shape`.
+        """
+        operator = self.fusion_layers()[layer]
+        fused = operator(sources, presence)
+        if fused.shape[1:] != operator.out_shape:
+            raise ConfigError(
+                f"Expected {type(operator).__name__} to fuse to its `out_shape` (B, *{operator.out_shape}) at layer"
+                f" {layer!r}, but got {tuple(fused.shape)}. Make `out_shape` and `forward` of {type(operator).__name__}"
+                " agree."
+            )
+        energy = operator.energy(sources, presence) if self.measuring else {}
+        return fused, {layer: energy} if energy else {}
 
     def multitask_loss(self, output: FusionOutput, batch: Batch) -> tuple[Tensor, dict[str, MeanLoss]]:
         """`loss + sum_k b_k loss_k`, and its parts: `loss`, and `unimodal_loss/<modality>` for each unimodal head."""
@@ -261,6 +284,19 @@ def check_names(modalities: dict[str, Shape]) -> None:
                 f"Expected a modality's name to be letters, digits and _, not {CENTRAL!r} and no attribute of"
                 f" torch.nn.ModuleDict or ParameterDict, but got {name!r}. Rename it in the data."
             )
+
+
+def check_is_target(target: object) -> None:
+    """Refuse a target that is none: a checkpoint holds plain configuration, of which annotations make objects again.
+
+    Raises:
+        ConfigError: If it is no TargetSpec.
+    """
+    if not isinstance(target, TargetSpec):
+        raise ConfigError(
+            f"Expected `target` to be a TargetSpec, but got {target!r}. In the constructor of the strategy, annotate it"
+            " as `target: TargetSpec`: without that, a checkpoint cannot make one of its configuration."
+        )
 
 
 def check_schema(saved: dict[str, Shape], current: dict[str, Shape]) -> None:

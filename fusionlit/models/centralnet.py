@@ -12,7 +12,7 @@ from fusionlit.models.base import FusionModule
 from fusionlit.models.members import load_members
 from fusionlit.models.parts import (
     apply_projections,
-    default_encoder,
+    make_encoder,
     make_encoders,
     make_head,
     make_heads,
@@ -106,7 +106,7 @@ class CentralNet(FusionModule):
         depth = len(twins[first].stages)
         self.fuse_inputs = self._fuses_inputs(fuse_inputs)
 
-        own = (central or encoder or (encoders or {}).get(first) or default_encoder)(first_shape)
+        own = make_encoder(first_shape, central or encoder or (encoders or {}).get(first))
         if not isinstance(own, StagedEncoder) or len(own.stages) != depth:
             raise ConfigError(f"Expected `central` to give a staged encoder with {depth} stages, as the others have.")
         # Without a sum of inputs there is nothing for the central net's first stage to work on.
@@ -138,7 +138,6 @@ class CentralNet(FusionModule):
         if presence is not None:
             anything = next(iter(presence.values()))
             presence = {CENTRAL: anything.new_ones(anything.shape), **presence}
-        fusions = self.fusion_layers()
         twins = cast(dict[str, StagedEncoder], dict(self.encoders.items()))
         energy: Energy = {}
         central: Tensor | None = None
@@ -146,8 +145,8 @@ class CentralNet(FusionModule):
         features, told = inputs, presence
         if self.fuse_inputs:
             sources, told = self.stand_ins["inputs"](inputs, presence)
-            energy |= self.measure("inputs", fusions["inputs"], sources, told)
-            central = next(stages)(fusions["inputs"](sources, told))
+            fused, energy = self.fuse_at("inputs", sources, told)
+            central = next(stages)(fused)
 
         for i, (layer, projections) in enumerate(self.projections.items()):
             features = {name: encoder.stages[i](features[name]) for name, encoder in twins.items()}
@@ -155,15 +154,15 @@ class CentralNet(FusionModule):
             sources = apply_projections(cast(nn.ModuleDict, projections), features)
             if central is not None:
                 sources[CENTRAL] = central
-            energy |= self.measure(layer, fusions[layer], sources, told)
-            central = fusions[layer](sources, told)
+            central, measured = self.fuse_at(layer, sources, told)
+            energy |= measured
             if (stage := next(stages, None)) is not None:
                 central = stage(central)
 
         unimodal = {name: head(features[name]) for name, head in self.heads.items()}
         predictions = {CENTRAL: self.central_head(central), **unimodal}
-        energy |= self.measure("prediction", fusions["prediction"], predictions, told)
-        return FusionOutput(fusions["prediction"](predictions, told), unimodal, energy)
+        prediction, measured = self.fuse_at("prediction", predictions, told)
+        return FusionOutput(prediction, unimodal, energy | measured)
 
     def _fuses_inputs(self, asked: bool | None) -> bool:
         shapes = set(self.modalities.values())

@@ -6,7 +6,7 @@ from torch import Tensor
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.fusion import Concat, Features, FusionFactory, FusionOperator, Presence
 from fusionlit.models.base import FusionModule
-from fusionlit.models.parts import apply_projections, default_encoder, make_fusion, make_head
+from fusionlit.models.parts import apply_projections, make_encoder, make_fusion, make_head
 from fusionlit.models.presence import AbsentForm, StandIns, complete
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
@@ -47,7 +47,7 @@ class EarlyFusion(FusionModule):
         super().__init__(modalities, target, task, training, normalize)
         self.stand_ins = StandIns(self.modalities, absent)
         self.projections, self.fusion = make_fusion(fusion or Concat, self.modalities, "inputs")
-        self.encoder = (encoder or default_encoder)(self.fusion.out_shape)
+        self.encoder = make_encoder(self.fusion.out_shape, encoder)
         self.head = make_head(self.encoder.out_shape, target.size, head)
 
     def fusion_layers(self) -> dict[str, FusionOperator]:
@@ -66,10 +66,9 @@ class EarlyFusion(FusionModule):
             ({name: x[part] for name, x in sources.items()}, presence and {n: x[part] for n, x in presence.items()})
             for part in (slice(samples), slice(samples, None))
         )
-        fused = [self.fusion(*copies)] if alone else []
-        fused = [self.fusion(*batch), *fused]  # the batch last: weights that an operator tells are the batch's
-        together, *each = self.head(self.encoder(torch.cat(fused))).chunk(1 + len(alone))
-        energy = self.measure("inputs", self.fusion, *batch)
+        fused_alone = [self.fusion(*copies)] if alone else []
+        fused, energy = self.fuse_at("inputs", *batch)  # second: weights that an operator tells are the batch's
+        together, *each = self.head(self.encoder(torch.cat([fused, *fused_alone]))).chunk(1 + len(alone))
         return FusionOutput(together, dict(zip(alone, each, strict=True)), energy)
 
 

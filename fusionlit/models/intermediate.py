@@ -8,6 +8,7 @@ from fusionlit.fusion import Concat, FusionFactory, FusionOperator
 from fusionlit.models.base import FusionModule
 from fusionlit.models.parts import (
     apply_projections,
+    make_encoder,
     make_encoders,
     make_fusion,
     make_head,
@@ -74,7 +75,7 @@ class IntermediateFusion(FusionModule):
             self.encoders = nn.ModuleDict(branches)
         self.stand_ins = StandIns(shapes, absent)
         self.projections, self.fusion = make_fusion(fusion or Concat, shapes)
-        self.trunk = trunk(self.fusion.out_shape) if trunk else None
+        self.trunk = make_encoder(self.fusion.out_shape, trunk) if trunk else None
         self.head = make_head(self.trunk.out_shape if self.trunk else self.fusion.out_shape, target.size, head)
         asked = {name: shapes[name] for name, weight in self.unimodal_weights.items() if weight}
         self.unimodal_heads = make_heads(asked, target.size, head)
@@ -89,7 +90,7 @@ class IntermediateFusion(FusionModule):
         features, presence = self.stand_ins(features, presence)
         unimodal = {name: head(features[name]) for name, head in self.unimodal_heads.items()}
         sources = apply_projections(self.projections, features)
-        fused = self.fusion(sources, presence)
+        fused, energy = self.fuse_at("fusion", sources, presence)
         if self.trunk is not None:
             fused = self.trunk(fused)
-        return FusionOutput(self.head(fused), unimodal, self.measure("fusion", self.fusion, sources, presence))
+        return FusionOutput(self.head(fused), unimodal, energy)

@@ -10,7 +10,7 @@ from fusionlit.fusion import Add, FusionFactory, FusionOperator, WeightedAverage
 from fusionlit.models.base import FusionModule
 from fusionlit.models.members import load_members
 from fusionlit.models.normalization import InputNormalization
-from fusionlit.models.parts import make_encoders, make_head, make_heads, out_shapes
+from fusionlit.models.parts import make_encoders, make_head, make_heads, make_operator, out_shapes
 from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
@@ -88,7 +88,7 @@ class LateFusion(FusionModule):
         self.stand_ins = StandIns(out_shapes(self.encoders), absent)
         asked = [name for name, weight in self.unimodal_weights.items() if weight]
         self.unimodal_heads = make_heads({n: shapes[n] for n in asked}, target.size, None) if embedding else None
-        self.fusion = (fusion or WeightedAverage)(shapes)
+        self.fusion = make_operator(fusion or WeightedAverage, shapes)
         self._check_probabilities()
         direct = joint is None and embedding is None and isinstance(self.fusion, COMBINATIONS)
         self.joint = None if direct else make_head(self.fusion.out_shape, target.size, joint)
@@ -102,15 +102,15 @@ class LateFusion(FusionModule):
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
         features, presence = self.stand_ins(features, presence)
         said = {name: head(features[name]) for name, head in self.heads.items()}
-        prediction = self.fusion(said, presence)
+        (layer,) = self.fusion_layers()
+        prediction, energy = self.fuse_at(layer, said, presence)
         if self.joint is not None:
             prediction = self.joint(prediction)
         if self.unimodal_heads is None:
             unimodal = {name: said[name] for name, weight in self.unimodal_weights.items() if weight}
         else:
             unimodal = {name: head(said[name]) for name, head in self.unimodal_heads.items()}
-        layer = next(iter(self.fusion_layers()))
-        return FusionOutput(prediction, unimodal, self.measure(layer, self.fusion, said, presence))
+        return FusionOutput(prediction, unimodal, energy)
 
     def train(self, mode: bool = True) -> "LateFusion":
         """Frozen members stay in evaluation mode: neither dropout nor running statistics touch them."""

@@ -19,6 +19,7 @@ from fusionlit.encoders import (
 )
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import FusionFactory, FusionOperator, ShapeMismatchError
+from fusionlit.models.contracts import check_out_shape, make
 from fusionlit.types import Shape
 
 
@@ -45,8 +46,18 @@ def make_encoders(
     rest = [name for name in modalities if name not in named]
     if named and rest and encoder is None:
         raise ConfigError(f"Expected an encoder for every modality, but {rest} have none: add them, or give `encoder`.")
-    twin = encoder or default_encoder
-    return nn.ModuleDict({name: named.get(name, twin)(shape) for name, shape in modalities.items()})
+    return nn.ModuleDict({name: make_encoder(shape, named.get(name, encoder)) for name, shape in modalities.items()})
+
+
+def make_encoder(shape: Shape, encoder: EncoderFactory | None) -> Encoder:
+    """The encoder of one shape; default: the one for the shape.
+
+    Raises:
+        ConfigError: If it is not what an encoder must be.
+    """
+    made = make(encoder or default_encoder, Encoder, shape)
+    check_out_shape(made)
+    return made
 
 
 def make_heads(shapes: Mapping[str, Shape], size: int, head: HeadFactory | None) -> nn.ModuleDict:
@@ -56,7 +67,7 @@ def make_heads(shapes: Mapping[str, Shape], size: int, head: HeadFactory | None)
 
 def make_head(shape: Shape, size: int, head: HeadFactory | None) -> Head:
     """A head from features to `size` outputs; default: linear."""
-    return (head or MLPHead)(shape, size)
+    return make(head or MLPHead, Head, shape, size)
 
 
 def out_shapes(encoders: nn.ModuleDict) -> dict[str, Shape]:
@@ -126,7 +137,18 @@ def make_fusion(
 ) -> tuple[nn.ModuleDict, FusionOperator]:
     """The operator for these sources, behind learned projections to the first source's shape where it needs them."""
     with suppress(ShapeMismatchError):
-        return nn.ModuleDict(), factory(shapes)
+        return nn.ModuleDict(), make_operator(factory, shapes)
     reference = next(iter(shapes.values()))
     projections = project(shapes, reference, layer)
-    return projections, factory(dict.fromkeys(shapes, reference))
+    return projections, make_operator(factory, dict.fromkeys(shapes, reference))
+
+
+def make_operator(factory: FusionFactory, shapes: dict[str, Shape]) -> FusionOperator:
+    """The operator for these sources as they are.
+
+    Raises:
+        ConfigError: If it is not what an operator must be, or the shapes do not suit it.
+    """
+    made = make(factory, FusionOperator, shapes)
+    check_out_shape(made)
+    return made

@@ -5,7 +5,7 @@ from torch import Tensor
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.errors import ConfigError
 from fusionlit.models.base import FusionModule
-from fusionlit.models.parts import default_encoder, make_head
+from fusionlit.models.parts import make_encoder, make_head
 from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
@@ -48,7 +48,7 @@ class Unimodal(FusionModule):
         if any(self.unimodal_weights.values()):
             raise ConfigError("Unimodal has one head, that of its modality: leave out `unimodal_loss_weight`.")
         self.modality = modality
-        self.encoder = (encoder or default_encoder)(self.modalities[modality])
+        self.encoder = make_encoder(self.modalities[modality], encoder)
         self.stand_ins = StandIns({modality: self.encoder.out_shape}, absent)
         self.head = make_head(self.encoder.out_shape, target.size, head)
 

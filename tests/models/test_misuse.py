@@ -1,0 +1,331 @@
+"""Mistakes are answered with what was expected, what came and what to do: on the command line and in Python."""
+
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from fusionlit.encoders import ConvEncoder
+from fusionlit.errors import ConfigError, DataError
+from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Unimodal
+
+MODULE = """
+import torch
+from torch import nn
+
+from fusionlit.data import ReplicatorDataModule
+from fusionlit.encoders import ConvEncoder, Encoder, StagedEncoder
+from fusionlit.fusion import Add, FusionOperator
+from fusionlit.models import FusionModule
+
+
+class NoShape(FusionOperator):
+    def forward(self, features, presence=None):
+        return next(iter(features.values()))
+
+
+class OtherShape(Add):
+    @property
+    def out_shape(self):
+        return (7,)
+
+
+class PlainOperator(nn.Module):
+    def __init__(self, shapes):
+        super().__init__()
+
+
+class NoShapeEncoder(Encoder):
+    def __init__(self, in_shape):
+        super().__init__()
+
+    def forward(self, x):
+        return x
+
+
+class NumberEncoder(NoShapeEncoder):
+    out_shape = 64
+
+
+class MethodEncoder(NoShapeEncoder):
+    def out_shape(self):
+        return (64,)
+
+
+class PlainEncoder(nn.Module):
+    def __init__(self, in_shape):
+        super().__init__()
+
+
+class OtherShapeEncoder(NoShapeEncoder):
+    out_shape = (7,)
+
+
+class NoStageShapes(StagedEncoder):
+    def __init__(self, in_shape):
+        super().__init__()
+
+
+class OtherStageShapes(ConvEncoder):
+    def __init__(self, in_shape):
+        super().__init__(in_shape, (4, 8))
+
+    @property
+    def stage_shapes(self):
+        first, second = super().stage_shapes
+        return first, (second[0] + 1, *second[1:])
+
+
+class NoFuse(FusionModule):
+    pass
+
+
+class Lacking(ReplicatorDataModule):
+    def convert(self, batch):
+        batch = super().convert(batch)
+        return {**batch, "inputs": {"rgb": batch["inputs"]["rgb"]}}
+
+
+class Cut(ReplicatorDataModule):
+    def convert(self, batch):
+        batch = super().convert(batch)
+        return {**batch, "inputs": {**batch["inputs"], "rgb": batch["inputs"]["rgb"][..., 1:]}}
+
+
+class Misspelt(ReplicatorDataModule):
+    def convert(self, batch):
+        return {**super().convert(batch), "presence": {"lydar": torch.ones(len(batch["target"]), dtype=torch.bool)}}
+"""
+
+ADD_OUT_SHAPE = (
+    "to have out_shape, but it has not. Add:\n",
+    "    @property\n    def out_shape(self): ...  # Shape of the",
+)
+ADD_FUSE = ("NoFuse to have fuse, but it has not. Add:\n", "    def fuse(self, inputs, presence): ...  # ")
+encoder = partial(ConvEncoder, widths=(4, 8))
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch) -> ModuleType:
+    """A module of the user's own in the folder where she works."""
+    (tmp_path / "my_parts.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    return importlib.import_module("my_parts")
+
+
+@pytest.fixture
+def refused(fusionlit, shapes, mine, capsys) -> Callable[..., str]:
+    """What `fusionlit fit` with some options says before it exits."""
+
+    def run(*options: str, data: str = "ReplicatorDataModule") -> str:
+        with pytest.raises(SystemExit) as stop:
+            fusionlit("fit", f"--data={data}", f"--data.root={shapes}", "--trainer.fast_dev_run=1", *options)
+        said = str(stop.value.code) if isinstance(stop.value.code, str) else capsys.readouterr().err
+        assert said.startswith("fusionlit: ")
+        assert "Traceback" not in said
+        return said
+
+    return run
+
+
+PARTS = {
+    "operator without out_shape": ("fusion=my_parts.NoShape", ("my_parts.NoShape", *ADD_OUT_SHAPE)),
+    "operator of another base": (
+        "fusion=my_parts.PlainOperator",
+        ("my_parts.PlainOperator cannot be used", "to be a subclass of <class 'FusionOperator'>."),
+    ),
+    "operator with another output": (
+        "fusion=my_parts.OtherShape",
+        (
+            "OtherShape to fuse to its `out_shape` (B, *(7,)) at layer 'fusion', but got (",
+            "`forward` of OtherShape agree",
+        ),
+    ),
+    "encoder without out_shape": ("encoder=my_parts.NoShapeEncoder", ("my_parts.NoShapeEncoder", *ADD_OUT_SHAPE)),
+    "encoder of another base": (
+        "encoder=my_parts.PlainEncoder",
+        ("my_parts.PlainEncoder cannot be used", "to be a subclass of <class 'Encoder'>."),
+    ),
+    "encoder with a number for a shape": (
+        "encoder=my_parts.NumberEncoder",
+        ("my_parts.NumberEncoder to be a property that gives a tuple of sizes", "such as (64,), but got 64"),
+    ),
+    "encoder with a method for a property": (
+        "encoder=my_parts.MethodEncoder",
+        ("my_parts.MethodEncoder to be a property that gives a tuple of sizes", "but got <bound method"),
+    ),
+    "encoder with another output": (
+        "encoder=my_parts.OtherShapeEncoder",
+        ("the encoder of 'rgb' to put out (B, *(7,)), as its `out_shape` or `stage_shapes` says, but got (", "agree"),
+    ),
+    "encoder without stage_shapes": (
+        "encoder=my_parts.NoStageShapes",
+        ("my_parts.NoStageShapes to have stage_shapes, but it has not. Add:", "def stage_shapes(self): ...  # Shape"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("option", "message"), PARTS.values(), ids=PARTS)
+def test_parts_on_the_command_line(refused, option, message):
+    said = refused("--model=IntermediateFusion", f"--model.{option}")
+    assert all(words in said for words in message)
+
+
+@pytest.mark.parametrize(("option", "message"), PARTS.values(), ids=PARTS)
+def test_parts_in_python(mine, planted, option, message):
+    argument, _, path = option.partition("=")
+    name = path.removeprefix("my_parts.")
+    if "cannot be used" in message[0]:  # what jsonargparse says of a class, Python finds when it has been made
+        base = "FusionOperator" if argument == "fusion" else "Encoder"
+        message = (f"Expected a {base}, but got {path}, which is none.", f"Write `class {name}({base})`")
+    data = planted()
+    with pytest.raises(ConfigError) as error:  # noqa: PT012 (some are found when built, others when called)
+        model = IntermediateFusion(data.modalities, data.target, **{"encoder": encoder, argument: getattr(mine, name)})
+        model({name: torch.randn(2, *shape) for name, shape in data.modalities.items()})
+    assert all(words.replace("'rgb'", "'strong'") in str(error.value) for words in message)
+
+
+STRATEGIES = {
+    "early": EarlyFusion,
+    "late": LateFusion,
+    "intermediate": IntermediateFusion,
+    "unimodal": partial(Unimodal, modality="strong"),
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize("name", ["NoShapeEncoder", "NumberEncoder", "PlainEncoder"])
+def test_every_strategy_refuses_such_an_encoder(mine, planted, strategy, name):
+    data = planted()
+    with pytest.raises(ConfigError, match=f"my_parts.{name}"):
+        strategy(data.modalities, data.target, encoder=getattr(mine, name))
+
+
+@pytest.mark.parametrize("strategy", [EarlyFusion, IntermediateFusion, LateFusion])
+def test_every_strategy_refuses_such_an_operator(mine, planted, strategy):
+    data = planted()
+    for name in ("NoShape", "PlainOperator"):
+        with pytest.raises(ConfigError, match=f"my_parts.{name}"):
+            strategy(data.modalities, data.target, fusion=getattr(mine, name))
+    model = strategy(data.modalities, data.target, fusion=mine.OtherShape)
+    with pytest.raises(ConfigError, match=r"OtherShape to fuse to its `out_shape` \(B, \*\(7,\)\)"):
+        model({name: torch.randn(2, *shape) for name, shape in data.modalities.items()})
+
+
+def test_a_stage_with_another_output(mine, planted):
+    data = planted()
+    inputs = {name: torch.randn(2, *shape) for name, shape in data.modalities.items()}
+    for make in (CentralNet, partial(IntermediateFusion, stage=2), LateFusion, partial(Unimodal, modality="strong")):
+        model = make(data.modalities, data.target, encoder=mine.OtherStageShapes)
+        with pytest.raises(
+            ConfigError, match=r"the encoder of 'strong' to put out \(B, \*\(9, 4\)\).* got \(2, 8, 4\)"
+        ):
+            model(inputs)
+
+
+def test_a_strategy_without_fuse(refused, mine, planted):
+    said = refused("--model=my_parts.NoFuse")
+    assert all(words in said for words in ADD_FUSE)
+    with pytest.raises(ConfigError) as error:
+        mine.NoFuse(planted().modalities, planted().target)
+    assert all(words in str(error.value) for words in ADD_FUSE)
+
+
+def test_encoders_and_modalities_that_do_not_meet(refused):
+    conv = '{"class_path": "ConvEncoder"}'
+    model = "--model=IntermediateFusion"
+    said = refused(model, f'--model.encoders={{"rgb": {conv}, "radar": {conv}}}')
+    assert "Expected `encoders` to name modalities of the data, ['rgb', 'lidar'], but got ['radar']" in said
+    said = refused(model, f'--model.encoders={{"rgb": {conv}}}')
+    assert "every modality, but ['lidar'] have none: add them, or give `encoder`" in said
+
+
+BATCHES = {
+    "Lacking": "Expected `inputs` to hold all modalities ['rgb', 'lidar'], but ['lidar'] are missing. Where a sample",
+    "Cut": "Expected `inputs` of 'rgb' to be (B, *(4, 64, 64)), but got (",
+    "Misspelt": "Expected `presence` to name modalities, ['rgb', 'lidar'], but got 'lydar'",
+}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize(("name", "message"), BATCHES.items(), ids=BATCHES)
+def test_a_batch_that_is_not_as_promised(refused, name, message, dropout):
+    model = ["--model=IntermediateFusion", "--model.normalize=false", f"--model.training.modality_dropout={dropout}"]
+    assert message in refused(*model, data=f"my_parts.{name}")
+
+
+def test_inputs_and_presence_in_python(planted):
+    data = planted()
+    model = IntermediateFusion(data.modalities, data.target, encoder=encoder)
+    inputs = {name: torch.randn(2, *shape) for name, shape in data.modalities.items()}
+    model({**inputs, "radar": torch.randn(2, 1)})  # a further sensor is passed over
+    for given, presence, message in [
+        ({"strong": inputs["strong"]}, None, r"\['noise'\] are missing"),
+        (
+            {**inputs, "noise": inputs["noise"][..., 1:]},
+            None,
+            r"'noise' to be \(B, \*\(3, 16\)\), but got \(2, 3, 15\)",
+        ),
+        (inputs, {"nose": torch.tensor([True, True])}, "but got 'nose'"),
+        (inputs, {"noise": torch.tensor([1.0, 0.0])}, r"'noise' to be bool \(B,\).* got torch.float32 \(2,\)"),
+        (inputs, {"noise": torch.tensor([[True], [False]])}, r"'noise' to be bool \(B,\).* got torch.bool \(2, 1\)"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            model(given, presence)
+
+
+MAPS = """
+class_path: IntermediateFusion
+init_args:
+  fusion:
+    class_path: TensorFusion
+  encoder:
+    class_path: ConvEncoder
+    init_args:
+      widths: [4, 8]
+"""
+
+
+def test_maps_where_vectors_are_wanted_and_what_the_message_says_to_do(refused, fusionlit, shapes):
+    file = Path("model.yaml")
+    file.write_text(MAPS)
+    said = refused(f"--model={file}")
+    assert "sources of TensorFusion to be vectors (d,), but got {'rgb': (8, 16, 16), 'lidar': (8, 16, 16)}" in said
+    dense, instead = re.findall(r"such as `(dense: \[\d+\])` of ConvEncoder, or take (\w+)", said)[0]
+    for remedy in (MAPS + f"      {dense}\n", MAPS.replace("TensorFusion", instead)):
+        file.write_text(remedy)
+        fusionlit(
+            "fit", "--data=ReplicatorDataModule", f"--data.root={shapes}", f"--model={file}", "--trainer.fast_dev_run=1"
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "messages"),
+    [
+        ("my_part.NoShape", ["There is no module my_part, neither in {folder} nor installed; did you mean my_parts?"]),
+        ("my_parts.NoShap", ["The module my_parts has no NoShap; did you mean NoShape?"]),
+        ("broken.Part", ["The module broken cannot be imported: SyntaxError: ", "(broken.py, line 2)"]),
+        ("needy.Part", ["The module needy cannot be imported: ModuleNotFoundError: No module named 'nowhere_to_find'"]),
+        ("raising.Part", ["The module raising cannot be imported: NameError: name 'nn' is not defined"]),
+    ],
+)
+@pytest.mark.parametrize("option", ["--model=", "--model=IntermediateFusion --model.fusion="])
+def test_a_class_path_that_cannot_be_imported(refused, tmp_path, option, path, messages):
+    (tmp_path / "broken.py").write_text("\ndef part(:\n")
+    (tmp_path / "needy.py").write_text("import nowhere_to_find\n")
+    (tmp_path / "raising.py").write_text("class Part(nn.Module):\n    pass\n")
+    said = refused(*f"{option}{path}".split())
+    assert all(message.format(folder=tmp_path) in said for message in messages)
+
+
+def test_a_strategy_of_another_base(refused):
+    said = refused("--model=my_parts.PlainOperator")
+    assert "my_parts.PlainOperator cannot be used" in said
+    assert "subclass of FusionModule" in said
