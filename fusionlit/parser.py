@@ -13,11 +13,11 @@ from lightning.pytorch.cli import LightningArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from fusionlit.contracts import lacking
 from fusionlit.data import FusionDataModule
 from fusionlit.encoders import Encoder, Head
 from fusionlit.fusion import FusionOperator
 from fusionlit.models import FusionModule
-from fusionlit.models.contracts import lacking
 from fusionlit.tasks import Task
 
 BASES = (FusionModule, FusionDataModule, FusionOperator, Encoder, Head, Task, Optimizer, LRScheduler)

@@ -60,7 +60,8 @@ def test_quickstart_runs_and_names_three_parts(fusionlit, shapes, tmp_path):
 def test_the_readmes_comparison_runs(fusionlit, shapes):
     files = [f"--data={CONFIGS}/data/replicator_compare.yaml", f"--trainer={CONFIGS}/trainer/compare.yaml"]
     options = [f"--model={STRATEGIES[0]}", f"--data.root={shapes}", "--trainer.fast_dev_run=1"]
-    fusionlit("fit", *files, *options)
+    fractions = ["--data.split.train=0.6", "--data.split.val=0.2", "--data.split.test=0.2"]  # for these few frames
+    fusionlit("fit", *files, *options, *fractions)
 
 
 @pytest.mark.parametrize("model", SIGNALS, ids=lambda path: path.stem)
@@ -76,9 +77,9 @@ def test_models_for_signals_differ_in_their_fusion_alone():
     assert len(set(parts)) == 1
 
 
-@pytest.mark.parametrize("name", ["uci_har", "uci_har_nine_sensors", "planted_signals"])
+@pytest.mark.parametrize("name", ["uci_har", "uci_har_nine_sensors", "planted_compare", "planted_signals"])
 def test_centralnet_runs_on_signals(fusionlit, name, uci_har_folder, planted_signals):
-    path = f"--data.path={planted_signals}" if name == "planted_signals" else f"--data.root={uci_har_folder}"
+    path = f"--data.path={planted_signals}" if name.startswith("planted") else f"--data.root={uci_har_folder}"
     files = [f"--data={CONFIGS}/data/{name}.yaml", f"--model={CONFIGS}/model/centralnet.yaml"]
     fusionlit("fit", *files, path, "--trainer.fast_dev_run=1")
 
@@ -87,7 +88,7 @@ def test_no_part_is_left_out():
     """Trainer and data files are run by the tests above, through the quickstart, the models and the comparison."""
     parts = {kind: [path.stem for path in sorted((CONFIGS / kind).glob("*.yaml"))] for kind in ("data", "trainer")}
     replicator = ["replicator_compare", "replicator_position", "replicator_shape"]
-    assert parts["data"] == ["planted_signals", *replicator, "uci_har", "uci_har_nine_sensors"]
+    assert parts["data"] == ["planted_compare", "planted_signals", *replicator, "uci_har", "uci_har_nine_sensors"]
     assert parts["trainer"] == ["compare", "quickstart"]
     assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}
 

@@ -9,6 +9,7 @@ from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from fusionlit.contracts import Whole, check_inputs, check_presence
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.progress import progress
 from fusionlit.errors import ConfigError, DataError
@@ -17,7 +18,7 @@ from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
 DatasetT = TypeVar("DatasetT", bound=Dataset[Any])
 
 
-class FusionDataModule(LightningDataModule, ABC):
+class FusionDataModule(LightningDataModule, Whole, ABC):
     """A Lightning data module that knows, once constructed and without reading its data set, what sizes a model needs.
 
     A subclass answers `modalities`, `target` and `dataset(split)`, whose items are samples of a `Batch` without the
@@ -66,7 +67,7 @@ class FusionDataModule(LightningDataModule, ABC):
         """Mean and standard deviation of every channel over the training split, as the model sees it.
 
         Raises:
-            DataError: If no training sample has a modality.
+            DataError: If no training sample has a modality, or `convert` gives something else than `modalities` says.
         """
         count = dict.fromkeys(self.modalities, 0)
         total = {name: torch.zeros(shape[0], dtype=torch.float64) for name, shape in self.modalities.items()}
@@ -77,8 +78,12 @@ class FusionDataModule(LightningDataModule, ABC):
         )
         for raw in progress(loader, "input statistics"):
             batch = self.convert(raw)
-            for name, x in batch["inputs"].items():
-                there = x[batch["presence"][name]] if "presence" in batch else x
+            presence = batch.get("presence", {})
+            check_inputs(batch["inputs"], self.modalities)
+            check_presence(presence, self.modalities)
+            for name in self.modalities:
+                x = batch["inputs"][name]
+                there = x[presence[name]] if name in presence else x
                 channels = there.double().transpose(0, 1).flatten(1)
                 count[name] += channels.shape[1]
                 total[name] += channels.sum(1)

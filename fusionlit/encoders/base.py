@@ -6,10 +6,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from fusionlit.contracts import Whole
 from fusionlit.types import Shape
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(nn.Module, Whole, ABC):
     """From one modality to its features: `(B, *in_shape)` to `(B, *out_shape)`.
 
     A subclass takes the input's shape as its first argument and has `out_shape`; all its other arguments have
@@ -54,7 +55,7 @@ class StagedEncoder(Encoder):
         return x
 
 
-class Head(nn.Module, ABC):
+class Head(nn.Module, Whole, ABC):
     """From features to a prediction: `(B, *in_shape)` to `(B, out_size)`.
 
     A subclass takes `in_shape` and `out_size` as its first two arguments.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from fusionlit.contracts import Whole
 from fusionlit.errors import ConfigError
 from fusionlit.functional import per_sample
 from fusionlit.types import Shape
@@ -21,7 +22,7 @@ class ShapeMismatchError(ConfigError):
         super().__init__(f"Expected the sources of {operator} to have {expected}, but got {shapes}.")
 
 
-class FusionOperator(nn.Module, ABC):
+class FusionOperator(nn.Module, Whole, ABC):
     """From several named features to one. Pure: no Lightning, no logging, no counters.
 
     (Operators whose weights differ from sample to sample keep the mean of the last training batch: `BatchWeights`.)

@@ -8,13 +8,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from fusionlit.contracts import Whole, check_inputs, check_presence
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
-from fusionlit.models.contracts import Whole
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
-from fusionlit.models.presence import check_batch, complete, drop, zero_absent
+from fusionlit.models.presence import complete, drop, zero_absent
 from fusionlit.models.training import Training
 from fusionlit.tasks import MeanLoss, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
@@ -93,9 +93,10 @@ class FusionModule(LightningModule, Whole, ABC):
         Raises:
             DataError: If an input or a presence is not as the data module promised.
         """
-        check_batch(inputs, presence, self.modalities)
+        check_inputs(inputs, self.modalities)
         inputs = {name: inputs[name] for name in self.modalities}
         if presence is not None:
+            check_presence(presence, self.modalities)
             presence = complete(presence, inputs)
         if self.normalization:
             inputs = {name: self.normalization[name](x) for name, x in inputs.items()}
@@ -109,9 +110,11 @@ class FusionModule(LightningModule, Whole, ABC):
         """
         if not self.training or not any(self.drop_probabilities.values()):
             return batch
-        check_batch(batch["inputs"], batch.get("presence"), self.modalities)
+        check_inputs(batch["inputs"], self.modalities)
         inputs = {name: batch["inputs"][name] for name in self.modalities}
-        return {**batch, "presence": drop(complete(batch.get("presence"), inputs), self.drop_probabilities)}
+        presence = batch.get("presence", {})
+        check_presence(presence, self.modalities)
+        return {**batch, "presence": drop(complete(presence, inputs), self.drop_probabilities)}
 
     def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
         """Fusion weight of each source at each layer that has any, in order of depth."""

@@ -7,6 +7,7 @@ from typing import cast
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
+from fusionlit.contracts import make
 from fusionlit.encoders import (
     ConvEncoder,
     Encoder,
@@ -19,7 +20,6 @@ from fusionlit.encoders import (
 )
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import FusionFactory, FusionOperator, ShapeMismatchError
-from fusionlit.models.contracts import check_out_shape, make
 from fusionlit.types import Shape
 
 
@@ -55,9 +55,7 @@ def make_encoder(shape: Shape, encoder: EncoderFactory | None) -> Encoder:
     Raises:
         ConfigError: If it is not what an encoder must be.
     """
-    made = make(encoder or default_encoder, Encoder, shape)
-    check_out_shape(made)
-    return made
+    return make(encoder or default_encoder, Encoder, shape)
 
 
 def make_heads(shapes: Mapping[str, Shape], size: int, head: HeadFactory | None) -> nn.ModuleDict:
@@ -149,6 +147,4 @@ def make_operator(factory: FusionFactory, shapes: dict[str, Shape]) -> FusionOpe
     Raises:
         ConfigError: If it is not what an operator must be, or the shapes do not suit it.
     """
-    made = make(factory, FusionOperator, shapes)
-    check_out_shape(made)
-    return made
+    return make(factory, FusionOperator, shapes)

@@ -6,7 +6,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from fusionlit.errors import ConfigError, DataError
+from fusionlit.errors import ConfigError
 from fusionlit.functional import per_sample
 from fusionlit.fusion import Features, Presence
 from fusionlit.types import Shape
@@ -66,33 +66,6 @@ class StandIns(nn.Module):
             tokens = cast(dict[str, Tensor], self.tokens)
             return {name: _where(presence[name], x, tokens[name].to(x.dtype)) for name, x in features.items()}, None
         return zero_absent(features, presence), presence
-
-
-def check_batch(inputs: Features, presence: Presence | None, modalities: Mapping[str, Shape]) -> None:
-    """Hold a batch against what the data module has promised. Further inputs are passed over.
-
-    Raises:
-        DataError: If a modality is missing or has another shape, or `presence` names another or is no mask `(B,)`.
-    """
-    if missing := [name for name in modalities if name not in inputs]:
-        raise DataError(
-            f"Expected `inputs` to hold all modalities {list(modalities)}, but {missing} are missing. Where a sample"
-            " lacks a sensor, give any numbers of its shape, and say in `presence` that it is not there."
-        )
-    for name, shape in modalities.items():
-        if inputs[name].shape[1:] != shape:
-            raise DataError(
-                f"Expected `inputs` of {name!r} to be (B, *{shape}), but got {tuple(inputs[name].shape)}. The data"
-                " module's `modalities` tells shapes without the batch: make it and `convert` agree."
-            )
-    for name, there in (presence or {}).items():
-        if name not in modalities:
-            raise DataError(f"Expected `presence` to name modalities, {list(modalities)}, but got {name!r}.")
-        if there.ndim != 1 or there.dtype != torch.bool:
-            raise DataError(
-                f"Expected `presence` of {name!r} to be bool (B,), true where a sample has it, but got {there.dtype}"
-                f" {tuple(there.shape)}."
-            )
 
 
 def complete(presence: Presence | None, inputs: Features) -> Presence:

@@ -23,6 +23,16 @@ def test_input_statistics_pass_over_absent_samples(planted):
     torch.testing.assert_close(statistics.std, x.std((0, 2), correction=0))
 
 
+def test_what_presence_does_not_name_is_always_there(planted):
+    class OnlyNoise(planted):
+        def convert(self, batch):
+            batch = super().convert(batch)
+            return {**batch, "presence": {"noise": batch["presence"]["noise"]}}
+
+    both, one = planted(presence=True).input_statistics(), OnlyNoise(presence=True).input_statistics()
+    torch.testing.assert_close(one, both)
+
+
 def test_a_modality_that_is_never_there_is_refused(planted):
     data = planted(size=1, presence=True)
     with pytest.raises(DataError, match=r"some training sample, but \['noise'\] is in none"):

@@ -19,8 +19,8 @@ MODULE = """
 import torch
 from torch import nn
 
-from fusionlit.data import ReplicatorDataModule
-from fusionlit.encoders import ConvEncoder, Encoder, StagedEncoder
+from fusionlit.data import FusionDataModule, ReplicatorDataModule
+from fusionlit.encoders import ConvEncoder, Encoder, Head, StagedEncoder
 from fusionlit.fusion import Add, FusionOperator
 from fusionlit.models import FusionModule
 
@@ -83,6 +83,14 @@ class OtherStageShapes(ConvEncoder):
 
 
 class NoFuse(FusionModule):
+    pass
+
+
+class NoHead(Head):
+    pass
+
+
+class NoData(FusionDataModule):
     pass
 
 
@@ -238,6 +246,21 @@ def test_a_strategy_without_fuse(refused, mine, planted):
     assert all(words in str(error.value) for words in ADD_FUSE)
 
 
+@pytest.mark.parametrize(
+    ("name", "lacks"),
+    [
+        ("NoShape", "out_shape"),
+        ("NoShapeEncoder", "out_shape"),
+        ("NoStageShapes", "stage_shapes"),
+        ("NoHead", "forward"),
+        ("NoData", "dataset, modalities, target"),
+    ],
+)
+def test_a_class_that_lacks_something_is_refused_wherever_it_is_made(mine, name, lacks):
+    with pytest.raises(ConfigError, match=f"Expected my_parts.{name} to have {lacks}, but it has not. Add:"):
+        getattr(mine, name)((3, 4))
+
+
 def test_encoders_and_modalities_that_do_not_meet(refused):
     conv = '{"class_path": "ConvEncoder"}'
     model = "--model=IntermediateFusion"
@@ -257,7 +280,7 @@ BATCHES = {
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize(("name", "message"), BATCHES.items(), ids=BATCHES)
 def test_a_batch_that_is_not_as_promised(refused, name, message, dropout):
-    model = ["--model=IntermediateFusion", "--model.normalize=false", f"--model.training.modality_dropout={dropout}"]
+    model = ["--model=IntermediateFusion", f"--model.training.modality_dropout={dropout}"]
     assert message in refused(*model, data=f"my_parts.{name}")
 
 
