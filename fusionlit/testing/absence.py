@@ -1,13 +1,18 @@
 """Laws of what may be absent: they hold for operators and strategies alike."""
 
-from itertools import product
-
 import torch
 from torch import Tensor, nn
 
-from fusionlit.testing.laws import BATCH, Case, close, weigh
+from fusionlit.functional import per_sample
+from fusionlit.fusion import Features, Presence
+from fusionlit.testing.cases import Case, close, reseed, subsets, weigh
 
-GARBAGE = (torch.nan, 1e30)
+GARBAGE = (torch.nan, torch.inf, 1e30)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+REMEDY = (
+    "Take an operator's sources from `self.present(features, presence, absent=...)`, a strategy's features from"
+    " `StandIns`."
+)
 
 
 def presence_of_all_is_no_presence(case: Case) -> str | None:
@@ -18,77 +23,84 @@ def presence_of_all_is_no_presence(case: Case) -> str | None:
     return "it gives another result."
 
 
+def every_subset_is_answered(case: Case) -> str | None:
+    """Every non-empty subset of the sources gives a finite result and finite gradients."""
+    presence = subsets(list(case.inputs(1)))
+    for row in range(samples(presence)):
+        there = {name: x[row : row + 1] for name, x in presence.items()}
+        result, gradients = results(case, case.inputs(1), there, training=False)
+        wrong = [name for name, g in gradients.items() if not g.isfinite().all()]
+        if not result.isfinite().all() or wrong:
+            what = f"gradients of {wrong} are" if wrong else "result is"
+            return f"with {having(there)} alone the {what} not finite."
+    return None
+
+
 def absent_content_reaches_nothing(case: Case) -> str | None:
-    """What an absent source holds, NaN included, reaches neither the result nor a gradient."""
-    inputs = case.inputs()
-    for name, there in lacking(inputs):
-        clean, gradients = results(case, inputs, there)
+    """What an absent source holds, NaN included, reaches neither the result nor a gradient, in training neither."""
+    presence = subsets(list(case.inputs(1)))
+    inputs = case.inputs(samples(presence))
+    for training in (False, True):
+        mode = "training" if training else "evaluation"
+        clean, gradients = results(case, holding(0.0, inputs, presence), presence, training)
         for garbage in GARBAGE:
-            holding = {**inputs, name: inputs[name].clone()}
-            holding[name][~there[name]] = garbage
-            result, others = results(case, holding, there)
+            result, others = results(case, holding(garbage, inputs, presence), presence, training)
             if not torch.equal(result, clean):
-                return f"{garbage} in the absent {name!r} changes the result. {REMEDY}"
+                return f"in {mode} mode {garbage} in what is absent changes the result. {REMEDY}"
             wrong = [n for n, g in others.items() if not torch.equal(g, gradients[n])]
             if wrong:
-                return f"{garbage} in the absent {name!r} changes the gradient of {wrong}. {REMEDY}"
+                return f"in {mode} mode {garbage} in what is absent changes the gradient of {wrong}. {REMEDY}"
     return None
 
 
 def absence_is_each_samples_own(case: Case) -> str | None:
-    """What one sample lacks changes nothing for the others: in evaluation, and in training without batch norm."""
-    inputs = case.inputs()
+    """The result of a sample depends on its own absent sources alone, not on what other samples lack.
+
+    In evaluation, and in training without batch norm.
+    """
+    presence = subsets(list(case.inputs(1)))
+    inputs = case.inputs(samples(presence))
     for training in (False, True):
-        module = case.build().train(training)
-        if training and any(isinstance(m, BATCH_NORMS) for m in module.modules()):
+        if training and any(isinstance(m, BATCH_NORMS) for m in case.build().modules()):
             continue
-        torch.manual_seed(0)
-        whole = case.run(module, inputs, everyone(inputs))
-        for name, there in lacking(inputs):
-            torch.manual_seed(0)
-            result = case.run(module, inputs, there)
-            if not close(result[there[name]], whole[there[name]]):
+        mixed, _ = results(case, inputs, presence, training)
+        for row in range(samples(presence)):
+            others = everyone(inputs)
+            for name, there in presence.items():
+                others[name][row] = there[row]
+            result, _ = results(case, inputs, others, training)
+            if not close(result[row], mixed[row]):
+                have = having({name: there[row : row + 1] for name, there in presence.items()})
                 mode = "training" if training else "evaluation"
-                return f"in {mode} mode, samples that have {name!r} change when others lack it."
+                return f"in {mode} mode a sample that has {have} changes when the others lack some as well."
     return None
 
 
-def every_subset_is_answered(case: Case) -> str | None:
-    """Every non-empty subset of the sources gives a finite result and finite gradients."""
-    inputs = case.inputs(1)
-    for there in product([True, False], repeat=len(inputs)):
-        if any(there):
-            presence = {name: torch.tensor([x]) for name, x in zip(inputs, there, strict=True)}
-            result, gradients = results(case, inputs, presence)
-            wrong = [name for name, g in gradients.items() if not g.isfinite().all()]
-            have = [name for name, x in zip(inputs, there, strict=True) if x]
-            if not result.isfinite().all() or wrong:
-                what = f"gradients of {wrong} are" if wrong else "result is"
-                return f"with {have} alone the {what} not finite."
-    return None
-
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-REMEDY = (
-    "Take an operator's sources from `self.present(features, presence, absent=...)`, a strategy's features from"
-    " `StandIns`."
-)
-
-
-def everyone(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+def everyone(inputs: Features) -> Presence:
     """All are there."""
     return {name: torch.ones(len(x), dtype=torch.bool) for name, x in inputs.items()}
 
 
-def lacking(inputs: dict[str, Tensor]) -> list[tuple[str, dict[str, Tensor]]]:
-    """For each source a presence in which every second sample lacks it; a source that is alone is always there."""
-    there = torch.arange(BATCH) % 2 == 0
-    return [(name, {**everyone(inputs), name: there}) for name in inputs if len(inputs) > 1]
+def samples(presence: Presence) -> int:
+    """Size of the batch."""
+    return len(next(iter(presence.values())))
 
 
-def results(case: Case, inputs: dict[str, Tensor], presence: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """The result, and the gradient of every parameter and input."""
-    module, inputs = case.build(), {name: x.clone().requires_grad_() for name, x in inputs.items()}
+def having(presence: Presence) -> list[str]:
+    """What is there in a batch of one."""
+    return [name for name, there in presence.items() if there]
+
+
+def holding(value: float, inputs: Features, presence: Presence) -> Features:
+    """The inputs with `value` in all that is absent."""
+    return {name: torch.where(per_sample(presence[name], x), x, value) for name, x in inputs.items()}
+
+
+def results(case: Case, inputs: Features, presence: Presence, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """The result of a new part, and the gradient of every parameter and input."""
+    module = case.build().train(training)
+    inputs = {name: x.clone().requires_grad_() for name, x in inputs.items()}
+    reseed()
     result = case.run(module, inputs, presence)
     if result.requires_grad:
         torch.autograd.backward(weigh(result))

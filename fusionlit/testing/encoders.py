@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fusionlit.contracts import make
 from fusionlit.encoders import Encoder, EncoderFactory, StagedEncoder
 from fusionlit.testing import laws
-from fusionlit.testing.laws import BATCH, Case, close, draw, name_of, uphold
+from fusionlit.testing.cases import BATCH, Case, close, draw, name_of
+from fusionlit.testing.laws import uphold
 from fusionlit.types import Shape
 
 SMALL = 20_000
@@ -39,13 +41,14 @@ class EncoderCase(Case):
 
     factory: EncoderFactory
     in_shape: Shape
+    takes_presence = False
 
     def __str__(self) -> str:
         return f"{name_of(self.factory)} for inputs {self.in_shape}"
 
     def make(self) -> Encoder:
         """The factory's encoder."""
-        return self.factory(self.in_shape)
+        return make(self.factory, Encoder, self.in_shape)
 
     def inputs(self, batch: int = BATCH) -> dict[str, Tensor]:
         """Normal inputs."""
@@ -59,7 +62,8 @@ class EncoderCase(Case):
 
 def it_is_an_encoder(case: EncoderCase) -> str | None:
     """An encoder is a subclass of `fusionlit.encoders.Encoder`."""
-    return None if isinstance(case.build(), Encoder) else f"it is a {type(case.build()).__mro__[1].__name__}."
+    case.make()
+    return None
 
 
 def out_shape_is_the_outputs(case: EncoderCase) -> str | None:
@@ -93,7 +97,7 @@ def stage_shapes_are_the_stages(case: EncoderCase) -> str | None:
     for stage in encoder.stages:
         x = stage(x)
         shapes.append(tuple(x.shape[1:]))
-    promised = [tuple(shape) for shape in encoder.stage_shapes]
+    promised = list(encoder.stage_shapes)
     return None if promised == shapes else f"`stage_shapes` are {promised}, and behind the stages came {shapes}."
 
 
@@ -113,6 +117,7 @@ def the_stages_are_all(case: EncoderCase) -> str | None:
 LAWS = [
     out_shape_is_the_outputs,
     laws.a_batch_of_one_stays_one,
+    laws.the_result_is_finite,
     laws.everything_is_registered,
     laws.evaluation_changes_nothing,
     laws.samples_do_not_mix,

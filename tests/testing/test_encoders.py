@@ -20,7 +20,7 @@ OURS = {
     "conv, defaults": (ConvEncoder, (4, 64, 64)),
     "mlp": (partial(MLPEncoder, widths=(8, 6)), (2, 5)),
     "mlp, defaults": (MLPEncoder, (7,)),
-    "torchvision": (partial(TorchvisionEncoder, backbone="shufflenet_v2_x0_5"), (4, 64, 64)),
+    "torchvision": (partial(TorchvisionEncoder, backbone="mobilenet_v3_small"), (4, 64, 64)),
 }
 
 
@@ -54,6 +54,25 @@ class Dense(StagedEncoder):
 
 def test_the_dense_one_itself_keeps_every_law():
     check_encoder(Dense, (5,))
+
+
+class Recurrent(Encoder):
+    """The commonest encoder of signals, which torch does not compile unless told."""
+
+    def __init__(self, in_shape):
+        super().__init__()
+        self.gru = nn.GRU(in_shape[0], 4, batch_first=True)
+
+    @property
+    def out_shape(self):
+        return (4,)
+
+    def forward(self, x):
+        return self.gru(x.mT)[0][:, -1]
+
+
+def test_a_recurrent_one_keeps_every_law():
+    check_encoder(Recurrent, (3, 12))
 
 
 class NoEncoder(nn.Linear):
@@ -110,6 +129,17 @@ class AlwaysFloat(Dense):
         return super().forward(x).float()
 
 
+class Logarithm(Dense):
+    def forward(self, x):
+        return super().forward(x).log()
+
+
+class ListStages(Dense):
+    @property
+    def stage_shapes(self):
+        return ([4], (3,))
+
+
 class WrongStages(Dense):
     @property
     def stage_shapes(self):
@@ -153,7 +183,9 @@ class Detached(Encoder):
 
 
 BROKEN = {
-    NoEncoder: (encoders.it_is_an_encoder, "it is a Linear"),
+    NoEncoder: (encoders.it_is_an_encoder, "it raised ConfigError: Expected a"),
+    Logarithm: (laws.the_result_is_finite, "numbers are not. Look for a logarithm, root or quotient"),
+    ListStages: (encoders.stage_shapes_are_the_stages, "`stage_shapes` are [[4], (3,)], and behind the stages came"),
     WrongShape: (encoders.out_shape_is_the_outputs, "`out_shape` is (4,), and of a batch of 6 came (6, 3)"),
     Squeezes: (laws.a_batch_of_one_stays_one, "of one sample came (3,), not (1, 3)"),
     PlainList: (

@@ -9,7 +9,7 @@ from torch import nn
 
 import fusionlit.fusion
 from fusionlit.errors import ConfigError
-from fusionlit.functional import mean_square
+from fusionlit.functional import mean_square, per_sample
 from fusionlit.fusion import (
     Add,
     Bilinear,
@@ -99,6 +99,11 @@ def test_the_sum_itself_keeps_every_law():
     check_operator(Sum, symmetric=True)
 
 
+class Plain(nn.Module):
+    def __init__(self, shapes):
+        super().__init__()
+
+
 class NoBase(Sum):
     def __init__(self, shapes):
         nn.Module.__init__(self)
@@ -126,9 +131,20 @@ class WrongShape(Sum):
         return (*self.shape, 1)
 
 
+class ListShape(Sum):
+    @property
+    def out_shape(self):
+        return list(self.shape)
+
+
 class Squeezes(Sum):
     def forward(self, features, presence=None):
         return super().forward(features, presence).squeeze()
+
+
+class Logarithm(Sum):
+    def forward(self, features, presence=None):
+        return super().forward(features, presence).log()
 
 
 class PlainList(Sum):
@@ -238,6 +254,34 @@ class HalfHearted(Sum):
         ]
 
 
+class TrainLeak(Sum):
+    def present(self, features, presence, absent):
+        return super().present(features, None if self.training else presence, absent)
+
+
+class TwoAbsentLeak(Sum):
+    """It cleans up only where one source is absent."""
+
+    def present(self, features, presence, absent):
+        clean, raw = super().present(features, presence, absent), super().present(features, None, absent)
+        if presence is None:
+            return raw
+        one = torch.stack(list(presence.values())).sum(0) == len(presence) - 1
+        return [torch.where(per_sample(one, x), x, y) for x, y in zip(clean, raw, strict=True)]
+
+
+class BatchImpute(Sum):
+    """The mean of the samples that have a source stands in for those that lack it."""
+
+    def present(self, features, presence, absent):
+        sources = super().present(features, presence, absent)
+        if presence is None:
+            return sources
+        means = [x.sum(0) / presence[s].sum().clamp(min=1) for s, x in zip(self.shapes, sources, strict=True)]
+        there = [per_sample(presence[s], x) for s, x in zip(self.shapes, sources, strict=True)]
+        return [torch.where(m, x, mean) for m, x, mean in zip(there, sources, means, strict=True)]
+
+
 class SharesAbsence(Sum):
     """A source that anybody lacks is left out for all."""
 
@@ -268,6 +312,11 @@ class NamelessWeights(Sum):
 class EnergyOfTheAbsent(Sum):
     def energy(self, features, presence=None):
         return super().energy(features, None)
+
+
+class SilentEnergy(Sum):
+    def energy(self, features, presence=None):
+        return {}
 
 
 class Hidden(Sum):
@@ -320,12 +369,33 @@ class Branches(Sum):
         return out if out.sum() > 0 else out * 1
 
 
+class BranchesOnPresence(Sum):
+    def forward(self, features, presence=None):
+        out = super().forward(features, presence)
+        return out if presence is None or all(there.all() for there in presence.values()) else out * 1
+
+
+class PresenceByPosition(Sum):
+    def present(self, features, presence, absent):
+        named = presence and dict(zip(self.shapes, presence.values(), strict=True))
+        return super().present(features, named, absent)
+
+
 class Ordered(Sum):
     def terms(self, features, presence):
         return [(k + 1) / 2 * x for k, x in enumerate(super().terms(features, presence))]
 
 
 BROKEN = {
+    Plain: (operators.what_does_not_fit_is_refused, "it raised ConfigError: Expected"),
+    ListShape: (operators.what_does_not_fit_is_refused, "but got [6]"),
+    Logarithm: (laws.the_result_is_finite, "numbers are not. Look for a logarithm, root or quotient"),
+    TrainLeak: (absence.absent_content_reaches_nothing, "in training mode nan in what is absent changes the result"),
+    TwoAbsentLeak: (absence.absent_content_reaches_nothing, "in evaluation mode nan in what is absent changes"),
+    BatchImpute: (absence.absence_is_each_samples_own, "in evaluation mode a sample that has ['a', 'b'] changes when"),
+    SilentEnergy: (operators.weights_and_energies_are_told_by_source, "`has_energy` is True, and `energy` tells []"),
+    BranchesOnPresence: (laws.compiles_to_one_graph, "it raised"),
+    PresenceByPosition: (laws.order_of_the_inputs_does_not_matter, "of its inputs, or that of their presence, is rev"),
     NoBase: (operators.what_does_not_fit_is_refused, "takes no source at all. Call `super().__init__(shapes)`"),
     Asserts: (operators.what_does_not_fit_is_refused, "it raised AssertionError"),
     Nothing: (operators.what_does_not_fit_is_refused, "it refuses all of [{'a': (6,)"),
@@ -340,16 +410,25 @@ BROKEN = {
     Counts: (laws.evaluation_changes_nothing, "it changed its own ['calls']. Update them only `if self.training`"),
     Noisy: (laws.evaluation_changes_nothing, "a second call gave another result. Draw random numbers only `if self.tr"),
     DrawnScale: (laws.state_dict_is_whole, "Keep what is drawn in __init__ in a parameter or a buffer"),
-    Detached: (laws.gradients_are_right, "look for `.detach()`, `.data` or `no_grad` in the forward. torch says:"),
+    Detached: (laws.gradients_are_right, "look for `.detach()`, `.data`, `no_grad` or a cast"),
     AlwaysFloat: (operators.half_precision_stays_close, "of torch.float32 it makes torch.float64"),
     Overflows: (operators.half_precision_stays_close, "in torch.float16 it is off by inf"),
     CountsTheAbsent: (absence.presence_of_all_is_no_presence, "it gives another result"),
-    IgnoresPresence: (absence.absent_content_reaches_nothing, "nan in the absent 'a' changes the result. Take an oper"),
-    HalfHearted: (absence.absent_content_reaches_nothing, "nan in the absent 'a' changes the result"),
-    SharesAbsence: (absence.absence_is_each_samples_own, "in evaluation mode, samples that have 'a' change when other"),
+    IgnoresPresence: (
+        absence.absent_content_reaches_nothing,
+        "nan in what is absent changes the result. Take",
+    ),
+    HalfHearted: (
+        absence.absent_content_reaches_nothing,
+        "in evaluation mode nan in what is absent changes the",
+    ),
+    SharesAbsence: (
+        absence.absence_is_each_samples_own,
+        "in evaluation mode a sample that has ['a', 'b', 'c'] ch",
+    ),
     NeedsTwo: (absence.every_subset_is_answered, "with ['a'] alone the gradients of ['a', 'weight'] are not"),
     NamelessWeights: (operators.weights_and_energies_are_told_by_source, "`fusion_weights` names ['weight']"),
-    EnergyOfTheAbsent: (operators.weights_and_energies_are_told_by_source, "`energy` of 'a', absent in every second"),
+    EnergyOfTheAbsent: (operators.weights_and_energies_are_told_by_source, "`energy` of 'a' is ["),
     Hidden: (operators.fusion_parameters_are_those_behind_the_weights, "`weight` is behind the weights and not among"),
     Stranger: (operators.fusion_parameters_are_those_behind_the_weights, "`scale` is among the parameters and not be"),
     OneAlphaTwice: (operators.everything_gets_a_gradient, "nothing depends on parameter `weight` of 2 sources"),

@@ -62,6 +62,20 @@ def test_ours_keep_every_law(name, absent):
     check_strategy(partial(OURS[name], absent=absent))
 
 
+@pytest.mark.parametrize("name", ["late average", "centralnet", "weighted sum", "unimodal"])
+def test_one_modality_is_enough(name):
+    check_strategy(OURS[name], {"a": (3, 16)})
+
+
+@pytest.mark.parametrize(
+    "training",
+    [Training(frozen_fusion_epochs=2), Training(scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)],
+    ids=["frozen weights", "plateau"],
+)
+def test_ways_of_training_are_no_matter(training):
+    check_strategy(partial(OURS["weighted sum"], training=training))
+
+
 @pytest.mark.parametrize("kind", get_args(TargetKind))
 def test_ours_keep_every_law_for_every_target(kind):
     check_strategy(OURS["concat"], {"a": (3, 16), "b": (2, 12, 12)}, TargetSpec(kind, 1 if kind == "binary" else 3))
@@ -102,6 +116,17 @@ class Joined(FusionModule):
 
 def test_the_joined_one_itself_keeps_every_law():
     check_strategy(Joined)
+
+
+class NoStrategy(nn.Linear):
+    def __init__(self, modalities, target):
+        super().__init__(1, target.size)
+
+
+class Logarithm(Joined):
+    def fuse(self, inputs, presence):
+        output = super().fuse(inputs, presence)
+        return output._replace(prediction=output.prediction.log())
 
 
 class WrongSize(Joined):
@@ -251,11 +276,11 @@ class Forgets(Joined):
 
     def __init__(self, modalities: dict[str, Shape], target: TargetSpec):
         super().__init__(modalities, target)
-        type(self).scale = 1.5 * self.scale
+        type(self).scale = 3.0 - self.scale  # 1, 2, 1, 2, ...
         self.own = self.scale
 
     def encode(self, inputs):
-        return super().encode({name: (self.own if self.trained() else 1.0) * x for name, x in inputs.items()})
+        return super().encode({name: ((self.own if self.trained() else 1.0) * x).sin() for name, x in inputs.items()})
 
     def trained(self):
         return next(self.parameters()).dtype == torch.float32
@@ -268,12 +293,17 @@ class Branches(Joined):
 
 
 BROKEN = {
-    WrongSize: (strategies.it_predicts_every_kind_of_target, "for a multiclass target of size 3 came [(6, 1), (6, 3)]"),
+    NoStrategy: (strategies.it_is_a_strategy, "it is a NoStrategy"),
+    Logarithm: (laws.the_result_is_finite, "numbers are not. Look for a logarithm, root or quotient"),
+    WrongSize: (
+        strategies.it_predicts_every_kind_of_target,
+        "it raised ConfigError: Expected the head of a to put out",
+    ),
     Strangers: (
         strategies.it_predicts_every_kind_of_target,
         "unimodal predictions name ['a_head', 'b_head', 'c_h",
     ),
-    Squeezes: (laws.a_batch_of_one_stays_one, "it raised IndexError"),
+    Squeezes: (laws.a_batch_of_one_stays_one, "it raised ConfigError: Expected the head of Squeezes"),
     PlainDict: (
         laws.everything_is_registered,
         "`more` of PlainDict holds a MLPHead in a plain dict: take nn.Module",
@@ -283,14 +313,14 @@ BROKEN = {
     Centred: (laws.samples_do_not_mix, "the first of 6 samples has another result alone"),
     ByPosition: (laws.order_of_the_inputs_does_not_matter, "when the dict of its inputs is reversed"),
     DrawnScale: (laws.state_dict_is_whole, "Keep what is drawn in __init__"),
-    Unused: (strategies.every_parameter_gets_a_gradient, "they do not on parameter `extra.layers."),
-    OneAlphaTwice: (strategies.every_parameter_gets_a_gradient, "they do not on parameter `fusion.weight`"),
+    Unused: (strategies.every_parameter_gets_a_gradient, "it does not on parameter `extra.layers."),
+    OneAlphaTwice: (strategies.every_parameter_gets_a_gradient, "it does not on parameter `fusion.weight`"),
     Counted: (absence.presence_of_all_is_no_presence, "it gives another result"),
     NoStandIns: (
         absence.absent_content_reaches_nothing,
-        "nan in the absent 'a' changes the result. Take an opera",
+        "nan in what is absent changes the result. Take an",
     ),
-    SharesAbsence: (absence.absence_is_each_samples_own, "samples that have 'a' change when others lack it"),
+    SharesAbsence: (absence.absence_is_each_samples_own, "in evaluation mode a sample that has ['a', 'b', 'c'] cha"),
     NotAlone: (absence.every_subset_is_answered, "with ['a'] alone the"),
     Skips: (
         strategies.no_module_is_skipped,
@@ -298,7 +328,7 @@ BROKEN = {
     ),
     AlwaysMeasures: (strategies.energies_are_told_while_measuring, "it tells them always, which slows training"),
     NeverMeasures: (strategies.energies_are_told_while_measuring, "it tells those of [], and ['fusion'] have some"),
-    OwnSteps: (strategies.it_trains_and_its_checkpoint_loads_alone, "a step of training left ['head.layers.1.weight'"),
+    OwnSteps: (strategies.it_trains_and_its_checkpoint_loads_alone, "no optimizer has ['head.layers.1.weight'"),
     Untyped: (strategies.it_trains_and_its_checkpoint_loads_alone, "annotate it as `target: TargetSpec`"),
     Forgets: (strategies.it_trains_and_its_checkpoint_loads_alone, "the loaded model predicts something else"),
     Branches: (laws.compiles_to_one_graph, "it raised"),

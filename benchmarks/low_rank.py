@@ -1,0 +1,178 @@
+"""Low-rank against tensor fusion at the paper's sizes, and against a loop over the rank: ratios of times, in one run.
+
+    python benchmarks/low_rank.py    prints the table; adds a line to benchmarks/results/low_rank.jsonl
+
+Sources of 32, 32 and 64 features, rank 4. The two sides take turns; a ratio is that of neighbouring times, and of all
+ratios median and quartiles are given. The whole models are a plain stand-in: the paper's sensors were sequences, here
+they are vectors (5, 20 and 300 numbers) behind MLPs, with one regression output and Adam. Hidden widths and the number
+of fused features are chosen so that both models have about the paper's parameters, 1.1e6 and 12.5e6.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusionlit.encoders import MLPEncoder
+from fusionlit.functional import append_one, unit_rms
+from fusionlit.fusion import Features, FusionFactory, LowRankFusion, TensorFusion
+from fusionlit.models import IntermediateFusion
+from fusionlit.types import Shape, TargetSpec
+
+RESULTS = Path(__file__).parent / "results/low_rank.jsonl"
+SIZES = {"audio": 32, "video": 32, "text": 64}
+SHAPES: dict[str, Shape] = {name: (size,) for name, size in SIZES.items()}
+INPUTS: dict[str, Shape] = {"audio": (5,), "video": (20,), "text": (300,)}
+RANK = 4
+HIDDEN, FUSED = 512, 160
+"""Of the whole models: widths of the encoders' two hidden layers, features behind the fusion."""
+OUT = 64
+"""Features behind the bare operators, the default of both."""
+BATCHES = (32, 256)
+ROUNDS = 25
+"""Ratios of each comparison."""
+LEAST_SECONDS = 0.01
+"""Of one timing; what is faster is repeated."""
+
+Action = Callable[[], Any]
+Function = Callable[[Features], Tensor]
+
+
+def main() -> None:
+    """Check that both sides are what they should be, time them, print and keep the ratios."""
+    torch.manual_seed(0)
+    low = make_model(partial(LowRankFusion, out_features=FUSED, rank=RANK))
+    full = make_model(partial(TensorFusion, out_features=FUSED))
+    operator, tensor = LowRankFusion(SHAPES, OUT, RANK), TensorFusion(SHAPES, OUT)
+    gap = check_loop(operator)
+    pairs: dict[str, Callable[[int], tuple[Action, Action]]] = {
+        "models, training step: TFN / LMF": lambda b: (training(full, b), training(low, b)),
+        "models, inference: TFN / LMF": lambda b: (inference(full, b), inference(low, b)),
+        "operators, forward: loop / LMF": lambda b: both(b, partial(loop, operator), operator, forward),
+        "operators, forward + backward: loop / LMF": lambda b: both(b, partial(loop, operator), operator, backward),
+        "operators, forward: TFN / LMF": lambda b: both(b, tensor, operator, forward),
+        "operators, forward + backward: TFN / LMF": lambda b: both(b, tensor, operator, backward),
+    }
+    ratios = {f"{name}, batch {b}": ratio(*make(b)) for name, make in pairs.items() for b in BATCHES}
+    row = {
+        "load": round(os.getloadavg()[0], 2),
+        "threads": torch.get_num_threads(),
+        "parameters": {"LMF": count(low), "TFN": count(full)},
+        "largest difference from the loop": gap,
+        "ratios": ratios,
+    }
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(json.dumps({key: value for key, value in row.items() if key != "ratios"}))
+    print("| time | median | quartiles |\n|---|---|---|")
+    for name, (low_quartile, middle, high_quartile) in ratios.items():
+        print(f"| {name} | {middle:.2f} | {low_quartile:.2f} to {high_quartile:.2f} |")
+
+
+def make_model(fusion: FusionFactory) -> IntermediateFusion:
+    """Encoders to 32, 32 and 64 features, the fusion, a linear head."""
+    encoders = {name: partial(MLPEncoder, widths=(HIDDEN, HIDDEN, size)) for name, size in SIZES.items()}
+    return IntermediateFusion(INPUTS, TargetSpec("regression", 1), encoders=encoders, fusion=fusion)
+
+
+def count(model: torch.nn.Module) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def loop(operator: LowRankFusion, features: Features) -> Tensor:
+    """What `operator` computes, term after term of the sum over the rank."""
+    sources = {name: append_one(unit_rms(h)) for name, h in features.items()}
+    total = torch.zeros(())
+    for i in range(RANK):
+        product = torch.ones(())
+        for name, z in sources.items():
+            product = product * (z @ operator.factors[name][i])
+        total = total + product
+    return total / math.sqrt(RANK)
+
+
+def check_loop(operator: LowRankFusion) -> float:
+    """Largest difference between operator and loop.
+
+    Raises:
+        AssertionError: If they are not equal to 1e-6.
+    """
+    features = draw(SHAPES, 64)
+    with torch.no_grad():
+        expected, found = loop(operator, features), operator(features)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    return float((found - expected).abs().max())
+
+
+def draw(shapes: dict[str, Shape], batch: int) -> Features:
+    """Standard normal inputs or features."""
+    return {name: torch.randn(batch, *shape) for name, shape in shapes.items()}
+
+
+def training(model: IntermediateFusion, batch: int) -> Action:
+    """One step: forward, loss, backward, Adam."""
+    inputs, target = draw(INPUTS, batch), torch.randn(batch, 1)
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(model(inputs).prediction, target).backward()
+        optimizer.step()
+
+    return step
+
+
+def inference(model: IntermediateFusion, batch: int) -> Action:
+    """The prediction alone."""
+    return torch.no_grad()(partial(model, draw(INPUTS, batch)))
+
+
+def both(
+    batch: int, one: Function, other: Function, how: Callable[[Function, Features], Action]
+) -> tuple[Action, Action]:
+    """Two operators on the same features."""
+    features = draw(SHAPES, batch)
+    return how(one, features), how(other, features)
+
+
+def forward(operator: Function, features: Features) -> Action:
+    """Without gradients."""
+    return torch.no_grad()(partial(operator, features))
+
+
+def backward(operator: Function, features: Features) -> Action:
+    """With the gradients of features and parameters."""
+    leaves = {name: x.clone().requires_grad_() for name, x in features.items()}
+    return lambda: operator(leaves).sum().backward()
+
+
+def ratio(slow: Action, fast: Action) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile of the time of `slow` over that of `fast`."""
+    repeats = []
+    for action in (slow, fast):
+        seconds(action, 3)  # warm
+        repeats.append(max(1, math.ceil(LEAST_SECONDS * 3 / seconds(action, 3))))
+    found = [seconds(slow, repeats[0]) / seconds(fast, repeats[1]) * repeats[1] / repeats[0] for _ in range(ROUNDS)]
+    lower, _, upper = quantiles(found, n=4)
+    return lower, median(found), upper
+
+
+def seconds(action: Action, repeats: int) -> float:
+    """Time of all repeats."""
+    begin = time.perf_counter()
+    for _ in range(repeats):
+        action()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()
