@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from inspect import signature
+from operator import attrgetter
 from pathlib import Path
 from pydoc import locate as import_object
 from typing import Any
@@ -80,8 +81,8 @@ class FusionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links and callbacks."""
-        parser.link_arguments("data.modalities", "model.init_args.modalities", apply_on="instantiate")
-        parser.link_arguments("data.target", "model.init_args.target", apply_on="instantiate")
+        for name in ("modalities", "target"):  # not as "data.<name>": an error in the property would pass as None
+            parser.link_arguments("data", f"model.init_args.{name}", attrgetter(name), apply_on="instantiate")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.set_defaults(
             {

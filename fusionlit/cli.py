@@ -6,6 +6,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import docstring_parser
@@ -46,10 +47,13 @@ def main(args: Sequence[str] | None = None) -> None:
                 check_command(command)
                 FusionCLI(parser_kwargs={"prog": "fusionlit", "description": DESCRIPTION})
         except (Exception, SystemExit) as error:
-            cause = innermost(error)
-            if cause is None:
+            cause = innermost(error) or exiting_module(error)
+            if cause is not None:
+                sys.exit(f"fusionlit: {type(cause).__name__}: {cause}")
+            bug = beneath_jsonargparse(error)
+            if bug is error:
                 raise
-            sys.exit(f"fusionlit: {type(cause).__name__}: {cause}")
+            raise bug from bug.__cause__  # its traceback ends where the bug is
 
 
 def check_command(command: str) -> None:
@@ -68,6 +72,29 @@ def innermost(error: BaseException | None) -> FusionlitError | None:
     while error is not None and not isinstance(error, FusionlitError):
         wrapped = type(error) in (ValueError, TypeError, ArgumentError) or isinstance(error, SystemExit)
         error = error.__cause__ or (error.__context__ if wrapped else None)
+    return error
+
+
+def exiting_module(error: BaseException) -> ConfigError | None:
+    """What to say of a module that exits when it is imported; else it would end the program in silence."""
+    files = [
+        frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>"
+    ]
+    if not files or not isinstance(error, SystemExit):
+        return None
+    return ConfigError(
+        f"Expected {files[-1]} to be a module of classes, but it exits when it is imported ({error}). Put what it does"
+        " as a script under `if __name__ == '__main__':`."
+    )
+
+
+def beneath_jsonargparse(error: BaseException) -> BaseException:
+    """The error that jsonargparse has wrapped, if it has: a bug in a class that it made, say."""
+    while type(error) is ValueError and error.__cause__ is not None:
+        *_, (frame, _) = walk_tb(error.__traceback__)
+        if not frame.f_globals["__name__"].startswith("jsonargparse"):
+            break
+        error = error.__cause__
     return error
 
 

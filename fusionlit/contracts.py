@@ -42,12 +42,13 @@ def make(factory: Callable[..., T], base: type, *sizes: object) -> T:
     """
     made = factory(*sizes)
     if not isinstance(made, base):
+        article = "an" if base.__name__[0] in "AEIOU" else "a"
+        write = f"Write `class {type(made).__name__}({base.__name__})`."
         raise ConfigError(
-            f"Expected a {base.__name__}, but got {_path(type(made))}, which is none. Write"
-            f" `class {type(made).__name__}({base.__name__})`."
+            f"Expected {article} {base.__name__}, but got {_path(type(made))}, which is none."
+            f" {'Has the factory no `return`?' if made is None else write}"
         )
-    shape: object = getattr(made, "out_shape", (1,))  # heads have none
-    if not isinstance(shape, tuple) or not shape or not all(isinstance(size, int) for size in shape):
+    if hasattr(base, "out_shape") and not is_shape(shape := told(made, "out_shape")):
         raise ConfigError(
             f"Expected `out_shape` of {_path(type(made))} to be a property that gives a tuple of sizes without the"
             f" batch, such as (64,), but got {shape!r}."
@@ -55,39 +56,76 @@ def make(factory: Callable[..., T], base: type, *sizes: object) -> T:
     return made
 
 
+def told(part: object, name: str) -> Any:  # noqa: ANN401 (whatever a user's property gives)
+    """What a part tells by a property, such as `out_shape`.
+
+    Raises:
+        ConfigError: If the property's own code fails for want of an attribute: `nn.Module` would say that there is no
+            such property.
+    """
+    try:
+        return object.__getattribute__(part, name)
+    except AttributeError as error:
+        raise ConfigError(f"Expected {_path(type(part))} to tell its `{name}`, but {error}.") from error
+
+
+def is_shape(value: object) -> bool:
+    """Whether it is a tuple of sizes."""
+    return isinstance(value, tuple) and len(value) > 0 and all(isinstance(n, int) and n > 0 for n in value)
+
+
 def check_inputs(inputs: Mapping[str, Tensor], modalities: Mapping[str, Shape]) -> None:
     """Hold the inputs of a batch against what the data module has promised. Further inputs are passed over.
 
     Raises:
-        DataError: If a modality is missing, or has another shape.
+        DataError: If a modality is missing, has another shape, or another number of samples than the first.
     """
     if missing := [name for name in modalities if name not in inputs]:
         raise DataError(
             f"Expected `inputs` to hold all modalities {list(modalities)}, but {missing} are missing. Where a sample"
             " lacks a sensor, give any numbers of its shape, and say in `presence` that it is not there."
         )
+    first = next(iter(modalities))
     for name, shape in modalities.items():
-        if inputs[name].shape[1:] != shape:
+        if inputs[name].shape[1:] != tuple(shape):
             raise DataError(
-                f"Expected `inputs` of {name!r} to be (B, *{shape}), but got {tuple(inputs[name].shape)}. The data"
-                " module's `modalities` tells shapes without the batch: make it and `convert` agree."
+                f"Expected `inputs` of {name!r} to be (B, *{tuple(shape)}), but got {tuple(inputs[name].shape)}. The"
+                " data module's `modalities` tells shapes without the batch: make it and `convert` agree."
+            )
+        if inputs[name].shape[0] != inputs[first].shape[0]:
+            raise DataError(
+                f"Expected `inputs` of all modalities to have one batch size, but {first!r} has"
+                f" {inputs[first].shape[0]} samples and {name!r} has {inputs[name].shape[0]}."
             )
 
 
-def check_presence(presence: Mapping[str, Tensor], modalities: Mapping[str, Shape]) -> None:
-    """Hold the presence of a batch against the modalities.
+def check_presence(presence: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> None:
+    """Hold the presence of a batch against its inputs.
 
     Raises:
-        DataError: If it names another, or is no mask `(B,)`.
+        DataError: If it names another modality, or is no mask `(B,)`.
     """
     for name, there in presence.items():
-        if name not in modalities:
-            raise DataError(f"Expected `presence` to name modalities, {list(modalities)}, but got {name!r}.")
-        if there.ndim != 1 or there.dtype != torch.bool:
+        if name not in inputs:
+            raise DataError(f"Expected `presence` to name modalities, {list(inputs)}, but got {name!r}.")
+        if there.ndim != 1 or there.shape[0] != inputs[name].shape[0] or there.dtype != torch.bool:
             raise DataError(
-                f"Expected `presence` of {name!r} to be bool (B,), true where a sample has it, but got {there.dtype}"
-                f" {tuple(there.shape)}."
+                f"Expected `presence` of {name!r} to be bool (B,), true where a sample has it, with B ="
+                f" {inputs[name].shape[0]} as its input, but got {there.dtype} {tuple(there.shape)}."
             )
+
+
+def check_output(part: str, x: object, shape: Shape, promise: str) -> None:
+    """Hold the output of a part against what it has promised.
+
+    Raises:
+        ConfigError: If it is no tensor `(B, *shape)`.
+    """
+    if not isinstance(x, Tensor) or x.shape[1:] != shape:
+        raise ConfigError(
+            f"Expected {part} to put out (B, *{shape}), as {promise} says, but got"
+            f" {tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__}. Make the two agree."
+        )
 
 
 def _path(cls: type) -> str:

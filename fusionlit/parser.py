@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
-from inspect import isclass
+from inspect import isabstract, isclass, signature
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,7 +31,13 @@ PLAINER = (
     (re.compile(r"\.*\. Got value: Namespace\(.*\)$"), "."),
 )
 """What jsonargparse says, and how to say it to a user."""
-CLASS_PATH = re.compile(r"(\w+\.)+[A-Z]\w*")
+SEE = (
+    "See fusionlit fit --help, fusionlit fit --model.help CLASS (or --data.help CLASS), and for the arguments of a part"
+    " fusionlit fit --model CLASS --model.encoder.help CLASS."
+)
+CLASS_PATH = re.compile(r"(\w+\.)+[A-Za-z_]\w*")
+FILE_AND_CLASS = re.compile(r"([\w/]+?)(?:\.py)?[:.]([A-Z]\w*)")
+UNKNOWN_OPTION = re.compile(r"Option '([\w.]+)' is not accepted")
 
 
 class FusionParser(LightningArgumentParser):
@@ -43,11 +49,13 @@ class FusionParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the causes and where to look further, and exit with 2."""
         lines = [plainer(line) for line in str(message).splitlines() if line.strip() and not NOISE.match(line)]
-        hints = [hint for word in re.findall(r"[\w./-]+", message) if (hint := guess(word))]
+        hints = [hint for word in re.findall(r"[\w./:-]+", message) if (hint := guess(word.rstrip(":.")))]
+        hints += [f"There is no {name}{close}" for name in UNKNOWN_OPTION.findall(message) if (close := argument(name))]
+        bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
+        hints += [f"Write one of {', '.join(whole(base))}." for base in bases]
         lines += list(dict.fromkeys(hints))[:3]
-        command = self.prog.removesuffix(".py")
         shown = "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
-        sys.stderr.write(f"fusionlit: {shown}\n  See {command} --help, or --model.help CLASS and --data.help CLASS.\n")
+        sys.stderr.write(f"fusionlit: {shown}\n  {SEE}\n")
         raise SystemExit(2) from ex
 
 
@@ -62,7 +70,15 @@ def guess(word: str) -> str | None:
     """What a word of an error message was probably meant to be."""
     if word.endswith((".yaml", ".yml", ".ckpt")) and not Path(word).exists():
         return f"There is no file {word}."
-    if CLASS_PATH.fullmatch(word):
+    if (file := FILE_AND_CLASS.fullmatch(word)) and Path(f"{file[1]}.py").exists():
+        class_path = f"{file[1].replace('/', '.')}.{file[2]}"
+        if word != class_path:
+            return f"Write {class_path} instead of {word}."
+    if (
+        CLASS_PATH.fullmatch(word)
+        and not word.endswith(".py")
+        and (word.rpartition(".")[2][0].isupper() or Path(f"{word.split('.')[0]}.py").exists())
+    ):
         return what_is_wrong(word)
     names = known_names()
     if word in (*names, *(base.__name__ for base in BASES)) or not word[:1].isupper() or "." in word:
@@ -76,13 +92,14 @@ def what_is_wrong(class_path: str) -> str | None:
     path, _, name = class_path.rpartition(".")
     try:
         module = import_module(path)
-    except Exception as error:  # whatever the module does
+    except (Exception, SystemExit) as error:  # whatever the module does
         if isinstance(error, ModuleNotFoundError) and error.name in (path, path.split(".")[0]):
             known = [file.stem for file in Path.cwd().glob("*.py")]
             return f"There is no module {path}, neither in {Path.cwd()} nor installed{did_you_mean(path, known) or '.'}"
         return f"The module {path} cannot be imported: {type(error).__name__}: {error}."
     if not hasattr(module, name):
-        return f"The module {path} has no {name}{did_you_mean(name, dir(module)) or '.'}"
+        of = getattr(module, "__file__", "Python itself")  # which is not always the one that was meant
+        return f"The module {path} has no {name}{did_you_mean(name, dir(module)) or '.'} It is that of {of}."
     found = getattr(module, name)
     users_own = isclass(found) and issubclass(found, BASES) and not path.startswith("fusionlit.")
     return lacking(found) if users_own else None
@@ -94,12 +111,28 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
+def argument(name: str) -> str:
+    """The end of a sentence about an argument that no class takes; empty if no class takes nearly that."""
+    return did_you_mean(name.rpartition(".")[2], {key for cls in known_classes() for key in signature(cls).parameters})
+
+
+def whole(base: type) -> list[str]:
+    """Short names of the classes of the package below a base that can be made."""
+    ours = [cls for cls in known_classes(base) if cls.__module__.startswith("fusionlit.")]
+    return sorted(cls.__name__ for cls in ours if not isabstract(cls))
+
+
 def known_names() -> list[str]:
     """Short names of all classes that can be named in a configuration."""
-    names: set[str] = set()
-    rest: list[type] = list(BASES)
+    return sorted({cls.__name__ for cls in known_classes()})
+
+
+def known_classes(*bases: type) -> list[type]:
+    """All classes below these bases, or below all bases."""
+    found: list[type] = []
+    rest = list(bases or BASES)
     while rest:
         subclasses: list[type] = rest.pop().__subclasses__()
-        names |= {subclass.__name__ for subclass in subclasses}
+        found += subclasses
         rest += subclasses
-    return sorted(names)
+    return found

@@ -56,6 +56,7 @@ def test_what_the_page_promises_comes_out(folder):
     assert float(re.findall(r"test/accuracy\W+([\d.]+)", output)[0]) > 0.95
     assert all(re.search(rf"{sensor} +0.500 ", output) for sensor in ALONE)
     assert "All laws hold." in output
+    assert "Channels of the second, which are the features." in output  # of the encoder's own docstring
 
 
 def test_the_readmes_operator_is_the_pages():

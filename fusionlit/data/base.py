@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning import LightningDataModule
@@ -67,7 +67,8 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         """Mean and standard deviation of every channel over the training split, as the model sees it.
 
         Raises:
-            DataError: If no training sample has a modality, or `convert` gives something else than `modalities` says.
+            DataError: If no training sample has a modality, one that is there is not finite, or `convert` gives
+                something else than `modalities` says.
         """
         count = dict.fromkeys(self.modalities, 0)
         total = {name: torch.zeros(shape[0], dtype=torch.float64) for name, shape in self.modalities.items()}
@@ -77,14 +78,15 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
             self.dataset("train"), batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate
         )
         for raw in progress(loader, "input statistics"):
-            batch = self.convert(raw)
-            presence = batch.get("presence", {})
+            batch = self._converted(raw)
             check_inputs(batch["inputs"], self.modalities)
-            check_presence(presence, self.modalities)
-            for name in self.modalities:
-                x = batch["inputs"][name]
-                there = x[presence[name]] if name in presence else x
-                channels = there.double().transpose(0, 1).flatten(1)
+            inputs = {name: batch["inputs"][name] for name in self.modalities}
+            presence = batch.get("presence", {})
+            check_presence(presence, inputs)
+            for name, x in inputs.items():
+                there = presence[name] if name in presence else torch.ones(len(x), dtype=torch.bool)
+                check_finite(name, x[there], batch["index"][there])
+                channels = x[there].double().transpose(0, 1).flatten(1)
                 count[name] += channels.shape[1]
                 total[name] += channels.sum(1)
                 square[name] += channels.square().sum(1)
@@ -100,7 +102,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Convert the batch on its device, vary it in training, then follow the trainer's precision."""
-        batch = self.convert(batch)
+        batch = self._converted(batch)
         if self.trainer is None:
             return batch
         if self.augmentation is not None and self.trainer.training:
@@ -108,7 +110,10 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
             done = self.trainer.fit_loop.batch_idx + 1
             seed = (torch.initial_seed(), self.trainer.current_epoch, done, self.trainer.global_rank)
             batch = {**batch, "inputs": self.augmentation(batch["inputs"], seed)}
-        return {**batch, "inputs": self.trainer.precision_plugin.convert_input(batch["inputs"])}
+        convert_input = self.trainer.precision_plugin.convert_input
+        inputs = convert_input(batch["inputs"])
+        check_dtypes(inputs, convert_input(torch.zeros(0)).dtype)
+        return {**batch, "inputs": inputs}
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the training split."""
@@ -125,6 +130,22 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
     def predict_dataloader(self) -> DataLoader[Any]:
         """Every sample of the test split, once."""
         return self.test_dataloader()
+
+    def _converted(self, raw: Batch) -> Batch:
+        batch: object = self.convert(raw)
+        if not isinstance(batch, dict):
+            raise DataError(
+                f"Expected `convert` of {type(self).__name__} to give the batch, a dict, but got"
+                f" {type(batch).__name__}. Write `return {{**batch, 'inputs': inputs}}`."
+            )
+        types = {"inputs": dict, "target": torch.Tensor, "index": torch.Tensor}
+        if not all(isinstance(batch.get(key), kind) for key, kind in types.items()):
+            held = {key: type(value).__name__ for key, value in batch.items()}
+            raise DataError(
+                "Expected a batch to hold `inputs`, a dict by name, and numbers as `target` and `index`, but it holds"
+                f" {held}. Make the samples of `dataset` so."
+            )
+        return cast(Batch, batch)
 
     def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Any]:
         dataset = self.dataset(split)
@@ -146,10 +167,56 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         )
 
 
+def check_finite(name: str, x: torch.Tensor, index: torch.Tensor) -> None:
+    """Refuse inputs `(B, *shape)` that are not finite: one would make statistics, and with them all weights, NaN.
+
+    Raises:
+        DataError: If there are any; the message has the samples' `index` `(B,)`.
+    """
+    finite = x.flatten(1).isfinite().all(1)
+    if not finite.all():
+        raise DataError(
+            f"Expected {name!r} of every training sample to be finite, but that of sample {index[~finite].tolist()} has"
+            " NaN or infinity. Leave these samples out, or say in `presence` that they lack it."
+        )
+
+
+def check_dtypes(inputs: Mapping[str, torch.Tensor], expected: torch.dtype) -> None:
+    """Refuse real numbers that are not of the type that the trainer's precision asks for; whole ones may be tokens.
+
+    Raises:
+        DataError: If some are not.
+    """
+    if wrong := {name: x.dtype for name, x in inputs.items() if x.is_floating_point() and x.dtype != expected}:
+        raise DataError(f"Expected `inputs` of {expected}, but got {wrong}. Make them `.float()` in `convert`.")
+
+
 def collate(samples: list[dict[str, Any]] | Batch) -> Batch:
-    """Stack samples to a batch; what a data set's `__getitems__` has gathered is one already."""
-    batch: Batch = default_collate(samples) if isinstance(samples, list) else samples
+    """Stack samples to a batch; what a data set's `__getitems__` has gathered is one already.
+
+    Raises:
+        DataError: If the samples do not hold the same fields, each of one shape.
+    """
+    if not isinstance(samples, list):
+        return samples
+    first, *rest = (fields(sample) for sample in samples)
+    for other in rest:
+        if other != first:
+            key = next(key for key in {**first, **other} if first.get(key) != other.get(key))
+            raise DataError(
+                f"Expected all samples of a batch to hold {key!r} of one shape, but one has"
+                f" {first.get(key, 'none')} and another {other.get(key, 'none')}. Pad or crop to one length in"
+                " `__getitem__`; for a sensor that a sample lacks, give any numbers and say so in `presence`."
+            )
+    batch: Batch = default_collate(samples)
     return batch
+
+
+def fields(sample: object, name: str = "sample") -> dict[str, object]:
+    """The shape of each field of a sample, by its dotted name."""
+    if isinstance(sample, dict):
+        return {key: shape for k, item in sample.items() for key, shape in fields(item, f"{name}.{k}").items()}
+    return {name: tuple(getattr(sample, "shape", ()))}
 
 
 def chosen(datasets: Mapping[Split, DatasetT], split: Split, if_empty: str) -> DatasetT:

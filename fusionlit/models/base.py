@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from fusionlit.contracts import Whole, check_inputs, check_presence
+from fusionlit.contracts import Whole, check_inputs, check_output, check_presence, is_shape
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
@@ -92,15 +92,25 @@ class FusionModule(LightningModule, Whole, ABC):
 
         Raises:
             DataError: If an input or a presence is not as the data module promised.
+            ConfigError: If `fuse` does not give a `FusionOutput` with predictions `(B, target.size)`.
         """
         check_inputs(inputs, self.modalities)
         inputs = {name: inputs[name] for name in self.modalities}
         if presence is not None:
-            check_presence(presence, self.modalities)
+            check_presence(presence, inputs)
             presence = complete(presence, inputs)
         if self.normalization:
             inputs = {name: self.normalization[name](x) for name, x in inputs.items()}
-        return self.fuse(zero_absent(inputs, presence), presence)
+        output = self.fuse(zero_absent(inputs, presence), presence)
+        if not isinstance(output, FusionOutput):
+            raise ConfigError(
+                f"Expected `fuse` of {type(self).__name__} to give a FusionOutput, but got {type(output).__name__}."
+                " Write `return FusionOutput(prediction)`."
+            )
+        predictions = {type(self).__name__: output.prediction, **output.unimodal}
+        for name, prediction in predictions.items():
+            check_output(f"the head of {name}", prediction, (self.target.size,), "`target.size`")
+        return output
 
     def modality_dropout(self, batch: Batch) -> Batch:
         """Let the batch's samples lose modalities while training: `presence.drop` with `training.modality_dropout`.
@@ -113,7 +123,7 @@ class FusionModule(LightningModule, Whole, ABC):
         check_inputs(batch["inputs"], self.modalities)
         inputs = {name: batch["inputs"][name] for name in self.modalities}
         presence = batch.get("presence", {})
-        check_presence(presence, self.modalities)
+        check_presence(presence, inputs)
         return {**batch, "presence": drop(complete(presence, inputs), self.drop_probabilities)}
 
     def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
@@ -226,16 +236,18 @@ class FusionModule(LightningModule, Whole, ABC):
             where the operator is no sum.
 
         Raises:
-            ConfigError: If what the operator puts out is not its `out_shape`.
+            ConfigError: If there is no such layer, a source is not of the shape that its operator was told, or the
+                fused features are not of the operator's `out_shape`.
         """
-        operator = self.fusion_layers()[layer]
+        layers = self.fusion_layers()
+        if layer not in layers:
+            raise ConfigError(f"Expected one of the `fusion_layers` {list(layers)}, but got {layer!r}.")
+        operator = layers[layer]
+        for source, shape in operator.shapes.items():
+            part = f"what is source {source!r} of layer {layer!r}"
+            check_output(part, sources[source], shape, "the `out_shape` of its encoder or the `out_size` of its head")
         fused = operator(sources, presence)
-        if fused.shape[1:] != operator.out_shape:
-            raise ConfigError(
-                f"Expected {type(operator).__name__} to fuse to its `out_shape` (B, *{operator.out_shape}) at layer"
-                f" {layer!r}, but got {tuple(fused.shape)}. Make `out_shape` and `forward` of {type(operator).__name__}"
-                " agree."
-            )
+        check_output(f"{type(operator).__name__} at layer {layer!r}", fused, operator.out_shape, "its `out_shape`")
         energy = operator.energy(sources, presence) if self.measuring else {}
         return fused, {layer: energy} if energy else {}
 
@@ -274,14 +286,16 @@ class FusionModule(LightningModule, Whole, ABC):
 
 
 def check_names(modalities: dict[str, Shape]) -> None:
-    """Refuse names that cannot be used for a modality.
+    """Refuse what cannot be the modalities.
 
     Raises:
-        ConfigError: If there is no modality, or a name is no identifier, or means something else already.
+        ConfigError: If there is none, a shape is none, or a name is no identifier or means something else already.
     """
     if not modalities:
         raise ConfigError("Expected `modalities` to name at least one modality, but it is empty.")
-    for name in modalities:
+    for name, shape in modalities.items():
+        if not is_shape(shape):
+            raise ConfigError(f"Expected the shape of {name!r} to be a tuple of sizes, but got {shape!r}.")
         if not name.isidentifier() or name in RESERVED:
             raise ConfigError(
                 f"Expected a modality's name to be letters, digits and _, not {CENTRAL!r} and no attribute of"
@@ -296,9 +310,13 @@ def check_is_target(target: object) -> None:
         ConfigError: If it is no TargetSpec.
     """
     if not isinstance(target, TargetSpec):
+        of_a_checkpoint = (
+            " In the constructor of the strategy, annotate it as `target: TargetSpec`: without that, a checkpoint"
+            " cannot make one of its configuration."
+        )
         raise ConfigError(
-            f"Expected `target` to be a TargetSpec, but got {target!r}. In the constructor of the strategy, annotate it"
-            " as `target: TargetSpec`: without that, a checkpoint cannot make one of its configuration."
+            f"Expected `target` to be a TargetSpec, but got {target!r}."
+            f"{of_a_checkpoint if isinstance(target, dict) else ''}"
         )
 
 

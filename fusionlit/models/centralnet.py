@@ -107,8 +107,12 @@ class CentralNet(FusionModule):
         self.fuse_inputs = self._fuses_inputs(fuse_inputs)
 
         own = make_encoder(first_shape, central or encoder or (encoders or {}).get(first))
-        if not isinstance(own, StagedEncoder) or len(own.stages) != depth:
-            raise ConfigError(f"Expected `central` to give a staged encoder with {depth} stages, as the others have.")
+        own = staged(nn.ModuleDict({CENTRAL: own}), "CentralNet as `central`")[CENTRAL]
+        if len(own.stages) != depth:
+            raise ConfigError(
+                f"Expected `central` to give an encoder with {depth} stages, as the others have, but got"
+                f" {len(own.stages)}."
+            )
         # Without a sum of inputs there is nothing for the central net's first stage to work on.
         self.central = nn.ModuleList(own.stages if self.fuse_inputs else own.stages[1:])
         self.central_head = make_head(own.out_shape, target.size, head)

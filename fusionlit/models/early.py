@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from fusionlit.contracts import check_output
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.fusion import Concat, Features, FusionFactory, FusionOperator, Presence
 from fusionlit.models.base import FusionModule
@@ -68,7 +69,9 @@ class EarlyFusion(FusionModule):
         )
         fused_alone = [self.fusion(*copies)] if alone else []
         fused, energy = self.fuse_at("inputs", *batch)  # second: weights that an operator tells are the batch's
-        together, *each = self.head(self.encoder(torch.cat([fused, *fused_alone]))).chunk(1 + len(alone))
+        features = self.encoder(torch.cat([fused, *fused_alone]))
+        check_output("the shared encoder", features, self.encoder.out_shape, "its `out_shape`")
+        together, *each = self.head(features).chunk(1 + len(alone))
         return FusionOutput(together, dict(zip(alone, each, strict=True)), energy)
 
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from fusionlit.contracts import check_output
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import Concat, FusionFactory, FusionOperator
@@ -93,4 +94,5 @@ class IntermediateFusion(FusionModule):
         fused, energy = self.fuse_at("fusion", sources, presence)
         if self.trunk is not None:
             fused = self.trunk(fused)
+            check_output("the trunk", fused, self.trunk.out_shape, "its `out_shape`")
         return FusionOutput(self.head(fused), unimodal, energy)

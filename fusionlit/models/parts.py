@@ -7,7 +7,7 @@ from typing import cast
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from fusionlit.contracts import make
+from fusionlit.contracts import is_shape, make, told
 from fusionlit.encoders import (
     ConvEncoder,
     Encoder,
@@ -77,14 +77,22 @@ def staged(encoders: nn.ModuleDict, strategy: str) -> dict[str, StagedEncoder]:
     """The encoders, all of them staged and with the same number of stages.
 
     Raises:
-        ConfigError: If an encoder is not staged, or the numbers differ.
+        ConfigError: If an encoder is not staged, lacks stages or a shape for each of them, or the numbers differ.
     """
     result = {name: encoder for name, encoder in encoders.items() if isinstance(encoder, StagedEncoder)}
     plain = [name for name in encoders if name not in result]
     if plain:
         raise ConfigError(
-            f"Expected {strategy} to get staged encoders, such as ConvEncoder, but those of {plain} are not."
+            f"Expected {strategy} to get staged encoders, such as ConvEncoder, but those of {plain} are not. Write"
+            " `class Name(StagedEncoder)`, which fills `self.stages`, an `nn.ModuleList`, and has `stage_shapes`."
         )
+    for name, encoder in result.items():
+        stages, shapes = getattr(encoder, "stages", ()), told(encoder, "stage_shapes")
+        if not stages or len(stages) != len(shapes) or not all(map(is_shape, shapes)):
+            raise ConfigError(
+                f"Expected the encoder of {name!r} to have `self.stages`, an `nn.ModuleList`, and `stage_shapes`, a"
+                f" tuple of sizes for each stage, but got {len(stages)} stages and the shapes {shapes!r}."
+            )
     depths = {name: len(encoder.stages) for name, encoder in result.items()}
     if len(set(depths.values())) > 1:
         raise ConfigError(f"Expected {strategy} to get encoders with the same number of stages, but got {depths}.")

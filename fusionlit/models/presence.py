@@ -6,6 +6,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from fusionlit.contracts import check_output
 from fusionlit.errors import ConfigError
 from fusionlit.functional import per_sample
 from fusionlit.fusion import Features, Presence
@@ -56,11 +57,7 @@ class StandIns(nn.Module):
             ConfigError: If features are not of the shape that their encoder has told.
         """
         for name, x in features.items():
-            if x.shape[1:] != self.shapes[name]:
-                raise ConfigError(
-                    f"Expected the encoder of {name!r} to put out (B, *{self.shapes[name]}), as its `out_shape` or"
-                    f" `stage_shapes` says, but got {tuple(x.shape)}. Make that and its `forward` agree."
-                )
+            check_output(f"the encoder of {name!r}", x, self.shapes[name], "its `out_shape` or `stage_shapes`")
         if self.learned:
             presence = complete(presence, features)
             tokens = cast(dict[str, Tensor], self.tokens)
