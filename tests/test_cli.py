@@ -268,7 +268,7 @@ def test_predict_writes_every_sample(fusionlit, shapes, tmp_path):
     assert list(rows[0]) == ["index", "target", "prediction_cubes", "prediction_spheres"]
     data = ReplicatorDataModule(shapes)
     data.setup("test")
-    assert [int(row["index"]) for row in rows] == [sample.index for sample in data.dataset("test").samples]
+    assert [int(row["index"]) for row in rows] == data.dataset("test").rows.tolist()
     assert all(float(r["prediction_cubes"]) + float(r["prediction_spheres"]) == pytest.approx(1) for r in rows)
 
 

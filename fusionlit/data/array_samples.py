@@ -1,16 +1,11 @@
-"""The samples of an NPZ file: what a modality's array must be like, and the data set that gathers batches from it."""
-
-from typing import Any
+"""The samples of an NPZ file: what a modality's array must be like."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from fusionlit.data.npz import Array, NpzFile
 from fusionlit.errors import DataError
-from fusionlit.types import Batch, Shape
+from fusionlit.types import Shape
 
 PRESENCE = "presence_"
 """Begins the name of the array that tells which samples have a modality."""
@@ -75,43 +70,3 @@ def read_modality(file: NpzFile, name: str) -> tuple[Array, NDArray[np.bool_]]:
             " this modality."
         )
     return values, there
-
-
-class ArrayDataset(Dataset[dict[str, Any]]):
-    """Samples of one split in memory; a batch is one gather a modality.
-
-    Args:
-        inputs: `(n, *shape)` of all samples, by modality.
-        targets: `(n,)` or `(n, size)`.
-        presence: `(n,)` by modality; empty if all are there.
-        rows: Numbers of the samples in this split, which are also their index.
-    """
-
-    def __init__(
-        self, inputs: dict[str, Array], targets: Tensor, presence: dict[str, NDArray[np.bool_]], rows: Tensor
-    ) -> None:
-        self.inputs = inputs
-        self.targets = targets
-        self.presence = presence
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, item: int) -> dict[str, Any]:
-        batch = self.__getitems__([item])
-        nested = {
-            name: {key: x[0] for key, x in part.items()} for name, part in batch.items() if isinstance(part, dict)
-        }
-        return {**nested, "target": batch["target"][0], "index": batch["index"][0]}
-
-    def __getitems__(self, items: list[int]) -> Batch:
-        rows = self.rows[items]
-        batch: Batch = {
-            "inputs": {name: torch.from_numpy(values[rows.numpy()]) for name, values in self.inputs.items()},
-            "target": self.targets[rows],
-            "index": rows,
-        }
-        if self.presence:
-            batch["presence"] = {name: torch.from_numpy(there[rows.numpy()]) for name, there in self.presence.items()}
-        return batch

@@ -10,6 +10,7 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from fusionlit.data.augment import Augmentation
+from fusionlit.data.pack import Pack
 from fusionlit.data.progress import progress
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
@@ -50,6 +51,14 @@ class FusionDataModule(LightningDataModule, ABC):
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Any]:
         """The data set of one split; `setup` has run before."""
+
+    def pack(self) -> Pack | None:
+        """Bring the data ahead into the form that is gathered fastest; None where it is read as it lies."""
+        return None
+
+    def prepare_data(self) -> None:
+        """Pack the data; Lightning lets one process of each node do it, before any calls `setup`."""
+        self.pack()
 
     def convert(self, batch: Batch) -> Batch:
         """Make floats of what travelled; runs on the batch after its transfer to the device."""

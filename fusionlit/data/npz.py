@@ -10,11 +10,11 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from fusionlit.data.mapped import READ_HEADER
 from fusionlit.errors import ConfigError, DataError
 
 Array = NDArray[Any]
 
-_READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What zipfile and numpy raise on files that are no NPZ, truncated, changed, locked or of another kind."""
 
@@ -74,6 +74,29 @@ class NpzFile:
             raise DataError(f"{self.where(name)}: it cannot be read ({error}). Copy the file again.") from error
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
+    def gather(self, name: str) -> Array | MappedArray:
+        """One array to gather rows from: mapped where it lies, if it is stored there as it is, and read if not.
+
+        `numpy.savez` stores arrays as they are, `numpy.savez_compressed` does not; an array by columns is read too.
+
+        Raises:
+            DataError: If it cannot be read, or is not as it was written (its checksum).
+        """
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                member = archive.getinfo(f"{name}.npy")
+                if member.compress_type != zipfile.ZIP_STORED or self._by_columns(archive, member):
+                    return self.read(name)
+                with archive.open(member) as file:
+                    while file.read(BLOCK):  # the archive compares the checksum at the end
+                        pass
+        except _DAMAGE as error:
+            raise self._damaged(name, error) from error
+        with self.path.open("rb") as file:
+            file.seek(member.header_offset + _LENGTHS)
+            lengths = struct.unpack("<HH", file.read(4))
+        return map_npy(self.path, member.header_offset + _LENGTHS + 4 + sum(lengths))
+
     def read_names(self, name: str, samples: int) -> list[str]:
         """One name for each sample, from text or integers.
 
@@ -99,7 +122,7 @@ def _read_headers(path: Path) -> dict[str, Header]:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 with archive.open(member) as file:
-                    shape, _, dtype = _READ_HEADER[npy.read_magic(file)](file)
+                    shape, _, dtype = READ_HEADER[npy.read_magic(file)](file)
                 headers[member.removesuffix(".npy")] = Header(shape, dtype)
     except _DAMAGE as error:
         raise DataError(
