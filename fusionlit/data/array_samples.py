@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionlit.data.npz import Array, NpzFile
+from fusionlit.data.mapped import MappedArray
+from fusionlit.data.npz import BLOCK, Array, NpzFile
 from fusionlit.errors import DataError
 from fusionlit.types import Shape
 
@@ -53,16 +54,21 @@ def check_presence(file: NpzFile, samples: int) -> None:
             )
 
 
-def read_modality(file: NpzFile, name: str) -> tuple[Array, NDArray[np.bool_]]:
-    """Values `(n, *shape)` of a modality and, `(n,)`, which samples have it.
+def read_modality(file: NpzFile, name: str) -> tuple[Array | MappedArray, NDArray[np.bool_]]:
+    """Values `(n, *shape)` of a modality to gather from and, `(n,)`, which samples have it.
 
     Raises:
         DataError: If a sample that has the modality holds NaN or infinite values.
     """
-    values = file.read(name)
+    values = file.map(name)
     marked = f"{PRESENCE}{name}" in file.headers
     there = file.read(f"{PRESENCE}{name}") if marked else np.ones(len(values), bool)
-    bad = np.flatnonzero(there & ~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+    shape, dtype = file.headers[name]
+    step = max(1, BLOCK // (dtype.itemsize * int(np.prod(shape[1:]))))
+    finite = [
+        np.isfinite(values[k : k + step]).all(axis=tuple(range(1, len(shape)))) for k in range(0, len(values), step)
+    ]
+    bad = np.flatnonzero(there & ~np.concatenate(finite))
     if len(bad):
         raise DataError(
             f"{file.where(name)}: expected finite numbers, but {len(bad)} of {len(values)} samples have NaN or infinite"

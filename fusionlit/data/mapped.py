@@ -4,7 +4,7 @@ import mmap
 import os
 import weakref
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -27,16 +27,20 @@ class MappedArray:
         shape: Of the whole array.
         dtype: As stored; rows come in the machine's byte order.
         offset: Where the values begin in the file (bytes).
+        order: `C`, rows one after the other, or `F`, by columns, from which gathering is slow.
 
     Raises:
         DataError: If the file is missing or too short.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> None:
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, order: Literal["C", "F"]
+    ) -> None:
         self.path = path
         self.shape = shape
         self.dtype = dtype
         self.offset = offset
+        self.order = order
         with open_binary(path) as file:
             self._stamp = _stamp(file)
         size, needed = self._stamp[0], offset + int(np.prod(shape)) * dtype.itemsize
@@ -63,7 +67,7 @@ class MappedArray:
             )
         if self._values is None:
             whole = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._values = np.ndarray(self.shape, self.dtype, whole, self.offset)
+            self._values = np.ndarray(self.shape, self.dtype, whole, self.offset, order=self.order)
         return self._values[rows].astype(self.dtype.newbyteorder("="), copy=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,7 +78,7 @@ def map_npy(path: Path, start: int = 0) -> MappedArray:
     """The array of an NPY file, or of what lies `start` bytes deep in an archive, where it is stored as it is.
 
     Raises:
-        DataError: If the file is no NPY, is cut off, or its array holds Python objects or is stored by columns.
+        DataError: If the file is no NPY, is cut off, or its array holds Python objects.
     """
     with open_binary(path) as file:
         file.seek(start)
@@ -82,9 +86,9 @@ def map_npy(path: Path, start: int = 0) -> MappedArray:
             shape, by_columns, dtype = READ_HEADER[npy.read_magic(file)](file)
         except (ValueError, KeyError, EOFError) as error:
             raise DataError(f"{path}: expected a plain NPY array, but it cannot be read ({error}).") from error
-        if dtype.hasobject or by_columns:
-            raise DataError(f"{path}: expected plain values stored by rows, but got {dtype}, {by_columns=}.")
-        return MappedArray(path, shape, dtype, file.tell())
+        if dtype.hasobject:
+            raise DataError(f"{path}: expected plain values, but got Python objects, which are never unpickled.")
+        return MappedArray(path, shape, dtype, file.tell(), "F" if by_columns else "C")
 
 
 def open_binary(path: Path) -> BinaryIO:

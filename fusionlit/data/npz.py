@@ -1,5 +1,6 @@
 """NPZ files: what arrays they hold, told by their headers alone, and the arrays themselves, never unpickled."""
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -10,13 +11,20 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from fusionlit.data.mapped import READ_HEADER
+from fusionlit.data.mapped import READ_HEADER, MappedArray, map_npy
 from fusionlit.errors import ConfigError, DataError
 
 Array = NDArray[Any]
 
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What zipfile and numpy raise on files that are no NPZ, truncated, changed, locked or of another kind."""
+
+
+_LENGTHS = 26
+"""Where in the local header of an archive's member the lengths of its name and of its extra field stand."""
+
+BLOCK = 4 << 20
+"""Bytes that are read at once."""
 
 
 class Header(NamedTuple):
@@ -71,30 +79,30 @@ class NpzFile:
             with np.load(self.path, allow_pickle=False) as archive:
                 values: Array = archive[name]
         except _DAMAGE as error:
-            raise DataError(f"{self.where(name)}: it cannot be read ({error}). Copy the file again.") from error
+            raise self._damaged(name, error) from error
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
-    def gather(self, name: str) -> Array | MappedArray:
-        """One array to gather rows from: mapped where it lies, if it is stored there as it is, and read if not.
+    def map(self, name: str) -> Array | MappedArray:
+        """One array to gather rows from, mapped where it lies in the file; a compressed one is read into memory.
 
-        `numpy.savez` stores arrays as they are, `numpy.savez_compressed` does not; an array by columns is read too.
+        `numpy.savez` stores arrays as they are, `numpy.savez_compressed` does not.
 
         Raises:
-            DataError: If it cannot be read, or is not as it was written (its checksum).
+            DataError: If it cannot be read, or its checksum says that it is damaged.
         """
         try:
             with zipfile.ZipFile(self.path) as archive:
                 member = archive.getinfo(f"{name}.npy")
-                if member.compress_type != zipfile.ZIP_STORED or self._by_columns(archive, member):
+                if member.compress_type != zipfile.ZIP_STORED:
                     return self.read(name)
-                with archive.open(member) as file:
-                    while file.read(BLOCK):  # the archive compares the checksum at the end
-                        pass
+                with archive.open(member) as values:
+                    while values.read(BLOCK):
+                        pass  # the archive compares the checksum at the end
+            with self.path.open("rb") as file:
+                file.seek(member.header_offset + _LENGTHS)
+                lengths = struct.unpack("<HH", file.read(4))
         except _DAMAGE as error:
             raise self._damaged(name, error) from error
-        with self.path.open("rb") as file:
-            file.seek(member.header_offset + _LENGTHS)
-            lengths = struct.unpack("<HH", file.read(4))
         return map_npy(self.path, member.header_offset + _LENGTHS + 4 + sum(lengths))
 
     def read_names(self, name: str, samples: int) -> list[str]:
@@ -110,6 +118,9 @@ class NpzFile:
                 " Save it again with the others."
             )
         return [str(value) for value in self.read(name).tolist()]
+
+    def _damaged(self, name: str, error: Exception) -> DataError:
+        return DataError(f"{self.where(name)}: it cannot be read ({error}). Copy the file again.")
 
 
 def _read_headers(path: Path) -> dict[str, Header]:

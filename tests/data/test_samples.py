@@ -56,7 +56,10 @@ def test_a_sample_is_read_as_it_is_packed_or_refused(position_root):
     image[-20] ^= 1  # in the sum of a chunk, which decoding alone does not look at
     samples[4].image.write_bytes(image)
     np.save(samples[9].depth, np.full((64, 64), np.nan, np.float32))
-    for k, message in ((4, r"0004\.png: expected a PNG image"), (9, r"0009\.npy: expected finite distances, but got 4096")):
+    for k, message in (
+        (4, r"0004\.png: expected a PNG image"),
+        (9, r"0009\.npy: expected finite distances, but got 4096"),
+    ):
         with pytest.raises(DataError, match=message):
             read_sample(samples[k], SIZE)
 
