@@ -28,9 +28,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 DESCRIPTION = """
 Train, compare and explain multimodal fusion. Beside Lightning's own subcommands, listed below:
-`fusionlit compare` trains every strategy on the same frozen splits, `fusionlit pack` reads and packs a data set ahead of
-its first use, `fusionlit render` writes a data set (RGB/LiDAR frames, or signals), `fusionlit weights` shows a run's
-fusion weights and contributions; each has a --help.
+`fusionlit compare` trains every strategy on the same frozen splits, `fusionlit pack` packs a data set ahead of its
+first use, `fusionlit render` writes a data set (RGB/LiDAR frames, or signals), `fusionlit weights` shows a run's fusion
+weights and contributions; each has a --help.
 """
 
 
