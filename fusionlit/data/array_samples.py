@@ -47,7 +47,7 @@ def check_presence(file: NpzFile, samples: int) -> None:
                 f"{file.where(name)}: expected the name of a modality behind {PRESENCE!r}, but there is no array"
                 f" {name.removeprefix(PRESENCE)!r}. Rename it."
             )
-        if header != ((samples,), np.dtype(bool)):
+        if header[:2] != ((samples,), np.dtype(bool)):
             raise DataError(
                 f"{file.where(name)}: expected {(samples,)} bool, true where the sample has the modality, but got"
                 f" {header}. Save it with `.astype(bool)`."
@@ -63,7 +63,7 @@ def read_modality(file: NpzFile, name: str) -> tuple[Array | MappedArray, NDArra
     values = file.map(name)
     marked = f"{PRESENCE}{name}" in file.headers
     there = file.read(f"{PRESENCE}{name}") if marked else np.ones(len(values), bool)
-    shape, dtype = file.headers[name]
+    shape, dtype, _ = file.headers[name]
     step = max(1, BLOCK // (dtype.itemsize * int(np.prod(shape[1:]))))
     finite = [
         np.isfinite(values[k : k + step]).all(axis=tuple(range(1, len(shape)))) for k in range(0, len(values), step)

@@ -32,6 +32,7 @@ class Header(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    by_columns: bool = False
 
     def __str__(self) -> str:
         return f"{self.shape} {self.dtype}"
@@ -83,9 +84,9 @@ class NpzFile:
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def map(self, name: str) -> Array | MappedArray:
-        """One array to gather rows from, mapped where it lies in the file; a compressed one is read into memory.
+        """One array to gather rows from, mapped where it lies in the file.
 
-        `numpy.savez` stores arrays as they are, `numpy.savez_compressed` does not.
+        What is compressed (`numpy.savez_compressed`) or stored by columns is read into memory.
 
         Raises:
             DataError: If it cannot be read, or its checksum says that it is damaged.
@@ -93,7 +94,7 @@ class NpzFile:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 member = archive.getinfo(f"{name}.npy")
-                if member.compress_type != zipfile.ZIP_STORED:
+                if member.compress_type != zipfile.ZIP_STORED or self.headers[name].by_columns:
                     return self.read(name)
                 with archive.open(member) as values:
                     while values.read(BLOCK):
@@ -133,8 +134,8 @@ def _read_headers(path: Path) -> dict[str, Header]:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 with archive.open(member) as file:
-                    shape, _, dtype = READ_HEADER[npy.read_magic(file)](file)
-                headers[member.removesuffix(".npy")] = Header(shape, dtype)
+                    shape, by_columns, dtype = READ_HEADER[npy.read_magic(file)](file)
+                headers[member.removesuffix(".npy")] = Header(shape, dtype, by_columns)
     except _DAMAGE as error:
         raise DataError(
             f"{path}: expected an NPZ file of plain arrays, but it cannot be read ({error}). Write it with"
