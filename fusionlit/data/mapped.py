@@ -97,7 +97,7 @@ def map_npy(path: Path, start: int = 0) -> MappedArray:
         file.seek(start)
         try:
             shape, by_columns, dtype = READ_HEADER[npy.read_magic(file)](file)
-        except (ValueError, KeyError, EOFError) as error:
+        except Exception as error:  # a damaged header may raise nearly anything
             raise DataError(f"{path}: expected a plain NPY array, but it cannot be read ({error}).") from error
         if dtype.hasobject or by_columns or not shape:
             raise DataError(f"{path}: expected plain values stored by rows, but got {dtype} {shape}, {by_columns=}.")

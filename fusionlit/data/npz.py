@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,10 @@ from fusionlit.errors import ConfigError, DataError
 
 Array = NDArray[Any]
 
-_DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (
+    *(OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, SyntaxError),
+    *(TokenError, zipfile.BadZipFile, zlib.error),
+)
 """What zipfile and numpy raise on files that are no NPZ, truncated, changed, locked or of another kind."""
 
 

@@ -1,4 +1,3 @@
-import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -70,7 +69,7 @@ def test_a_file_that_is_replaced_stays_as_it_was_for_whoever_has_it_open(path, t
     opened, later = map_npy(path), map_npy(path)
     opened[ROWS]
     np.save(tmp_path / "new.npy", -VALUES)
-    os.replace(tmp_path / "new.npy", path)
+    (tmp_path / "new.npy").replace(path)
     np.testing.assert_array_equal(opened[ROWS], VALUES[ROWS])
     with pytest.raises(DataError, match="changed while in use"):
         later[ROWS]
