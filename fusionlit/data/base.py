@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.pack import Pack
 from fusionlit.data.progress import progress
+from fusionlit.data.shuffled import Shuffled
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
 
@@ -132,7 +133,7 @@ class FusionDataModule(LightningDataModule, ABC):
 
     def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Any]:
         dataset = self.dataset(split)
-        sampler = None
+        sampler: Sampler[int] | None = Shuffled(dataset) if shuffle else None  # type: ignore[arg-type]  # has a length
         if not shuffle and self.trainer is not None and self.trainer.world_size > 1:
             # Lightning's own choice pads with repeated samples, which then count twice.
             sampler = UnrepeatedDistributedSampler(
@@ -141,7 +142,6 @@ class FusionDataModule(LightningDataModule, ABC):
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            shuffle=shuffle,
             sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=collate,
