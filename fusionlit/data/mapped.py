@@ -42,9 +42,9 @@ class MappedArray:
         self.dtype = dtype
         self.offset = offset
         with open_binary(path) as file:
-            self._stamp = _stamp(file)
+            self.stamp = stamp(file)
         self._row = int(np.prod(shape[1:])) * dtype.itemsize
-        size, needed = self._stamp[0], offset + shape[0] * self._row
+        size, needed = self.stamp[0], offset + shape[0] * self._row
         if size < needed:
             raise DataError(f"{path}: expected at least {needed} bytes, but got {size}. It is cut off: copy it again.")
         self._file: BinaryIO | None = None
@@ -62,7 +62,7 @@ class MappedArray:
         if self._file is None:
             self._file = open_binary(self.path)
             weakref.finalize(self, self._file.close)
-        if _stamp(self._file) != self._stamp:
+        if stamp(self._file) != self.stamp:
             raise DataError(
                 f"{self.path}: expected it to stay as it was, but it was changed while in use. Start again."
             )
@@ -116,7 +116,7 @@ def open_binary(path: Path) -> BinaryIO:
         raise DataError(f"{path}: expected a file of values, but it cannot be opened ({error.strerror}).") from error
 
 
-def _stamp(file: BinaryIO) -> tuple[int, int]:
+def stamp(file: BinaryIO) -> tuple[int, int]:
     """Size and time of the last change: what tells that a file is another, without reading it."""
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from fusionlit.data.mapped import READ_HEADER, MappedArray, map_npy
+from fusionlit.data.mapped import READ_HEADER, MappedArray, map_npy, open_binary, stamp
 from fusionlit.errors import ConfigError, DataError
 
 Array = NDArray[Any]
@@ -57,6 +57,7 @@ class NpzFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.headers = _read_headers(path)
+        self._stamp = self._look()
 
     def where(self, name: str) -> str:
         """File and array, for messages."""
@@ -78,13 +79,14 @@ class NpzFile:
         """One array, in the machine's byte order.
 
         Raises:
-            DataError: If it cannot be read.
+            DataError: If it cannot be read, or the file is no longer the one whose headers were read.
         """
         try:
             with np.load(self.path, allow_pickle=False) as archive:
                 values: Array = archive[name]
         except _DAMAGE as error:
             raise self._damaged(name, error) from error
+        self._check_unchanged(self._look())
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def map(self, name: str) -> Array | MappedArray:
@@ -93,7 +95,8 @@ class NpzFile:
         What is compressed (`numpy.savez_compressed`) or stored by columns is read into memory.
 
         Raises:
-            DataError: If it cannot be read, or its checksum says that it is damaged.
+            DataError: If it cannot be read, its checksum says that it is damaged, or the file is no longer the one
+                whose headers were read.
         """
         try:
             with zipfile.ZipFile(self.path) as archive:
@@ -108,7 +111,9 @@ class NpzFile:
                 lengths = struct.unpack("<HH", file.read(4))
         except _DAMAGE as error:
             raise self._damaged(name, error) from error
-        return map_npy(self.path, member.header_offset + _LENGTHS + 4 + sum(lengths))
+        array = map_npy(self.path, member.header_offset + _LENGTHS + 4 + sum(lengths))
+        self._check_unchanged(array.stamp)
+        return array
 
     def read_names(self, name: str, samples: int) -> list[str]:
         """One name for each sample, from text or integers.
@@ -123,6 +128,17 @@ class NpzFile:
                 " Save it again with the others."
             )
         return [str(value) for value in self.read(name).tolist()]
+
+    def _look(self) -> tuple[int, int]:
+        with open_binary(self.path) as file:
+            return stamp(file)
+
+    def _check_unchanged(self, now: tuple[int, int]) -> None:
+        # Targets are read long before the modalities: together they must be of one file.
+        if now != self._stamp:
+            raise DataError(
+                f"{self.path}: expected it to stay as it was, but it was changed while in use. Start again."
+            )
 
     def _damaged(self, name: str, error: Exception) -> DataError:
         return DataError(f"{self.where(name)}: it cannot be read ({error}). Copy the file again.")

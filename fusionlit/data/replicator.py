@@ -117,6 +117,11 @@ class ReplicatorDataModule(FusionDataModule):
         self._prepared = self._prepare(contents=True)
         return self._prepared.pack
 
+    def prepare_data(self) -> None:
+        """Pack, unless `setup` has run: a test behind training goes on with what was opened then."""
+        if not self._datasets:
+            self.pack()
+
     def setup(self, stage: str) -> None:
         """Pair and split all samples, once for all stages.
 

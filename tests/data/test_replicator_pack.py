@@ -80,6 +80,16 @@ def test_a_later_start_reads_no_file_and_finds_the_same(shape_root, monkeypatch)
         assert torch.equal(a["index"], b["index"])
 
 
+def test_a_test_behind_training_goes_on_with_what_was_opened(shape_root, make_trainer):
+    data, model = ReplicatorDataModule(shape_root, num_workers=1), Watcher(shape_root)
+    trainer = make_trainer(limit_val_batches=0)
+    trainer.fit(model, data)
+    model.seen.clear()
+    (shape_root / "cubes/rgb/0004.png").touch()
+    trainer.test(model, data, verbose=False)  # its workers open the packed data only now
+    assert sorted(model.seen) == sorted(data.dataset("test").rows.tolist())
+
+
 def test_a_frame_that_was_repaired_is_there_again(shape_root):
     path = shape_root / "cubes/rgb/0004.png"
     whole = path.read_bytes()
@@ -117,7 +127,7 @@ def test_under_a_trainer_one_process_packs_and_all_gather(tmp_path):
     assert run.returncode == 0, run.stderr
     assert (run.stdout + run.stderr).count("packed 48 samples") == 1
     seen = [sorted(map(int, line.split()[1:])) for line in run.stdout.splitlines() if line.startswith("saw ")]
-    assert len(seen) == 2
+    assert len(seen) == 2, run.stdout + run.stderr
     data = ready(tmp_path / "data")
     assert sorted(seen[0] + seen[1]) == sorted(data.dataset("train").rows.tolist())
 
@@ -130,14 +140,21 @@ class Watcher(LightningModule):
         self.root, self.seen = root, []
         self.scale = torch.nn.Parameter(torch.ones(()))
 
-    def on_train_batch_start(self, batch, batch_idx):
+    def watch(self, batch):
         rgb = (batch["inputs"]["rgb"] * 255).round().to(torch.uint8)
         for i, index in enumerate(batch["index"].tolist()):
             np.testing.assert_array_equal(rgb[i], files(self.root, index)[0])
         self.seen += batch["index"].tolist()
 
     def training_step(self, batch):
+        self.watch(batch)
         return batch["inputs"]["lidar"].mean() * self.scale
+
+    def validation_step(self, batch):
+        self.watch(batch)
+
+    def test_step(self, batch):
+        self.watch(batch)
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=1e-3)

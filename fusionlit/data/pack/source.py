@@ -48,7 +48,10 @@ def fingerprint(root: Path, folders: Iterable[tuple[Path, str]]) -> Fingerprint:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.endswith(ending):
-                    status = entry.stat()
-                    told = f"{within}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}"
+                    try:
+                        status = entry.stat()
+                        told = f"{within}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}"
+                    except OSError as error:  # such as a link to nowhere: a bad sample like others, as long as it is so
+                        told = f"{within}/{entry.name}\0{error.errno}"
                     numbers.append(blake2b(os.fsencode(told), digest_size=8).digest())
     return np.sort(np.frombuffer(b"".join(numbers), np.dtype("<u8")).astype(np.uint64))

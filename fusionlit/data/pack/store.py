@@ -46,8 +46,8 @@ class Pack:
 def open_or_pack(source: Source, beside: Path | None = None, contents: bool = True) -> Pack:
     """The pack of a data set as its files are now; what does not hold is packed again, with one line that says why.
 
-    A pack is named by what it was made of (format, types and shapes; path, size and time of the last change of every
-    file), and is renamed to that name once it is whole and on disk, so whatever bears the name was finished. An
+    A pack is named by what it was made of (format, root, types and shapes; path, size and time of the last change of
+    every file), and is renamed to that name once it is whole and on disk, so whatever bears the name was finished. An
     interrupted packing leaves a folder of another name, which the next removes. Only the data set itself is the truth:
     without its files, its pack is not used.
 
@@ -66,7 +66,7 @@ def open_or_pack(source: Source, beside: Path | None = None, contents: bool = Tr
     """
     folder = (source.root if beside is None else beside) / FOLDER
     files = source.look()
-    place = folder / _name(source, files)
+    place = folder / _name(source, folder, files)
     try:
         return _open(place, source, contents)
     except DataError:  # found again below, unless another process is just making it good
@@ -167,8 +167,10 @@ def _relative(source: Source, folder: Path) -> str:
     return os.path.relpath(source.root.resolve(), folder.resolve())
 
 
-def _name(source: Source, files: Fingerprint) -> str:
-    told = repr((VERSION, sorted((name, *column) for name, column in source.columns.items())))
+def _name(source: Source, folder: Path, files: Fingerprint) -> str:
+    # The root too: in a shared folder, the files of two data sets may have all sizes and times in common.
+    columns = sorted((name, *column) for name, column in source.columns.items())
+    told = repr((VERSION, _relative(source, folder), columns))
     return blake2b(told.encode() + files.astype("<u8").tobytes(), digest_size=8).hexdigest()
 
 

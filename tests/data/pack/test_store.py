@@ -277,3 +277,19 @@ def test_without_contents_only_what_is_quick_is_checked(root):
     assert open_or_pack(disk.source(root), contents=False).folder == pack.folder
     os.truncate(pack.folder / "x.npy", 100_000)
     assert disk.values(open_or_pack(disk.source(root), contents=False)) == EXPECTED
+
+
+def test_data_sets_that_share_a_folder_do_not_share_a_pack_even_if_all_sizes_and_times_are_equal(root, tmp_path):
+    other = shutil.copytree(root, tmp_path / "other")  # keeps the times
+    flip(other / "items/300.txt", -1)
+    for each, value in ((root, 300.0), (other, 301.0), (root, 300.0)):
+        assert disk.values(open_or_pack(disk.source(each), tmp_path / "shared"))[300] == value
+
+
+def test_a_link_to_nowhere_is_a_file_like_others_until_it_leads_somewhere(root):
+    (root / "items/555.txt").symlink_to(root / "there.txt")
+    first = disk.source(root).look()
+    assert len(first) == 11
+    np.testing.assert_array_equal(disk.source(root).look(), first)
+    (root / "there.txt").write_text("555")
+    assert len(np.setdiff1d(disk.source(root).look(), first)) == 1
