@@ -66,14 +66,18 @@ def test_workers_gather_the_same_however_they_start(shape_root, context):
     )
 
 
-def test_a_later_start_reads_no_file_and_finds_the_same(shape_root, monkeypatch):
+def test_a_later_start_reads_bad_files_alone_and_finds_the_same(shape_root, monkeypatch):
     (shape_root / "cubes/rgb/0004.png").write_bytes(b"broken")
     with pytest.warns(UserWarning, match="left out 1 of 40 samples"):
         first = ready(shape_root, on_bad_sample="skip")
-    monkeypatch.setattr(samples_module, "read_sample", None)
+    read, again = samples_module.read_sample, []
+    monkeypatch.setattr(
+        samples_module, "read_sample", lambda sample, size: again.append(sample.index) or read(sample, size)
+    )
     with pytest.warns(UserWarning, match="left out 1 of 40 samples"):
         second = ready(shape_root, on_bad_sample="skip")
     assert first.excluded == second.excluded
+    assert again == [8]
     for split in SPLITS:
         a, b = (each.dataset(split).__getitems__([0, 1, 2, 3]) for each in (first, second))
         assert torch.equal(a["inputs"]["rgb"], b["inputs"]["rgb"])

@@ -171,6 +171,21 @@ def test_what_cannot_be_read_is_told_again_at_every_start_also_after_a_move(root
     assert (pack.folder / "x.npy").stat().st_mtime_ns == written
 
 
+def test_what_could_not_be_read_is_packed_once_it_can_be_though_its_file_is_as_it_was(root, said):
+    source = disk.source(root)
+
+    def refuse(row):
+        if row == 300:
+            raise DataError(f"{root}/items/300.txt: Permission denied.")
+        return source.read(row)
+
+    refused = store.Source(source.root, source.columns, source.rows, refuse, source.look)
+    assert list(open_or_pack(refused).bad) == [300]
+    said()
+    assert disk.values(open_or_pack(source)) == EXPECTED
+    assert "because what could not be read now can be (items/300.txt: Permission denied.)" in said()
+
+
 def test_data_sets_share_a_folder_and_nothing_else_in_it_is_touched(root, tmp_path, said):
     shared = tmp_path / "shared"
     (shared / "mine").mkdir(parents=True)
