@@ -1,4 +1,4 @@
-"""The command line: `fusionlit fit`, `validate`, `test`, `predict`, `compare`, `render`, `weights`."""
+"""The command line: `fusionlit fit`, `validate`, `test`, `predict`, `compare`, `pack`, `render`, `weights`."""
 
 import sys
 import warnings
@@ -15,16 +15,23 @@ from jsonargparse import ArgumentParser
 from fusionlit.analysis import weights
 from fusionlit.build import FusionCLI, command_line
 from fusionlit.compare import compare
+from fusionlit.data.pack.command import pack
 from fusionlit.data.render import render
 from fusionlit.errors import ConfigError, DataError, FusionlitError
 
-COMMANDS: dict[str, Callable[..., Any]] = {"compare": compare, "render": render, "weights": weights}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "compare": compare,
+    "pack": pack,
+    "render": render,
+    "weights": weights,
+}
 """What is not a method of Lightning's trainer: a function whose signature and docstring are its command line."""
 
 DESCRIPTION = """
 Train, compare and explain multimodal fusion. Beside Lightning's own subcommands, listed below:
-`fusionlit compare` trains every strategy on the same frozen splits, `fusionlit render` writes a data set
-(RGB/LiDAR frames, or signals), `fusionlit weights` shows a run's fusion weights and contributions; each has a --help.
+`fusionlit compare` trains every strategy on the same frozen splits, `fusionlit pack` packs a data set ahead of its
+first use, `fusionlit render` writes a data set (RGB/LiDAR frames, or signals), `fusionlit weights` shows a run's fusion
+weights and contributions; each has a --help.
 """
 
 
@@ -109,7 +116,8 @@ def run_function(name: str, args: Sequence[str]) -> None:
         parser.add_argument(f"--{key}", action="store_true", help=help_of[key])
     if "models" in annotations:  # `--models A B C`
         parser.add_argument("--models", nargs="+", type=Path, required=True, help=help_of["models"])
-    parser.add_function_arguments(function, as_positional="models" not in annotations, skip={"models", *flags})
+    named = "data" in annotations  # as in `fit`: `--data FILE`, and where it is a class `--data.root FOLDER` too
+    parser.add_function_arguments(function, as_positional=not named, skip={"models", *flags}, sub_configs=True)
     arguments = parser.instantiate(parser.parse_args(args)).as_dict()
     try:
         function(**arguments)

@@ -166,6 +166,30 @@ def test_render_and_its_errors(fusionlit, tmp_path):
     assert len(list((tmp_path / "data/cubes/rgb").glob("*.png"))) == 2
 
 
+def test_pack_packs_ahead_once_and_says_where(fusionlit, tmp_path, capsys, caplog):
+    render(tmp_path / "data", frames=3)
+    args = ["--data", DATA, f"--data.root={tmp_path / 'data'}", f"--data.pack={tmp_path / 'packed'}"]
+    for packs in (True, False):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            fusionlit("pack", *args)
+        assert ("packed 6 samples into" in caplog.text) is packs
+        said = capsys.readouterr().out
+        (folder,) = (tmp_path / "packed/.fusionlit").glob("*/")
+        assert f"{folder}: whole and up to date, 0.000197 GB, 0 samples unusable." in said.replace("\n", "")
+    assert not (tmp_path / "data/.fusionlit").exists()
+    with pytest.raises(SystemExit) as stop:
+        fusionlit("pack", "--data", DATA, f"--data.root={tmp_path / 'nowhere'}")
+    assert str(stop.value).startswith(
+        f"fusionlit: DataError: {tmp_path / 'nowhere'}: expected the folder of a data set"
+    )
+
+
+def test_what_needs_no_packing_says_so(fusionlit, planted_signals, capsys):
+    fusionlit("pack", "--data", ROOT / "configs/data/planted_signals.yaml", f"--data.path={planted_signals}")
+    assert "ArrayDataModule has nothing to pack" in capsys.readouterr().out
+
+
 def test_compare_trains_every_model_on_the_same_splits(fusionlit, shapes, tmp_path, capsys):
     data = tmp_path / "data.yaml"
     data.write_text(DATA.read_text().replace("data/replicator_shape", str(shapes)))
@@ -245,7 +269,7 @@ def test_compare_finds_mistakes_before_it_trains(fusionlit, shapes, tmp_path):
 def test_a_command_that_there_is_not_names_those_that_there_are(fusionlit):
     with pytest.raises(SystemExit) as stop:
         main(["wieghts", "runs"])
-    assert "one of fit, validate, test, predict, compare, render, weights, but got 'wieghts'" in str(stop.value)
+    assert "one of fit, validate, test, predict, compare, pack, render, weights, but got 'wieghts'" in str(stop.value)
 
 
 def test_a_bug_in_a_users_own_class_keeps_its_traceback(fusionlit, shapes, tmp_path, monkeypatch):
@@ -268,7 +292,7 @@ def test_predict_writes_every_sample(fusionlit, shapes, tmp_path):
     assert list(rows[0]) == ["index", "target", "prediction_cubes", "prediction_spheres"]
     data = ReplicatorDataModule(shapes)
     data.setup("test")
-    assert [int(row["index"]) for row in rows] == [sample.index for sample in data.dataset("test").samples]
+    assert [int(row["index"]) for row in rows] == data.dataset("test").rows.tolist()
     assert all(float(r["prediction_cubes"]) + float(r["prediction_spheres"]) == pytest.approx(1) for r in rows)
 
 
@@ -362,7 +386,9 @@ def test_classes_of_other_names_are_refused(fusionlit, shapes, tmp_path):
     assert "names is ('cubes', 'spheres') in the checkpoint, but ('spheres', 'z_cubes') in the data" in str(stop.value)
 
 
-@pytest.mark.parametrize("command", [["--help"], ["fit", "--help"], ["compare", "--help"], ["weights", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["fit", "--help"], ["compare", "--help"], ["pack", "--help"], ["weights", "--help"]]
+)
 def test_help(fusionlit, command, capsys):
     with pytest.raises(SystemExit) as stop:
         fusionlit(*command)

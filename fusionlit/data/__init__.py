@@ -3,7 +3,7 @@
 from fusionlit.data.arrays import ArrayDataModule
 from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation
-from fusionlit.data.base import FusionDataModule
+from fusionlit.data.base import FusionDataModule, collate
 from fusionlit.data.replicator import ReplicatorDataModule
 from fusionlit.data.signals import SignalDataModule
 from fusionlit.data.splits import FileSplit, FoldSplit, FractionSplit, LastFramesSplit, OfficialSplit
@@ -20,4 +20,5 @@ __all__ = [
     "OfficialSplit",
     "ReplicatorDataModule",
     "SignalDataModule",
+    "collate",
 ]

@@ -1,16 +1,12 @@
-"""The samples of an NPZ file: what a modality's array must be like, and the data set that gathers batches from it."""
-
-from typing import Any
+"""The samples of an NPZ file: what a modality's array must be like."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from fusionlit.data.npz import Array, NpzFile
+from fusionlit.data.mapped import MappedArray
+from fusionlit.data.npz import BLOCK, Array, NpzFile
 from fusionlit.errors import DataError
-from fusionlit.types import Batch, Shape
+from fusionlit.types import Shape
 
 PRESENCE = "presence_"
 """Begins the name of the array that tells which samples have a modality."""
@@ -51,23 +47,28 @@ def check_presence(file: NpzFile, samples: int) -> None:
                 f"{file.where(name)}: expected the name of a modality behind {PRESENCE!r}, but there is no array"
                 f" {name.removeprefix(PRESENCE)!r}. Rename it."
             )
-        if header != ((samples,), np.dtype(bool)):
+        if header[:2] != ((samples,), np.dtype(bool)):
             raise DataError(
                 f"{file.where(name)}: expected {(samples,)} bool, true where the sample has the modality, but got"
                 f" {header}. Save it with `.astype(bool)`."
             )
 
 
-def read_modality(file: NpzFile, name: str) -> tuple[Array, NDArray[np.bool_]]:
-    """Values `(n, *shape)` of a modality and, `(n,)`, which samples have it.
+def read_modality(file: NpzFile, name: str) -> tuple[Array | MappedArray, NDArray[np.bool_]]:
+    """Values `(n, *shape)` of a modality to gather from and, `(n,)`, which samples have it.
 
     Raises:
         DataError: If a sample that has the modality holds NaN or infinite values.
     """
-    values = file.read(name)
+    values = file.map(name)
     marked = f"{PRESENCE}{name}" in file.headers
     there = file.read(f"{PRESENCE}{name}") if marked else np.ones(len(values), bool)
-    bad = np.flatnonzero(there & ~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+    shape, dtype, _ = file.headers[name]
+    step = max(1, BLOCK // (dtype.itemsize * int(np.prod(shape[1:]))))
+    finite = [
+        np.isfinite(values[k : k + step]).all(axis=tuple(range(1, len(shape)))) for k in range(0, len(values), step)
+    ]
+    bad = np.flatnonzero(there & ~np.concatenate(finite))
     if len(bad):
         raise DataError(
             f"{file.where(name)}: expected finite numbers, but {len(bad)} of {len(values)} samples have NaN or infinite"
@@ -75,43 +76,3 @@ def read_modality(file: NpzFile, name: str) -> tuple[Array, NDArray[np.bool_]]:
             " this modality."
         )
     return values, there
-
-
-class ArrayDataset(Dataset[dict[str, Any]]):
-    """Samples of one split in memory; a batch is one gather a modality.
-
-    Args:
-        inputs: `(n, *shape)` of all samples, by modality.
-        targets: `(n,)` or `(n, size)`.
-        presence: `(n,)` by modality; empty if all are there.
-        rows: Numbers of the samples in this split, which are also their index.
-    """
-
-    def __init__(
-        self, inputs: dict[str, Array], targets: Tensor, presence: dict[str, NDArray[np.bool_]], rows: Tensor
-    ) -> None:
-        self.inputs = inputs
-        self.targets = targets
-        self.presence = presence
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, item: int) -> dict[str, Any]:
-        batch = self.__getitems__([item])
-        nested = {
-            name: {key: x[0] for key, x in part.items()} for name, part in batch.items() if isinstance(part, dict)
-        }
-        return {**nested, "target": batch["target"][0], "index": batch["index"][0]}
-
-    def __getitems__(self, items: list[int]) -> Batch:
-        rows = self.rows[items]
-        batch: Batch = {
-            "inputs": {name: torch.from_numpy(values[rows.numpy()]) for name, values in self.inputs.items()},
-            "target": self.targets[rows],
-            "index": rows,
-        }
-        if self.presence:
-            batch["presence"] = {name: torch.from_numpy(there[rows.numpy()]) for name, there in self.presence.items()}
-        return batch

@@ -8,7 +8,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from fusionlit.data.array_samples import PRESENCE, ArrayDataset, check_presence, find_shape, read_modality
+from fusionlit.data.array_dataset import ArrayDataset
+from fusionlit.data.array_samples import PRESENCE, check_presence, find_shape, read_modality
 from fusionlit.data.assignment import SPLITS, Assignment, GroupSplit, check_assignment, save_assignment, some
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.base import FusionDataModule, chosen

@@ -7,11 +7,13 @@ from typing import Any, TypeVar, cast
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from fusionlit.contracts import Whole, check_inputs, check_presence
 from fusionlit.data.augment import Augmentation
+from fusionlit.data.pack import Pack
 from fusionlit.data.progress import progress
+from fusionlit.data.shuffled import Shuffled
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
 
@@ -51,6 +53,14 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Any]:
         """The data set of one split; `setup` has run before."""
+
+    def pack(self) -> Pack | None:
+        """Bring the data ahead into the form that is gathered fastest; None where it is read as it lies."""
+        return None
+
+    def prepare_data(self) -> None:
+        """Pack the data; Lightning lets one process of each node do it, before any calls `setup`."""
+        self.pack()
 
     def convert(self, batch: Batch) -> Batch:
         """Make floats of what travelled; runs on the batch after its transfer to the device."""
@@ -149,7 +159,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
 
     def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Any]:
         dataset = self.dataset(split)
-        sampler = None
+        sampler: Sampler[int] | None = Shuffled(dataset) if shuffle else None  # type: ignore[arg-type]  # has a length
         if not shuffle and self.trainer is not None and self.trainer.world_size > 1:
             # Lightning's own choice pads with repeated samples, which then count twice.
             sampler = UnrepeatedDistributedSampler(
@@ -158,7 +168,6 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            shuffle=shuffle,
             sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=collate,

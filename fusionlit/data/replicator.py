@@ -1,23 +1,35 @@
 """RGB and LiDAR frames in the format of NVIDIA's course "Building AI Agents with Multimodal Models"."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fusionlit.data.angles import read_angles
-from fusionlit.data.assignment import SPLITS, Assignment, GroupSplit, check_assignment, save_assignment
+from fusionlit.data.array_dataset import ArrayDataset
+from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save_assignment
 from fusionlit.data.balance import BatchBalance, check_split_balance
 from fusionlit.data.base import FusionDataModule, chosen
+from fusionlit.data.pack import Pack, open_or_pack
 from fusionlit.data.positions import read_names, read_positions
+from fusionlit.data.rays import Rays
 from fusionlit.data.replicator_files import image_size
 from fusionlit.data.replicator_folders import class_folders, position_folder
-from fusionlit.data.samples import Bad, ReplicatorDataset, Sample, SampleSize, check_samples, find_samples, report_bad
+from fusionlit.data.samples import Bad, Sample, SampleSize, find_samples, frame_source, report_bad
 from fusionlit.data.splits import FractionSplit
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.geometry import image_orientation, xyza
 from fusionlit.types import Batch, Shape, Split, TargetSpec
+
+
+class Prepared(NamedTuple):
+    """What is known of a data set before it is split: all frames, the samples, targets by index, and the pack."""
+
+    frames: list[str]
+    samples: list[Sample]
+    targets: Tensor
+    excluded: Bad
+    pack: Pack
 
 
 class ReplicatorDataModule(FusionDataModule):
@@ -27,8 +39,11 @@ class ReplicatorDataModule(FusionDataModule):
     names are the labels. `position`: the same in `ROOT` itself, with `positions.csv`. Sizes come from the files.
 
     `rgb` is `(4, H, W)`, RGBA in [0, 1] (RGB files get alpha 1); `lidar` is `(4, H, W)`, x, y, z (scene units) and
-    validity, turned to the orientation of the picture. The split is by frame across classes. `setup` reads every file
-    once and refuses, or leaves out and lists, whatever cannot be used.
+    validity, turned to the orientation of the picture. The split is by frame across classes.
+
+    At first every file is read and checked, and what is read is packed: raw arrays, uint8 and distances, from which
+    later starts gather whole batches. When a file changes, all are read again. Whatever cannot be used is refused, or
+    left out and listed.
 
     Args:
         root: Folder of the data set.
@@ -42,6 +57,8 @@ class ReplicatorDataModule(FusionDataModule):
         max_class_ratio: Largest accepted ratio between the biggest and the smallest class of a split.
         batch_size: Samples a batch and process.
         num_workers: Processes that load data; 0 loads in the main process.
+        pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`. It goes to
+            `.fusionlit` in it.
 
     Raises:
         DataError: If folders, angle files or the header of `positions.csv` are not as expected.
@@ -60,6 +77,7 @@ class ReplicatorDataModule(FusionDataModule):
         max_class_ratio: float = 2.0,
         batch_size: int = 32,
         num_workers: int = 0,
+        pack: Path | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers)
         self.root = Path(root)
@@ -71,46 +89,64 @@ class ReplicatorDataModule(FusionDataModule):
         self.max_class_ratio = max_class_ratio
         self.excluded: Bad = {}
         self._folders = class_folders(self.root) if task == "shape" else [position_folder(self.root)]
-        self._azimuth, self._zenith = read_angles(self._folders)
-        self._size = SampleSize(image_size(self._folders[0]), (len(self._azimuth), len(self._zenith)))
+        azimuth, zenith = read_angles(self._folders)
+        self._rays = Rays(azimuth, zenith, orientation)
+        self._size = SampleSize(image_size(self._folders[0]), (len(azimuth), len(zenith)))
         self._target = self._find_target(binary)
-        self._assigned: Assignment = {}
-        self._datasets: dict[Split, ReplicatorDataset] = {}
+        self._pack = pack
+        self._prepared: Prepared | None = None
+        self._datasets: dict[Split, ArrayDataset] = {}
         self._batch_balance: BatchBalance | None = None
 
     @property
     def modalities(self) -> dict[str, Shape]:
         """`rgb` `(4, H, W)` and `lidar` `(4, H, W)`."""
-        rows, columns = self._size.depth
-        lidar = (4, columns, rows) if self.orientation == "image" else (4, rows, columns)
-        return {"rgb": (4, *self._size.image), "lidar": lidar}
+        return {"rgb": (4, *self._size.image), "lidar": self._rays.shape}
 
     @property
     def target(self) -> TargetSpec:
         """Shape classes by the sorted names of their folders, or nine coordinates by the header of `positions.csv`."""
         return self._target
 
+    def pack(self) -> Pack:
+        """Read and pack all files, unless they are as they were when that was done, and verify the pack.
+
+        Raises:
+            DataError: If frames and targets do not belong together, or the packed data cannot be written.
+        """
+        self._prepared = self._prepare(contents=True)
+        return self._prepared.pack
+
+    def prepare_data(self) -> None:
+        """Pack, unless `setup` has run: a test behind training goes on with what was opened then."""
+        if not self._datasets:
+            self.pack()
+
     def setup(self, stage: str) -> None:
-        """Pair, check and split all samples, once for all stages.
+        """Pair and split all samples, once for all stages.
 
         Raises:
             DataError: If samples cannot be used and are not to be skipped, splits overlap or are not balanced.
         """
         if self._datasets:
             return
-        frames, samples, self.excluded = find_samples(self._folders)
-        targets = self._read_targets(frames)
-        self.excluded |= check_samples(samples, self._size)
+        # Under a trainer one process of this node has packed and verified before, in `prepare_data`.
+        frames, samples, targets, excluded, pack = self._prepared or self._prepare(contents=self.trainer is None)
+        self._prepared = None
+        self.excluded = excluded | pack.bad
         samples = [sample for sample in samples if sample.index not in self.excluded]
         report_bad(self.root, self.excluded, len(samples), skip=self.on_bad_sample == "skip")
-        self._assigned = self.split.assign(dict.fromkeys((sample.frame for sample in samples), ()))
-        check_assignment(self._assigned, frames, self.split)
-        self._datasets = {split: self._select(samples, targets, self._assigned[split]) for split in SPLITS}
+        assigned = self.split.assign(dict.fromkeys((sample.frame for sample in samples), ()))
+        check_assignment(assigned, frames, self.split)
+        for split in SPLITS:
+            chosen_frames = set(assigned[split])
+            rows = torch.tensor([sample.index for sample in samples if sample.frame in chosen_frames], dtype=torch.long)
+            self._datasets[split] = ArrayDataset(pack.arrays, targets, {}, rows)
         self._check_balance()
         if self.write_split and (self.trainer is None or self.trainer.is_global_zero):
-            save_assignment(Path(self.write_split), self._assigned)
+            save_assignment(Path(self.write_split), assigned)
 
-    def dataset(self, split: Split) -> ReplicatorDataset:
+    def dataset(self, split: Split) -> ArrayDataset:
         """Samples of one split.
 
         Raises:
@@ -127,12 +163,7 @@ class ReplicatorDataModule(FusionDataModule):
     def convert(self, batch: Batch) -> Batch:
         """RGBA to float in [0, 1], distances to XYZA in the chosen orientation."""
         rgb, depth = batch["inputs"]["rgb"], batch["inputs"]["lidar"]
-        if self._azimuth.device != depth.device:
-            self._azimuth, self._zenith = self._azimuth.to(depth.device), self._zenith.to(depth.device)
-        lidar = xyza(depth, self._azimuth, self._zenith)
-        if self.orientation == "image":
-            lidar = image_orientation(lidar, self._azimuth, self._zenith)
-        return {**batch, "inputs": {"rgb": rgb.float() / 255, "lidar": lidar}}
+        return {**batch, "inputs": {"rgb": rgb.float().div_(255), "lidar": self._rays(depth)}}
 
     def class_counts(self) -> Tensor | None:
         """Training samples of each class, `(classes,)` (two if binary); None for the position task."""
@@ -156,10 +187,16 @@ class ReplicatorDataModule(FusionDataModule):
             return TargetSpec("regression", len(names), names)
         return TargetSpec("binary", 1, names) if binary else TargetSpec("multiclass", len(names), names)
 
-    def _read_targets(self, frames: list[str]) -> Tensor:
-        """Target of every sample index."""
+    def _prepare(self, contents: bool) -> Prepared:
+        frames, samples, excluded = find_samples(self._folders)
+        targets, bad = self._read_targets(frames)
+        source = frame_source(self.root, self._folders, len(frames), samples, self._size)
+        return Prepared(frames, samples, targets, excluded | bad, open_or_pack(source, self._pack, contents))
+
+    def _read_targets(self, frames: list[str]) -> tuple[Tensor, Bad]:
+        """Target of every sample index, and what is wrong with some."""
         if self.task == "shape":
-            return torch.arange(len(self._folders)).repeat(len(frames))
+            return torch.arange(len(self._folders)).repeat(len(frames)), {}
         numbers = [int(frame) for frame in frames if frame.isdecimal()]
         if len(numbers) == len(frames) and numbers[-1] - numbers[0] >= len(frames):
             missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
@@ -167,17 +204,11 @@ class ReplicatorDataModule(FusionDataModule):
                 f"{self.root}: expected frames without a gap, but {missing[:10]} are missing; which row of"
                 " positions.csv belongs to which frame is unknown. Restore the missing files."
             )
-        targets, bad = read_positions(self.root / "positions.csv", len(frames))
-        self.excluded |= bad
-        return targets
-
-    def _select(self, samples: list[Sample], targets: Tensor, frames: list[str]) -> ReplicatorDataset:
-        wanted = set(frames)
-        chosen = [sample for sample in samples if sample.frame in wanted]
-        return ReplicatorDataset(chosen, targets[[sample.index for sample in chosen]], self._size)
+        return read_positions(self.root / "positions.csv", len(frames))
 
     def _count(self, split: Split) -> Tensor:
-        return self._datasets[split].targets.bincount(minlength=len(self._folders))
+        dataset = self._datasets[split]
+        return dataset.targets[dataset.rows].bincount(minlength=len(self._folders))
 
     def _check_balance(self) -> None:
         if self.task == "position":

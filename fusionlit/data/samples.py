@@ -1,17 +1,14 @@
-"""The samples of a replicator data set: image and depth file paired by frame, all checked once, read one by one."""
+"""The samples of a replicator data set: image and depth file paired by frame, and read to be packed."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
-from torch.utils.data import Dataset
+from numpy.typing import NDArray
 
-from fusionlit.data.progress import progress
+from fusionlit.data.pack import Column, Source, fingerprint
 from fusionlit.data.replicator_files import read_depth, read_image, verify_image
 from fusionlit.data.replicator_folders import frames_of
 from fusionlit.errors import DataError
@@ -45,14 +42,6 @@ class SampleSize(NamedTuple):
     depth: tuple[int, int]
 
 
-class Item(TypedDict):
-    """What travels for one sample: uint8 RGBA `(4, H, W)`, raw distances `(H, W)`, the target and the index."""
-
-    inputs: dict[str, Tensor]
-    target: Tensor
-    index: int
-
-
 def find_samples(folders: Sequence[Path]) -> tuple[list[str], list[Sample], Bad]:
     """Pair the files of all folders by frame.
 
@@ -79,21 +68,39 @@ def find_samples(folders: Sequence[Path]) -> tuple[list[str], list[Sample], Bad]
     return frames, samples, orphans
 
 
-def check_samples(samples: Sequence[Sample], size: SampleSize) -> Bad:
-    """Read every file once, so that nothing breaks in the third hour of a training."""
+def read_sample(sample: Sample, size: SampleSize) -> dict[str, NDArray[Any]]:
+    """What is packed of a sample, `rgb` (4, H, W) uint8 and `lidar` (H, W) float32, raw as they travel.
 
-    def check(sample: Sample) -> str | None:
-        try:
-            verify_image(sample.image)
-            read_image(sample.image, size.image)
-            read_depth(sample.depth, size.depth)
-        except DataError as error:
-            return str(error)
-        return None
+    Raises:
+        DataError: If one of its files cannot be used.
+    """
+    verify_image(sample.image)
+    return {"rgb": read_image(sample.image, size.image).numpy(), "lidar": read_depth(sample.depth, size.depth).numpy()}
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = progress(pool.map(check, samples), "checking samples", len(samples))
-        return {sample.index: reason for sample, reason in zip(samples, reasons, strict=True) if reason}
+
+def frame_source(
+    root: Path, folders: Sequence[Path], frames: int, samples: Sequence[Sample], size: SampleSize
+) -> Source:
+    """The data set as packing sees it: a row for every index, of which those without a sample stay empty.
+
+    Args:
+        root: Its folder.
+        folders: Of the classes, or `root` itself.
+        frames: Number of frames, whole or not.
+        samples: In the order of their index.
+        size: Expected sizes.
+    """
+    length = frames * len(folders)
+    columns = {"rgb": Column("|u1", (length, 4, *size.image)), "lidar": Column("<f4", (length, *size.depth))}
+    by_index = {sample.index: sample for sample in samples}
+    listed = [(folder / kind, ending) for folder in folders for kind, ending in (("rgb", ".png"), ("lidar", ".npy"))]
+    return Source(
+        root,
+        columns,
+        list(by_index),
+        read=lambda index: read_sample(by_index[index], size),
+        look=lambda: fingerprint(root, listed),
+    )
 
 
 def report_bad(root: Path, bad: Bad, good: int, skip: bool) -> None:
@@ -119,29 +126,6 @@ def report_bad(root: Path, bad: Bad, good: int, skip: bool) -> None:
     raise DataError(
         f"{root}: {count} cannot be used:\n{_listed(reasons, 10)}\nRestore or remove these files, or {remedy}."
     )
-
-
-class ReplicatorDataset(Dataset[Item]):
-    """Samples as they travel: small raw values, made floats on the device by the data module.
-
-    Args:
-        samples: The samples of one split.
-        targets: `(N,)` labels or `(N, 9)` positions, in the order of the samples.
-        size: Expected sizes.
-    """
-
-    def __init__(self, samples: Sequence[Sample], targets: Tensor, size: SampleSize) -> None:
-        self.samples = list(samples)
-        self.targets = targets
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, item: int) -> Item:
-        sample = self.samples[item]
-        rgb, lidar = read_image(sample.image, self.size.image), read_depth(sample.depth, self.size.depth)
-        return {"inputs": {"rgb": rgb, "lidar": lidar}, "target": self.targets[item], "index": sample.index}
 
 
 def _natural(frame: str) -> tuple[bool, int, str]:

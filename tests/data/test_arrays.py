@@ -67,6 +67,18 @@ def test_sizes_come_from_the_headers_and_the_target_and_nothing_else_is_read(sav
         data.setup("fit")
 
 
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_a_file_that_is_written_anew_before_setup_is_refused(tmp_path, write):
+    """Else the inputs would be of the new file, and the targets of the old one."""
+    signal, target = np.zeros((20, 3), np.float32), np.arange(20) % 2
+    write(tmp_path / "data.npz", signal=signal, target=target)
+    data = ArrayDataModule(tmp_path / "data.npz")
+    write(tmp_path / "new.npz", signal=signal + 1, target=target)
+    (tmp_path / "new.npz").replace(tmp_path / "data.npz")
+    with pytest.raises(DataError, match=r"changed while in use\. Start again"):
+        data.setup("fit")
+
+
 @pytest.mark.parametrize(
     ("target", "kind", "expected", "values"),
     [

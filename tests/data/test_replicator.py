@@ -17,6 +17,7 @@ from fusionlit.data import (
     FusionDataModule,
     LastFramesSplit,
     ReplicatorDataModule,
+    collate,
 )
 from fusionlit.data.assignment import SPLITS
 from fusionlit.data.render import render
@@ -36,7 +37,7 @@ def everything(data):
     """All samples of all splits by index, converted: `{index: (rgb, lidar, target)}`."""
     found = {}
     for split in SPLITS:
-        for batch in DataLoader(data.dataset(split), batch_size=7):
+        for batch in DataLoader(data.dataset(split), batch_size=7, collate_fn=collate):
             batch = data.convert(batch)
             for i, index in enumerate(batch["index"].tolist()):
                 found[index] = (batch["inputs"]["rgb"][i], batch["inputs"]["lidar"][i], batch["target"][i])
@@ -121,7 +122,7 @@ def test_other_sizes_come_from_the_files(shape_root):
 
 def test_input_statistics_are_those_of_the_converted_training_split(rendered):
     data = ready(rendered / "shape")
-    batch = data.convert(next(iter(DataLoader(data.dataset("train"), batch_size=100))))
+    batch = data.convert(next(iter(DataLoader(data.dataset("train"), batch_size=100, collate_fn=collate))))
     for name, (mean, std) in data.input_statistics().items():
         x = batch["inputs"][name].double()
         torch.testing.assert_close(mean, x.mean((0, 2, 3)).float())
@@ -133,7 +134,7 @@ def test_input_statistics_are_those_of_the_converted_training_split(rendered):
 
 def test_twins_stay_together_and_nothing_is_lost(rendered):
     data = ready(rendered / "shape", split=FractionSplit(0.5, 0.25, 0.25))
-    frames = {split: [sample.frame for sample in data.dataset(split).samples] for split in SPLITS}
+    frames = {split: [index // 2 for index in data.dataset(split).rows.tolist()] for split in SPLITS}
     assert {split: len(stems) for split, stems in frames.items()} == {"train": 20, "val": 10, "test": 10}
     assert set(frames["train"]).isdisjoint(frames["val"] + frames["test"])
     assert set(frames["val"]).isdisjoint(frames["test"])
@@ -146,12 +147,12 @@ def test_a_split_is_written_and_read_back(rendered, tmp_path):
     first = ready(rendered / "shape", split=FractionSplit(seed=5), write_split=tmp_path / "split.json")
     again = ready(rendered / "shape", split=FileSplit(tmp_path / "split.json"))
     for split in SPLITS:
-        assert {s.index for s in first.dataset(split).samples} == {s.index for s in again.dataset(split).samples}
+        assert torch.equal(first.dataset(split).rows, again.dataset(split).rows)
 
 
 def test_the_course_has_no_test_split_and_that_is_said(rendered):
     data = ready(rendered / "shape", split=LastFramesSplit(5))
-    assert {sample.frame for sample in data.dataset("val").samples} == {f"{k:04d}" for k in range(15, 20)}
+    assert {index // 2 for index in data.dataset("val").rows.tolist()} == set(range(15, 20))
     with pytest.raises(ConfigError, match=r"The test split has no frames.*`test_on_validation: true`"):
         data.test_dataloader()
 
@@ -319,7 +320,7 @@ def test_batches_follow_the_trainers_precision(rendered, make_trainer):
 def test_every_test_sample_is_seen_once(rendered, make_trainer):
     model, data = Probe(), ReplicatorDataModule(rendered / "shape", batch_size=4)
     make_trainer().test(model, data, verbose=False)
-    assert sorted(model.tested) == sorted(sample.index for sample in data.dataset("test").samples)
+    assert sorted(model.tested) == sorted(data.dataset("test").rows.tolist())
 
 
 class Sorted(ReplicatorDataModule):
@@ -327,8 +328,8 @@ class Sorted(ReplicatorDataModule):
 
     def train_dataloader(self):
         dataset = self.dataset("train")
-        order = sorted(range(len(dataset)), key=lambda i: int(dataset.targets[i]))
-        return DataLoader(dataset, batch_size=8, sampler=order)
+        order = sorted(range(len(dataset)), key=lambda i: int(dataset[i]["target"]))
+        return DataLoader(dataset, batch_size=8, sampler=order, collate_fn=collate)
 
 
 def test_training_on_single_class_batches_is_stopped(tmp_path, make_trainer):

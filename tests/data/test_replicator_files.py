@@ -68,6 +68,7 @@ def test_a_missing_image_is_named(png):
 
 def test_the_size_comes_from_the_first_readable_header(shape_root):
     (shape_root / "cubes" / "rgb" / "0000.png").write_bytes(b"")
+    (shape_root / "cubes" / "rgb" / "-001.png").symlink_to("nowhere.png")
     assert image_size(shape_root / "cubes") == SIZE
     for path in (shape_root / "spheres" / "rgb").glob("*.png"):
         path.write_bytes(b"")

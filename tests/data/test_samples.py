@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from fusionlit.data.samples import SampleSize, check_samples, find_samples
+from fusionlit.data.samples import SampleSize, find_samples, frame_source, read_sample
+from fusionlit.errors import DataError
 
 SIZE = SampleSize((64, 64), (64, 64))
 
@@ -45,16 +47,35 @@ def test_a_frame_that_one_class_lacks_altogether_is_no_orphan_but_said(shape_roo
     assert not orphans
 
 
-def test_the_check_finds_exactly_the_broken_samples(position_root):
-    (position_root / "rgb" / "0004.png").write_bytes(b"x")
-    depth = np.load(position_root / "lidar" / "0009.npy")
-    depth[3, 3] = np.nan
-    np.save(position_root / "lidar" / "0009.npy", depth)
+def test_a_sample_is_read_as_it_is_packed_or_refused(position_root):
     _, samples, _ = find_samples([position_root])
-    bad = check_samples(samples, SIZE)
-    assert set(bad) == {4, 9}
-    assert "0004.png: expected a PNG image" in bad[4]
-    assert "0009.npy: expected finite distances, but got 1 NaN" in bad[9]
+    values = read_sample(samples[3], SIZE)
+    np.testing.assert_array_equal(values["rgb"], np.array(Image.open(samples[3].image)).transpose(2, 0, 1))
+    np.testing.assert_array_equal(values["lidar"], np.load(samples[3].depth))
+    image = bytearray(samples[4].image.read_bytes())
+    image[-20] ^= 1  # in the sum of a chunk, which decoding alone does not look at
+    samples[4].image.write_bytes(image)
+    np.save(samples[9].depth, np.full((64, 64), np.nan, np.float32))
+    for k, message in (
+        (4, r"0004\.png: expected a PNG image"),
+        (9, r"0009\.npy: expected finite distances, but got 4096"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_sample(samples[k], SIZE)
+
+
+def test_only_the_files_of_frames_are_looked_at_when_packed_data_is_verified(position_root):
+    def look():
+        frames, samples, _ = find_samples([position_root])
+        return frame_source(position_root, [position_root], len(frames), samples, SIZE).look()
+
+    first = look()
+    assert len(first) == 40
+    (position_root / "rgb" / "notes.txt").write_text("mine")
+    (position_root / "positions.csv").touch()
+    np.testing.assert_array_equal(look(), first)
+    (position_root / "rgb" / "0003.png").unlink()
+    assert len(np.setdiff1d(first, look())) == 1
 
 
 def test_a_sample_travels_as_small_raw_values(rendered):

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusionlit.data.array_samples import ArrayDataset
+from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save_assignment
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.base import FusionDataModule, chosen

@@ -1,0 +1,73 @@
+"""What a pack says about itself."""
+
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fusionlit.errors import DataError
+
+FILE = "manifest.json"
+VERSION = 1
+"""Of the format of packs; one of another version is packed again."""
+
+
+class Column(NamedTuple):
+    """Type, as NumPy writes it (`<f4`), and shape `(n, *shape)` of a packed array."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Contents of a pack.
+
+    Args:
+        root: Folder of the data set, relative to that of all packs, so that both may be moved together.
+        columns: By name; each is an NPY file.
+        checksums: CRC-32 of every block of every column.
+        step: Rows a block.
+        bad: What is wrong with each row that could not be read, without the root.
+    """
+
+    root: str
+    columns: dict[str, Column]
+    checksums: dict[str, list[int]]
+    step: int
+    bad: dict[int, str]
+
+    def save(self, folder: Path) -> None:
+        """Write it, with its own checksum."""
+        content = json.loads(json.dumps(asdict(self)))  # the checksum is of what will be read
+        text = json.dumps({"version": VERSION, "checksum": _checksum(content), "content": content})
+        (folder / FILE).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read it.
+
+        Raises:
+            DataError: If it is missing, of another version, or damaged; the message completes "because ...".
+        """
+        try:
+            read: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            version, content = read["version"], read["content"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{FILE} cannot be read ({error!r})") from error
+        if version != VERSION:
+            raise DataError(f"it is of version {version} of the format, and this is version {VERSION}")
+        if _checksum(content) != read.get("checksum"):
+            raise DataError(f"{FILE} is damaged")
+        return cls(
+            content["root"],
+            {name: Column(dtype, tuple(shape)) for name, (dtype, shape) in content["columns"].items()},
+            content["checksums"],
+            content["step"],
+            {int(row): reason for row, reason in content["bad"].items()},
+        )
+
+
+def _checksum(content: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
