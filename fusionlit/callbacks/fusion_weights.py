@@ -26,11 +26,11 @@ class FusionWeightLogger(Callback):
     """Log every fusion weight before training, at every n-th optimizer step and at the end; at validation, the shares.
 
     Every logger of the run gets the scalars `fusion_weights/<layer>/<source>` (a weight per output is averaged, one per
-    sample is the mean of the last training batch, on the first process) and,
-    over the validation set, `contributions/<layer>/<source>` and `attributions/<layer>/<source>` (the formulas:
-    `functional`). A `validate` or `test` run logs the shares over its own data as `test/contributions/...`. TensorBoard
-    also gets one chart a layer (under Custom Scalars) and after each epoch the figure of the run so far (under
-    Images). The trajectories travel in the checkpoint, so that a resumed run draws all of the figure.
+    sample is the mean of the last training batch, on the first process) and, over the validation set,
+    `contributions/<layer>/<source>` and `attributions/<layer>/<source>` (the formulas: `functional`). A `validate` or
+    `test` run logs the shares over its own data as `test/contributions/...`. TensorBoard also gets one chart a layer
+    (under Custom Scalars) and after each epoch the figure of the run so far (under Images). The trajectories travel in
+    the checkpoint, so that a resumed run draws all of the figure.
 
     Between two logs it compares integers; at a log one small vector goes to the host. A module without fusion weights
     gets one line that says so.

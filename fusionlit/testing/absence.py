@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from fusionlit.functional import per_sample
 from fusionlit.fusion import Features, Presence
+from fusionlit.models.presence import complete
 from fusionlit.testing.cases import Case, close, reseed, subsets, weigh
 
 GARBAGE = (torch.nan, torch.inf, 1e30)
@@ -18,7 +19,7 @@ REMEDY = (
 def presence_of_all_is_no_presence(case: Case) -> str | None:
     """To be told that all sources are there is the same as to be told nothing."""
     module, inputs = case.build(), case.inputs()
-    if close(case.run(module, inputs, everyone(inputs)), case.run(module, inputs)):
+    if close(case.run(module, inputs, complete(None, inputs)), case.run(module, inputs)):
         return None
     return "it gives another result."
 
@@ -65,7 +66,7 @@ def absence_is_each_samples_own(case: Case) -> str | None:
             continue
         mixed, _ = results(case, inputs, presence, training)
         for row in range(samples(presence)):
-            others = everyone(inputs)
+            others = complete(None, inputs)
             for name, there in presence.items():
                 others[name][row] = there[row]
             result, _ = results(case, inputs, others, training)
@@ -74,11 +75,6 @@ def absence_is_each_samples_own(case: Case) -> str | None:
                 mode = "training" if training else "evaluation"
                 return f"in {mode} mode a sample that has {have} changes when the others lack some as well."
     return None
-
-
-def everyone(inputs: Features) -> Presence:
-    """All are there."""
-    return {name: torch.ones(len(x), dtype=torch.bool) for name, x in inputs.items()}
 
 
 def samples(presence: Presence) -> int:

@@ -66,15 +66,6 @@ def it_is_an_encoder(case: EncoderCase) -> str | None:
     return None
 
 
-def out_shape_is_the_outputs(case: EncoderCase) -> str | None:
-    """`out_shape` is known once the encoder is built, and is the shape of the features without the batch."""
-    encoder = case.build()
-    promised, out = encoder.out_shape, case.run(encoder, case.inputs())
-    if tuple(promised) == tuple(out.shape[1:]) and len(out) == BATCH:
-        return None
-    return f"`out_shape` is {promised}, and of a batch of {BATCH} came {tuple(out.shape)}."
-
-
 def every_parameter_gets_a_gradient(case: EncoderCase) -> str | None:
     """The features depend on the input and on every parameter."""
     without, _ = laws.gradients(case)
@@ -115,7 +106,7 @@ def the_stages_are_all(case: EncoderCase) -> str | None:
 
 
 LAWS = [
-    out_shape_is_the_outputs,
+    laws.out_shape_is_the_outputs,
     laws.a_batch_of_one_stays_one,
     laws.the_result_is_finite,
     laws.everything_is_registered,

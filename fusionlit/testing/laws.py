@@ -48,6 +48,15 @@ def uphold(subject: SubjectT, laws: Iterable[Law[SubjectT]]) -> None:
             raise BrokenLawError(law, f"{subject} breaks a law. {promise} But {broken}") from cause
 
 
+def out_shape_is_the_outputs(case: Case) -> str | None:
+    """`out_shape` is known once the part is built, and is the shape of the output without the batch."""
+    part = case.build()
+    promised, out = part.out_shape, case.run(part, case.inputs())
+    if promised == tuple(out.shape[1:]) and len(out) == BATCH:
+        return None
+    return f"`out_shape` is {promised}, and of a batch of {BATCH} came {tuple(out.shape)}."
+
+
 def a_batch_of_one_stays_one(case: Case) -> str | None:
     """A batch of one sample stays a batch of one: no `squeeze()` without a dimension takes it away."""
     module = case.build()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fusionlit.contracts import make
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import FusionFactory, FusionOperator
+from fusionlit.models.presence import complete
 from fusionlit.testing import absence, laws
 from fusionlit.testing.cases import BATCH, Case, close, draw, name_of, reseed, subsets
 from fusionlit.testing.laws import uphold
@@ -111,15 +112,6 @@ def what_does_not_fit_is_refused(cases: OperatorCases) -> str | None:
     return None
 
 
-def out_shape_is_the_outputs(case: OperatorCase) -> str | None:
-    """`out_shape` is known once the operator is built, and is the shape of the output without the batch."""
-    operator = case.build()
-    promised, out = operator.out_shape, case.run(operator, case.inputs())
-    if tuple(promised) == tuple(out.shape[1:]) and len(out) == BATCH:
-        return None
-    return f"`out_shape` is {promised}, and of a batch of {BATCH} came {tuple(out.shape)}."
-
-
 def order_of_the_sources_does_not_matter(case: OperatorCase) -> str | None:
     """The order in which the sources are named does not matter at the start, with the same parameters by name."""
     reseed()
@@ -153,7 +145,7 @@ def weights_and_energies_are_told_by_source(case: OperatorCase) -> str | None:
     Energies are those of each sample, none of what is absent; `has_energy` says whether there are any.
     """
     operator, inputs = case.build(), case.inputs()
-    weights, energy = operator.fusion_weights(), operator.energy(inputs, absence.everyone(inputs))
+    weights, energy = operator.fusion_weights(), operator.energy(inputs, complete(None, inputs))
     for what, told in (("fusion_weights", weights), ("energy", energy)):
         if list(told) not in ([], list(case.shapes)):
             return f"`{what}` names {list(told)}."
@@ -217,7 +209,7 @@ def the_output_begins_at_a_useful_scale(cases: OperatorCases) -> str | None:
 
 
 LAWS = [
-    out_shape_is_the_outputs,
+    laws.out_shape_is_the_outputs,
     laws.a_batch_of_one_stays_one,
     laws.the_result_is_finite,
     laws.everything_is_registered,

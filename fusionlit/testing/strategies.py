@@ -120,18 +120,16 @@ def every_parameter_gets_a_gradient(case: StrategyCase) -> str | None:
         loss, _ = model.multitask_loss(model(inputs, batch["presence"]), {**batch, "inputs": inputs})
         return loss + weigh(case.run(model, inputs, batch["presence"]))
 
-    without, _ = laws.gradients(case, objective, several)
+    def fusion_parameters(model: FusionModule, of_several: bool = True) -> list[nn.Parameter]:
+        layers = model.fusion_layers().values()
+        return [p for op in layers if (len(op.shapes) > 1) == of_several for p in op.fusion_parameters()]
+
+    without, _ = laws.gradients(case, objective, fusion_parameters)
     model = case.build()
-    single = {id(p) for op in model.fusion_layers().values() if len(op.shapes) == 1 for p in op.fusion_parameters()}
-    named = {f"parameter `{name}`" for name, p in model.named_parameters() if id(p) not in single}
-    idle = [name for name in without if name in named]
+    of_one = {id(p) for p in fusion_parameters(model, of_several=False)}  # a softmax over one has no gradient
+    asked = {f"parameter `{name}`" for name, p in model.named_parameters() if id(p) not in of_one}
+    idle = [name for name in without if name in asked]
     return f"it does not on {', '.join(idle)}. Is it used, each with its own, and not detached?" if idle else None
-
-
-def several(model: FusionModule) -> list[nn.Parameter]:
-    """Fusion parameters of layers with several sources."""
-    layers = model.fusion_layers().values()
-    return [p for op in layers if len(op.shapes) > 1 for p in op.fusion_parameters() if p.requires_grad]
 
 
 def no_module_is_skipped(case: StrategyCase) -> str | None:

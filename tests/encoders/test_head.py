@@ -16,7 +16,7 @@ class HeadCase(encoders.EncoderCase):
 @pytest.mark.parametrize("hidden", [(), (6, 5)])
 def test_keeps_the_laws_of_every_part(hidden):
     head = HeadCase(partial(MLPHead, out_size=3, hidden=hidden, dropout=0.1), (4, 2, 2))
-    common = set(encoders.LAWS) - {encoders.out_shape_is_the_outputs}
+    common = set(encoders.LAWS) - {laws.out_shape_is_the_outputs}
     laws.uphold(head, [*common, laws.gradients_are_right, laws.compiles_to_one_graph])
 
 

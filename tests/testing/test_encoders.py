@@ -186,7 +186,7 @@ BROKEN = {
     NoEncoder: (encoders.it_is_an_encoder, "it raised ConfigError: Expected a"),
     Logarithm: (laws.the_result_is_finite, "numbers are not. Look for a logarithm, root or quotient"),
     ListStages: (encoders.stage_shapes_are_the_stages, "`stage_shapes` are [[4], (3,)], and behind the stages came"),
-    WrongShape: (encoders.out_shape_is_the_outputs, "`out_shape` is (4,), and of a batch of 6 came (6, 3)"),
+    WrongShape: (laws.out_shape_is_the_outputs, "`out_shape` is (4,), and of a batch of 6 came (6, 3)"),
     Squeezes: (laws.a_batch_of_one_stays_one, "of one sample came (3,), not (1, 3)"),
     PlainList: (
         laws.everything_is_registered,

@@ -399,7 +399,7 @@ BROKEN = {
     NoBase: (operators.what_does_not_fit_is_refused, "takes no source at all. Call `super().__init__(shapes)`"),
     Asserts: (operators.what_does_not_fit_is_refused, "it raised AssertionError"),
     Nothing: (operators.what_does_not_fit_is_refused, "it refuses all of [{'a': (6,)"),
-    WrongShape: (operators.out_shape_is_the_outputs, "`out_shape` is (6, 1), and of a batch of 6 came (6, 6)"),
+    WrongShape: (laws.out_shape_is_the_outputs, "`out_shape` is (6, 1), and of a batch of 6 came (6, 6)"),
     Squeezes: (laws.a_batch_of_one_stays_one, "of one sample came (6,), not (1, 6)."),
     PlainList: (laws.everything_is_registered, "holds a Parameter in a plain list: take nn.ParameterList"),
     PlainTensor: (laws.everything_is_registered, "`scale` of PlainTensor holds a plain tensor: take `self.register_b"),
