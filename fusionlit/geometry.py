@@ -46,6 +46,15 @@ def image_orientation(rays: Tensor, azimuth: Tensor, zenith: Tensor) -> Tensor:
     Returns:
         `(..., W, H)`, rows vertical, columns horizontal.
     """
-    left_to_right = azimuth.argsort(descending=True)
-    top_to_bottom = zenith.argsort()
-    return rays[..., left_to_right, :][..., top_to_bottom].transpose(-2, -1)
+    return turn(rays, *image_order(azimuth, zenith))
+
+
+def image_order(azimuth: Tensor, zenith: Tensor) -> tuple[Tensor, Tensor]:
+    """The order `(H,)` of azimuths from left to right, and `(W,)` of zeniths from top to bottom."""
+    return azimuth.argsort(descending=True), zenith.argsort()
+
+
+def turn(rays: Tensor, left_to_right: Tensor, top_to_bottom: Tensor) -> Tensor:
+    """A range image `(..., H, W)` as an image `(..., W, H)`, by its `image_order`."""
+    # Whole rows are moved, not single numbers: those of the range image, then those of the image.
+    return rays.index_select(-2, left_to_right).mT.contiguous().index_select(-2, top_to_bottom)

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fusionlit.geometry import NO_RETURN, image_orientation, xyza
+from fusionlit.geometry import NO_RETURN, image_order, turn, xyza
 from fusionlit.types import Shape
 
 
@@ -22,21 +22,20 @@ class Rays:
     """
 
     def __init__(self, azimuth: Tensor, zenith: Tensor, orientation: Literal["image", "course"]) -> None:
-        rows, columns = len(azimuth), len(zenith)
-        directions = xyza(torch.ones(1, rows, columns), azimuth, zenith)[0]
-        order = torch.arange(rows * columns).view(rows, columns)
-        if orientation == "image":
-            directions = image_orientation(directions, azimuth, zenith)
-            order = image_orientation(order, azimuth, zenith)
-        self.shape: Shape = tuple(directions.shape)
-        self._directions = directions.contiguous()
-        self._order = order.flatten()
+        self._order: tuple[Tensor, ...] = image_order(azimuth, zenith) if orientation == "image" else ()
+        directions = xyza(torch.ones(1, len(azimuth), len(zenith)), azimuth, zenith)
+        self._directions = self._turned(directions).contiguous()
+        self.shape: Shape = tuple(self._directions.shape[1:])
 
     def __call__(self, depth: Tensor) -> Tensor:
         """Points and validity `(B, 4, *orientation)` from distances `(B, H, W)`."""
-        if self._order.device != depth.device:
-            self._directions, self._order = self._directions.to(depth.device), self._order.to(depth.device)
-        turned = depth.flatten(1).index_select(1, self._order).view(-1, 1, *self.shape[1:])
-        points = turned * self._directions
-        points[:, 3:] = turned < NO_RETURN
+        if self._directions.device != depth.device:
+            self._directions = self._directions.to(depth.device)
+            self._order = tuple(order.to(depth.device) for order in self._order)
+        distance = self._turned(depth)[:, None]
+        points = distance * self._directions
+        torch.lt(distance, NO_RETURN, out=points[:, 3:])
         return points
+
+    def _turned(self, rays: Tensor) -> Tensor:
+        return turn(rays, *self._order) if self._order else rays

@@ -11,7 +11,7 @@ from fusionlit.functional.products import (
     wide_matmul,
     widen,
 )
-from fusionlit.functional.sums import mean_square, mixture_log_odds, per_sample, renormalize, unit_rms
+from fusionlit.functional.sums import inverse_rms, mean_square, mixture_log_odds, per_sample, renormalize, unit_rms
 
 __all__ = [
     "CENTRAL",
@@ -24,6 +24,7 @@ __all__ = [
     "contributions",
     "gated_terms",
     "gates",
+    "inverse_rms",
     "low_rank_product",
     "mean_square",
     "mixture_log_odds",

@@ -16,8 +16,15 @@ def unit_rms(x: Tensor, eps: float = 1e-12) -> Tensor:
     tensor([[0.8485, 1.1314],
             [0.0000, 0.0000]])
     """
-    wide = x if x.dtype == torch.float64 else x.float()
-    return (wide * torch.rsqrt(mean_square(wide, keepdim=True) + eps)).to(x.dtype)
+    return (x * inverse_rms(x, eps)).to(x.dtype)
+
+
+def inverse_rms(x: Tensor, eps: float = 1e-12) -> Tensor:
+    """`1 / sqrt(mean(x^2) + eps)` of each sample over all its features, in at least float32.
+
+    Shapes: `x` `(B, ...)`, result `(B, 1, ...)`.
+    """
+    return torch.rsqrt(mean_square(x, keepdim=True) + eps)
 
 
 def mean_square(x: Tensor, *, keepdim: bool = False) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionlit.errors import ConfigError
-from fusionlit.functional import mean_square, per_sample, renormalize, unit_rms
+from fusionlit.functional import inverse_rms, mean_square, per_sample, renormalize
 from fusionlit.fusion.base import Features, FusionOperator, Presence
 from fusionlit.types import Shape
 
@@ -82,15 +82,18 @@ class WeightedSum(FusionOperator):
         return {source: mean_square(term) for source, term in self._weighted(features, presence).items()}
 
     def _weighted(self, features: Features, presence: Presence | None) -> Features:
-        sources = self.present(features, presence, absent=0.0)
-        if self.source_norm:
-            sources = [unit_rms(x) for x in sources]
-        alpha = self.alpha().to(sources[0].dtype)
+        sources = dict(zip(self.shapes, self.present(features, presence, absent=0.0), strict=True))
+        weights = [per_sample(a, x) for a, x in zip(self._alphas(presence), sources.values(), strict=True)]
+        if self.source_norm:  # one factor a sample, and not first all its features by their rms
+            weights = [a * inverse_rms(x) for a, x in zip(weights, sources.values(), strict=True)]
+        return {source: (a * x).to(x.dtype) for a, (source, x) in zip(weights, sources.items(), strict=True)}
+
+    def _alphas(self, presence: Presence | None) -> tuple[Tensor, ...]:
+        """Weight of each source, `(1,)`, or `(B,)` where some samples lack some."""
         if presence is None:
-            return {source: a * x for source, a, x in zip(self.shapes, alpha, sources, strict=True)}
+            return self.alpha()[:, None].unbind()
         there = torch.stack([presence[source] for source in self.shapes], dim=1)
-        scaled = renormalize(alpha, there, positive=self.form != "raw").unbind(1)
-        return {source: per_sample(a, x) * x for source, a, x in zip(self.shapes, scaled, sources, strict=True)}
+        return renormalize(self.alpha(), there, positive=self.form != "raw").unbind(1)
 
 
 def parameter_of(form: WeightForm, alpha: Tensor) -> Tensor:

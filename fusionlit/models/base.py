@@ -6,7 +6,7 @@ from typing import Any, cast
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, MetricCollection
 
 from fusionlit.contracts import Whole, check_inputs, check_output, check_presence, is_shape
 from fusionlit.errors import ConfigError
@@ -174,6 +174,18 @@ class FusionModule(LightningModule, Whole, ABC):
         for optimizer in self.trainer.optimizers:
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
+    def on_train_epoch_end(self) -> None:
+        """Log the metrics of the epoch, which Lightning then resets."""
+        self.log_dict(self._metrics("train"))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the split, which Lightning then resets."""
+        self.log_dict(self._metrics("val"))
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the split, which Lightning then resets."""
+        self.log_dict(self._metrics("test"))
+
     def setup(self, stage: str) -> None:
         """Before training, take the input statistics and the class counts of the training split."""
         if stage != "fit":
@@ -266,14 +278,15 @@ class FusionModule(LightningModule, Whole, ABC):
         norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
         return {name: norm for name, norm in norms.items() if not norm.fitted}
 
+    def _metrics(self, split: Split) -> MetricCollection:
+        return cast(MetricCollection, getattr(self, f"{split}_metrics"))
+
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
         batch = self.modality_dropout(batch)
         output: FusionOutput = self(batch["inputs"], batch.get("presence"))
         total, parts = self.multitask_loss(output, batch)
-        metrics = getattr(self, f"{stage}_metrics")
-        metrics.update(self.task.predict(output.prediction.detach()), batch["target"])
+        self._metrics(stage).update(self.task.predict(output.prediction.detach()), batch["target"])
         size = batch["target"].shape[0]
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size)
         for name, part in parts.items():
             if stage == "train":
                 self.log(f"train/{name}", part.value.detach(), batch_size=size)

@@ -62,6 +62,7 @@ class Training:
         optimizer = (self.optimizer or torch.optim.Adam)([{"params": weights}])
         if fusion:
             optimizer.add_param_group({"params": fusion, "weight_decay": 0.0, "name": "fusion_weights"})
+        use_fused_kernel(optimizer)
         self.keep_fusion_rate(optimizer, epoch=0)
         return optimizer
 
@@ -104,6 +105,31 @@ class Training:
         if wrong:
             raise ConfigError(f"Expected `modality_dropout` to be in [0, 1), but got {wrong}.")
         return probabilities
+
+
+def use_fused_kernel(optimizer: Optimizer) -> None:
+    """Let Adam and AdamW update every parameter in one pass, unless their arguments say how.
+
+    Without it they pass over all parameters some ten times a step. Said to the groups and not to the optimizer, which
+    would then unscale the gradients of half precision itself, and Lightning could not clip them.
+    """
+    chosen = any(optimizer.defaults.get(name) is not None for name in ("foreach", "fused"))
+    graphs = any(optimizer.defaults.get(name) for name in ("capturable", "differentiable"))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    able = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+    if not isinstance(optimizer, torch.optim.Adam) or chosen or graphs or not able:
+        return
+    for group in optimizer.param_groups:
+        group["fused"] = True
+    optimizer.register_load_state_dict_post_hook(lay_state_as_parameters)
+
+
+def lay_state_as_parameters(optimizer: Optimizer) -> None:
+    """Bring what was loaded to the strides of its parameters: the fused kernel takes both by their order in memory."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def by_modality(argument: str, given: float | Mapping[str, float], modalities: Mapping[str, Any]) -> dict[str, float]:

@@ -64,11 +64,23 @@ def test_max_pool_stage_is_convolution_relu_pool():
     assert torch.equal(encoder(x), F.max_pool2d(F.conv2d(x, weight, bias, padding=1).relu(), 2))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_signals_go_through_convolutions_over_time(channels, memory_format):
+    torch.manual_seed(0)
+    encoder = ConvEncoder((channels, 17), (5, 4), kernel_size=5).to(memory_format=memory_format)
+    x = torch.randn(2, channels, 17)
+    y = x
+    for weight, bias in (stage.parameters() for stage in encoder.stages):
+        y = F.max_pool1d(F.conv1d(y, weight.squeeze(2), bias, padding=2).relu(), 2)
+    torch.testing.assert_close(encoder(x), y)
+
+
 def test_stride_stage_is_strided_convolution_batch_norm_relu():
     torch.manual_seed(0)
     encoder = ConvEncoder((3, 16), (5,), kernel_size=5, downsample="stride", norm="batch")
     x = torch.randn(4, 3, 16)
-    y = F.conv1d(x, next(encoder.parameters()), stride=2, padding=2)
+    y = F.conv1d(x, next(encoder.parameters()).squeeze(2), stride=2, padding=2)
     normed = (y - y.mean((0, 2), keepdim=True)) / (y.var((0, 2), correction=0, keepdim=True) + 1e-5).sqrt()
     torch.testing.assert_close(encoder(x), normed.relu())
 

@@ -221,7 +221,7 @@ def test_early_fusion_evaluates_as_it_trains_with_batch_norm(planted):
     model = EarlyFusion(data.modalities, data.target, norm, training=UNIMODAL_LOSS, normalize=False)
     inputs = inputs_of(data, 64)
     for layer in model.modules():
-        if isinstance(layer, torch.nn.BatchNorm1d):
+        if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = 1.0  # running statistics are those of the last batch
     trained = model(inputs)
     evaluated = model.eval()(inputs)
