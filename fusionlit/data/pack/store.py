@@ -108,7 +108,8 @@ def _check_contents(array: MappedArray, checksums: list[int], step: int) -> None
         file.seek(array.offset)
         for block, checksum in enumerate(progress(checksums, f"verifying {array.path.name}")):
             if zlib.crc32(file.read(size)) != checksum:
-                raise DataError(f"{array.path} is damaged in rows {block * step} to {(block + 1) * step - 1}")
+                last = min((block + 1) * step, len(array)) - 1
+                raise DataError(f"{array.path} is damaged in rows {block * step} to {last}")
 
 
 def _check_bad(source: Source, bad: dict[int, str]) -> None:
