@@ -35,10 +35,10 @@ class SignalDataModule(FusionDataModule):
     Reads the official folder of UCI HAR, UEA `.ts` files, NPZ archives and recordings in CSV files; see the readers.
     `index` is the window's position in the source, training files first.
 
-    The windows are read once and packed: float32 by modality, as the source has them, from which later starts gather
-    whole batches. They are read anew when a file, `modalities`, `windowing` or the reader changes; `split`,
-    `on_missing` and `max_gap` are applied to what is packed. CSV recordings are packed on construction, since nothing
-    less tells their sizes. A reader of your own is packed if it tells its `origin`.
+    The windows are read once, all into memory, and packed as the source has them; later starts gather batches from the
+    pack. They are read anew when a file, `modalities`, `windowing` or the reader changes; `split`, `on_missing` and
+    `max_gap` are applied to what is packed. CSV recordings are packed on construction, since nothing less tells their
+    sizes. What a reader of your own reads is packed if it tells its `origin`, else read at every start.
 
     Splits never tear a group (subject, recording) apart. Beside that, `setup` refuses windows on two sides that share
     samples, where they follow each other in the source, and warns of windows that are equal on two sides. In a source

@@ -204,6 +204,20 @@ def test_when_files_change_they_are_read_again(csv, reads, change):
     assert packs(csv) != before
 
 
+def test_a_file_that_comes_while_the_others_are_read_is_noticed(csv, monkeypatch):
+    read = CSVReader.read
+
+    def adding(self, root, modalities=None):
+        windows = read(self, root, modalities)
+        add(csv)
+        return windows
+
+    monkeypatch.setattr(CSVReader, "read", adding)
+    with pytest.raises(DataError, match="files changed while they were packed"):
+        SignalDataModule(csv, windowing=HALF)
+    assert packs(csv) == []
+
+
 def test_a_file_that_was_not_there_before_counts(tmp_path, write_uci_har, reads):
     write_uci_har(tmp_path, length=T)
     SignalDataModule(tmp_path).setup("fit")
