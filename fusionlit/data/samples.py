@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
-from fusionlit.data.pack import Column, Source, fingerprint
+from fusionlit.data.pack import Column, Contents, Source, fingerprint, in_folders
 from fusionlit.data.replicator_files import read_depth, read_image, verify_image
 from fusionlit.data.replicator_folders import frames_of
 from fusionlit.errors import DataError
@@ -96,10 +96,9 @@ def frame_source(
     listed = [(folder / kind, ending) for folder in folders for kind, ending in (("rgb", ".png"), ("lidar", ".npy"))]
     return Source(
         root,
-        columns,
-        list(by_index),
-        read=lambda index: read_sample(by_index[index], size),
-        look=lambda: fingerprint(root, listed),
+        recipe=repr(columns),  # the sizes of depth follow from the files of angles, which are not packed
+        look=lambda: fingerprint(in_folders(root, listed)),
+        contents=lambda: Contents(columns, list(by_index), lambda index: read_sample(by_index[index], size)),
     )
 
 

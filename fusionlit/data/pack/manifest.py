@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from fusionlit.errors import DataError
 
 FILE = "manifest.json"
-VERSION = 1
-"""Of the format of packs; one of another version is packed again."""
+VERSION = 2
+"""Of the format of packs, and of what our readers make of files; one of another version is packed again."""
 
 
 class Column(NamedTuple):
@@ -25,11 +25,12 @@ class Manifest:
     """Contents of a pack.
 
     Args:
-        root: Folder of the data set, relative to that of all packs, so that both may be moved together.
+        root: Folder or file of the data set, relative to the folder of all packs, so that both may be moved together.
         columns: By name; each is an NPY file.
         checksums: CRC-32 of every block of every column.
         step: Rows a block.
         bad: What is wrong with each row that could not be read, without the root.
+        notes: What else the source has to tell.
     """
 
     root: str
@@ -37,6 +38,7 @@ class Manifest:
     checksums: dict[str, list[int]]
     step: int
     bad: dict[int, str]
+    notes: dict[str, Any]
 
     def save(self, folder: Path) -> None:
         """Write it, with its own checksum."""
@@ -66,6 +68,7 @@ class Manifest:
             content["checksums"],
             content["step"],
             {int(row): reason for row, reason in content["bad"].items()},
+            content["notes"],
         )
 
 

@@ -1,14 +1,14 @@
 """Where packs lie: found and verified, or made, by one process at a time."""
 
-import os
 import shutil
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -36,20 +36,22 @@ class Pack:
         folder: Where it lies.
         arrays: `(n, *shape)` by name, mapped from its files.
         bad: What is wrong with each row that could not be read, beginning with its file.
+        notes: What else the source told.
     """
 
     folder: Path
     arrays: dict[str, MappedArray]
     bad: dict[int, str]
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def open_or_pack(source: Source, beside: Path | None = None, contents: bool = True) -> Pack:
     """The pack of a data set as its files are now; what does not hold is packed again, with one line that says why.
 
-    A pack is named by what it was made of (format, root, types and shapes; path, size and time of the last change of
-    every file), and is renamed to that name once it is whole and on disk, so whatever bears the name was finished. An
-    interrupted packing leaves a folder of another name, which the next removes. Only the data set itself is the truth:
-    without its files, its pack is not used.
+    A pack is named by what it was made of (format, root, recipe; path, size and time of the last change of every file),
+    and is renamed to that name once it is whole and on disk, so whatever bears the name was finished. An interrupted
+    packing leaves a folder of another name, which the next removes. Packs of one data set by several recipes lie beside
+    each other until its files change. Only the data set itself is the truth: without its files, its pack is not used.
 
     What is checked when it is opened: that every file is as it was (its size and time, not what is in it); that the
     manifest has its checksum, and the arrays their types, shapes and lengths; and with `contents` the CRC-32 of every
@@ -58,14 +60,15 @@ def open_or_pack(source: Source, beside: Path | None = None, contents: bool = Tr
 
     Args:
         source: The data set.
-        beside: Folder whose `.fusionlit` holds the pack; default: the data set's own. Several data sets may share one;
-            outdated packs of this data set are removed.
+        beside: Folder whose `.fusionlit` holds the pack; default: the data set's own, or that of its file. Several data
+            sets may share one; packs of this one that are of other files are removed.
         contents: Whether to check the contents too; one process of a node is enough.
 
     Raises:
         DataError: If the folder cannot be written, its disk is full, or files change meanwhile.
     """
-    folder = (source.root if beside is None else beside) / FOLDER
+    own = source.root.parent if source.root.is_file() else source.root
+    folder = (own if beside is None else beside) / FOLDER
     files = source.look()
     place = folder / _name(source, folder, files)
     try:
@@ -76,7 +79,8 @@ def open_or_pack(source: Source, beside: Path | None = None, contents: bool = Tr
         try:
             return _open(place, source, contents)
         except DataError as error:
-            why = str(error) if place.exists() else _outdated(folder, source, files)
+            outdated = (_why_outdated(other, source, files) for other in _others(folder, folder / UNFINISHED))
+            why = str(error) if place.exists() else next(filter(None, outdated), None)
         if why:
             rank_zero_info(f"{source.root}: packing it again, because {why}.")
         _make(place, source, files)
@@ -85,15 +89,16 @@ def open_or_pack(source: Source, beside: Path | None = None, contents: bool = Tr
 
 def _open(place: Path, source: Source, contents: bool) -> Pack:
     manifest = Manifest.load(place)
-    arrays = {name: map_npy(place / f"{name}.npy") for name in source.columns}
-    for name, column in source.columns.items():
-        if not column == manifest.columns.get(name) == (arrays[name].dtype.str, arrays[name].shape):
+    arrays = {name: map_npy(place / f"{name}.npy") for name in manifest.columns}
+    for name, column in manifest.columns.items():
+        if column != (arrays[name].dtype.str, arrays[name].shape):
             raise DataError(f"{place / name}.npy is damaged: it should be {column}")
     if contents:
         for name, array in arrays.items():
             _check_contents(array, manifest.checksums[name], manifest.step)
         _check_bad(source, manifest.bad)
-    return Pack(place, arrays, {row: f"{source.root}/{reason}" for row, reason in manifest.bad.items()})
+    bad = {row: f"{source.root}/{reason}" for row, reason in manifest.bad.items()}
+    return Pack(place, arrays, bad, manifest.notes)
 
 
 def _check_contents(array: MappedArray, checksums: list[int], step: int) -> None:
@@ -103,14 +108,18 @@ def _check_contents(array: MappedArray, checksums: list[int], step: int) -> None
         file.seek(array.offset)
         for block, checksum in enumerate(progress(checksums, f"verifying {array.path.name}")):
             if zlib.crc32(file.read(size)) != checksum:
-                raise DataError(f"{array.path} is damaged in rows {block * step} to {(block + 1) * step - 1}")
+                last = min((block + 1) * step, len(array)) - 1
+                raise DataError(f"{array.path} is damaged in rows {block * step} to {last}")
 
 
 def _check_bad(source: Source, bad: dict[int, str]) -> None:
     # A permission that lacked, or a disk that was away, leaves size and time as they were.
+    if not bad:
+        return
+    contents = source.contents()
     for row, reason in bad.items():
         try:
-            source.read(row)
+            contents.read(row)
         except DataError:
             continue
         raise DataError(f"what could not be read now can be ({reason})")
@@ -118,10 +127,10 @@ def _check_bad(source: Source, bad: dict[int, str]) -> None:
 
 def _make(place: Path, source: Source, files: Fingerprint) -> None:
     """Write a pack under the lock: whole, or not at all."""
-    folder, root = place.parent, _relative(source, place.parent)
-    unfinished = folder / UNFINISHED
-    needed = sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in source.columns.values())
+    folder, unfinished = place.parent, place.parent / UNFINISHED
     begin = time.perf_counter()
+    contents = source.contents()
+    needed = sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in contents.columns.values())
     try:
         for left in (unfinished, place):
             if left.exists():
@@ -129,7 +138,7 @@ def _make(place: Path, source: Source, files: Fingerprint) -> None:
         if (free := shutil.disk_usage(folder).free) < needed:
             raise OSError(f"{free / 1e9:.3g} GB are free")
         unfinished.mkdir()
-        write_pack(unfinished, root, source, files)
+        write_pack(unfinished, source, contents, files)
         if not np.array_equal(source.look(), files):
             raise DataError(
                 f"{source.root}: files changed while they were packed. Start again when nothing writes there."
@@ -144,45 +153,31 @@ def _make(place: Path, source: Source, files: Fingerprint) -> None:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     for other in _others(folder, place):
-        if _root_of(other) in (root, None):
+        if _why_outdated(other, source, files):
             shutil.rmtree(other, ignore_errors=True)
-    seconds, rows = time.perf_counter() - begin, len(source.rows)
+    seconds, rows = time.perf_counter() - begin, len(contents.rows)
     rank_zero_info(f"{source.root}: packed {rows} samples into {place} in {seconds:.1f} s ({rows / seconds:,.0f}/s).")
 
 
-def _outdated(folder: Path, source: Source, files: Fingerprint) -> str | None:
-    """Why the pack that there is of this data set is not the one that is needed; None if there is none."""
-    for other in _others(folder, folder / UNFINISHED):
-        try:
-            manifest = Manifest.load(other)
-            before = np.load(other / FILES, allow_pickle=False)
-        except (DataError, OSError, ValueError) as error:
-            return f"{other} cannot be used: {error}"
-        if manifest.root == _relative(source, folder):
-            changed = max(len(np.setdiff1d(files, before)), len(np.setdiff1d(before, files)))
-            return f"{changed} of its {len(files)} files changed" if changed else "its arrays have other shapes"
-    return None
+def _why_outdated(other: Path, source: Source, files: Fingerprint) -> str | None:
+    """Why a pack must go: it cannot be used by anybody, or is of this data set as its files were before."""
+    try:
+        if Manifest.load(other).root != source.within(other.parent):
+            return None
+        before = np.load(other / FILES, allow_pickle=False)
+    except (DataError, OSError, ValueError) as error:
+        return f"{other} cannot be used: {error}"
+    changed = max(len(np.setdiff1d(files, before)), len(np.setdiff1d(before, files)))
+    return f"{changed} of its {len(files)} files changed" if changed else None
 
 
 def _others(folder: Path, place: Path) -> list[Path]:
     return [other for other in sorted(folder.glob("*/")) if other != place]
 
 
-def _root_of(place: Path) -> str | None:
-    try:
-        return Manifest.load(place).root
-    except DataError:
-        return None
-
-
-def _relative(source: Source, folder: Path) -> str:
-    return os.path.relpath(source.root.resolve(), folder.resolve())
-
-
 def _name(source: Source, folder: Path, files: Fingerprint) -> str:
     # The root too: in a shared folder, the files of two data sets may have all sizes and times in common.
-    columns = sorted((name, *column) for name, column in source.columns.items())
-    told = repr((VERSION, _relative(source, folder), columns))
+    told = repr((VERSION, source.within(folder), source.recipe))
     return blake2b(told.encode() + files.astype("<u8").tobytes(), digest_size=8).hexdigest()
 
 

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from fusionlit.data.pack.manifest import Manifest
-from fusionlit.data.pack.source import Fingerprint, Source
+from fusionlit.data.pack.source import Contents, Fingerprint, Source
 from fusionlit.data.progress import progress
 from fusionlit.errors import DataError
 
@@ -24,19 +24,19 @@ BLOCK = 4 << 20
 """Bytes of the largest array that are held in memory, written and summed at once."""
 
 
-def write_pack(folder: Path, root: str, source: Source, files: Fingerprint) -> None:
+def write_pack(folder: Path, source: Source, contents: Contents, files: Fingerprint) -> None:
     """Write all of a pack into an empty folder, and see it on disk.
 
     Args:
         folder: Where to.
-        root: Folder of the data set, as the manifest names it.
-        source: What to pack.
-        files: Its fingerprint.
+        source: The data set.
+        contents: What is made of its files.
+        files: Their fingerprint.
 
     Raises:
         OSError: If something cannot be written.
     """
-    columns = dict(source.columns)
+    columns = dict(contents.columns)
     length = next(iter(columns.values())).shape[0]
     row_size = max(np.dtype(dtype).itemsize * int(np.prod(shape[1:])) for dtype, shape in columns.values())
     step = max(1, BLOCK // row_size)
@@ -45,7 +45,7 @@ def write_pack(folder: Path, root: str, source: Source, files: Fingerprint) -> N
 
     def read(row: int) -> dict[str, NDArray[Any]] | str:
         try:
-            return dict(source.read(row))
+            return dict(contents.read(row))
         except DataError as error:
             return str(error).removeprefix(f"{source.root}/")
 
@@ -57,7 +57,7 @@ def write_pack(folder: Path, root: str, source: Source, files: Fingerprint) -> N
             npy.write_array_header_1_0(out[name], {"descr": dtype, "fortran_order": False, "shape": shape})
         for start in progress(range(0, length, step), f"packing {source.root.name}"):
             stop = min(start + step, length)
-            rows = source.rows[bisect_left(source.rows, start) : bisect_left(source.rows, stop)]
+            rows = contents.rows[bisect_left(contents.rows, start) : bisect_left(contents.rows, stop)]
             block = {name: np.zeros((stop - start, *shape[1:]), dtype) for name, (dtype, shape) in columns.items()}
             for row, values in zip(rows, pool.map(read, rows), strict=True):
                 if isinstance(values, str):
@@ -72,7 +72,7 @@ def write_pack(folder: Path, root: str, source: Source, files: Fingerprint) -> N
             file.flush()
             os.fsync(file.fileno())
     np.save(folder / FILES, files)
-    Manifest(root, columns, checksums, step, bad).save(folder)
+    Manifest(source.within(folder.parent), columns, checksums, step, bad, dict(contents.notes)).save(folder)
     for path in (folder / FILES, *folder.glob("*.json"), folder):
         sync(path)
 

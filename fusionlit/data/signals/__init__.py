@@ -2,7 +2,7 @@
 
 from fusionlit.data.signals.module import SignalDataModule
 from fusionlit.data.signals.npz import NPZReader
-from fusionlit.data.signals.reader import SignalReader
+from fusionlit.data.signals.reader import Origin, SignalReader
 from fusionlit.data.signals.sources import CSVReader
 from fusionlit.data.signals.ts import TSReader
 from fusionlit.data.signals.uci_har import UCIHARReader
@@ -16,6 +16,7 @@ __all__ = [
     "Grid",
     "Header",
     "NPZReader",
+    "Origin",
     "SignalDataModule",
     "SignalReader",
     "TSReader",

@@ -6,24 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionlit.data.assignment import SPLITS
-from fusionlit.data.signals.reader import Modalities
-from fusionlit.data.signals.windows import Channel, Windows
+from fusionlit.data.signals.stacked import Stacked
+from fusionlit.data.signals.windows import Grid
 
 
-def describe(root: Path, windows: Windows, modalities: Modalities, side: NDArray[np.str_]) -> str:
+def describe(root: Path, windows: Stacked, side: NDArray[np.str_]) -> str:
     """Windows, classes, modalities with channels, units and rates, and what each split has.
 
     Args:
         root: Where the windows come from.
         windows: All of them.
-        modalities: Channels of each modality.
         side: `(n,)` split of each window; empty where it is not used.
     """
     overlap = "; windows of one group may overlap" if windows.overlapping else ""
     lines = [f"{root}: {len(windows):,} windows of {len(set(windows.group.tolist())):,} groups{overlap}"]
-    lines += ["  classes: " + ", ".join(f"{label} {name}" for label, name in enumerate(windows.classes))]
-    for modality, names in modalities.items():
-        channels = {name: windows.channels[name] for name in names}
+    lines += ["  classes: " + ", ".join(f"{label} {name}" for label, name in enumerate(windows.header.classes))]
+    for modality, names in windows.modalities.items():
+        channels = {name: windows.header.channels[name] for name in names}
         listed = ", ".join(name + (f" ({channel.unit})" if channel.unit else "") for name, channel in channels.items())
         lines.append(f"  {modality}: {_time(channels[names[0]])}: {listed}")
     if windows.left_out:
@@ -35,6 +34,5 @@ def describe(root: Path, windows: Windows, modalities: Modalities, side: NDArray
     return "\n".join(lines)
 
 
-def _time(channel: Channel) -> str:
-    length = channel.values.shape[1]
-    return f"{length} samples" + (f" at {channel.rate:g} Hz ({length / channel.rate:g} s)" if channel.rate else "")
+def _time(grid: Grid) -> str:
+    return f"{grid.length} samples" + (f" at {grid.rate:g} Hz ({grid.length / grid.rate:g} s)" if grid.rate else "")

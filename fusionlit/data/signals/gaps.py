@@ -1,11 +1,12 @@
 """Missing values of windows: where they are, and what becomes of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionlit.data.array_dataset import Rows, blocks
 from fusionlit.data.signals.windows import Floats
 from fusionlit.errors import ConfigError, DataError
 
@@ -51,13 +52,49 @@ def run_lengths(missing: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.repeat(lengths, lengths)
 
 
-def check_complete(source: str, channels: dict[str, Floats], max_gap: int) -> None:
+class Filled:
+    """Windows whose short gaps are filled when they are gathered; a window that still lacks a value is all zeros.
+
+    Args:
+        values: `(n, channels, time)`, NaN where a value is missing.
+        max_gap: Longest gap (samples) that is filled.
+    """
+
+    def __init__(self, values: Rows, max_gap: int) -> None:
+        self.values = values
+        self.max_gap = max_gap
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Floats:
+        values = self.fill(rows)
+        values[np.isnan(values).any((1, 2))] = 0
+        return values
+
+    def fill(self, rows: NDArray[np.int64]) -> Floats:
+        """Windows with only the long gaps left."""
+        values = self.values[rows]
+        return fill_gaps(values.reshape(-1, values.shape[-1]), self.max_gap).reshape(values.shape)
+
+    def missing(self, gaps: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many values each channel then still lacks, `(n, channels)`; only windows with gaps `(n,)` are read."""
+        rows = np.flatnonzero(gaps)
+        counts = np.concatenate([np.isnan(self.fill(block)).sum(2) for block in blocks([self.values], rows)])
+        missing = np.zeros((len(gaps), counts.shape[1]), np.int64)
+        missing[rows] = counts
+        return missing
+
+
+def check_complete(source: str, missing: Mapping[str, NDArray[np.int64]], max_gap: int) -> None:
     """Refuse windows that still lack values.
+
+    Args:
+        source: For messages.
+        missing: `(n,)` how many values each window lacks, by channel.
+        max_gap: Longest gap (samples) that was filled.
 
     Raises:
         DataError: Naming each channel, with the number of values and windows, and the first of them.
     """
-    lines = [line for name, values in channels.items() if (line := _lacking(name, values))]
+    lines = [line for name, counts in missing.items() if (line := _lacking(name, counts))]
     if not lines:
         return
     longer = f" in gaps longer than `max_gap` ({max_gap} samples)" if max_gap else ""
@@ -83,8 +120,7 @@ def check_finite(source: str, channels: dict[str, Floats]) -> None:
             )
 
 
-def _lacking(name: str, values: Floats) -> str:
-    counts = np.isnan(values).sum(1)
+def _lacking(name: str, counts: NDArray[np.int64]) -> str:
     if not counts.any():
         return ""
     first = int((counts > 0).argmax())

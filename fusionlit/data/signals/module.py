@@ -4,25 +4,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusionlit.data.array_dataset import ArrayDataset
+from fusionlit.data.array_dataset import ArrayDataset, Rows
 from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save_assignment
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.base import FusionDataModule, chosen
+from fusionlit.data.pack import Pack
 from fusionlit.data.signals.describe import describe
-from fusionlit.data.signals.gaps import OnMissing, check_complete, check_finite, check_policy, fill_gaps
-from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_shapes
+from fusionlit.data.signals.files import WindowFiles
+from fusionlit.data.signals.gaps import Filled, OnMissing, check_complete, check_policy
+from fusionlit.data.signals.modalities import stack_shapes
 from fusionlit.data.signals.overlap import check_overlap
-from fusionlit.data.signals.reader import SignalReader, channels_of
+from fusionlit.data.signals.reader import SignalReader
 from fusionlit.data.signals.sources import find_reader
-from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_channels, warn_of_copies
+from fusionlit.data.signals.stacked import Stacked
+from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_copies
 from fusionlit.data.signals.windowing import Windowing
-from fusionlit.data.signals.windows import Floats, Windows
+from fusionlit.data.signals.windows import find_groups
 from fusionlit.data.splits import FractionSplit, OfficialSplit
-from fusionlit.errors import ConfigError, DataError
+from fusionlit.errors import ConfigError
 from fusionlit.types import Shape, Split, TargetSpec
 
 
@@ -31,6 +34,11 @@ class SignalDataModule(FusionDataModule):
 
     Reads the official folder of UCI HAR, UEA `.ts` files, NPZ archives and recordings in CSV files; see the readers.
     `index` is the window's position in the source, training files first.
+
+    The windows are read once, all into memory, and packed as the source has them; later starts gather batches from the
+    pack. They are read anew when a file, `modalities`, `windowing` or the reader changes; `split`, `on_missing` and
+    `max_gap` are applied to what is packed. CSV recordings are packed on construction, since nothing less tells their
+    sizes. What a reader of your own reads is packed if it tells its `origin`, else read at every start.
 
     Splits never tear a group (subject, recording) apart. Beside that, `setup` refuses windows on two sides that share
     samples, where they follow each other in the source, and warns of windows that are equal on two sides. In a source
@@ -56,6 +64,8 @@ class SignalDataModule(FusionDataModule):
         augmentation: Varies training batches.
         batch_size: Samples a batch and process.
         num_workers: Processes that load data; 0 loads in the main process.
+        pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`, or the folder
+            that it is in. It goes to `.fusionlit` in it.
 
     Raises:
         DataError: If the files are not as expected.
@@ -76,6 +86,7 @@ class SignalDataModule(FusionDataModule):
         augmentation: Augmentation | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
+        pack: Path | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers, augmentation)
         check_policy(on_missing, max_gap)
@@ -83,14 +94,12 @@ class SignalDataModule(FusionDataModule):
         self.split = split
         self.write_split = write_split
         self.on_missing, self.max_gap = on_missing, max_gap
-        self._reader = reader or find_reader(self.root, windowing)
-        self._header = self._reader.header(self.root, modalities)
-        self._channels = by_prefix(self._header.channels) if modalities is None else modalities
-        check_modalities(self._channels, self._header.channels)
-        self._shapes = stack_shapes(self._channels, self._header.channels)
-        self._target = _find_target(self._header.classes, binary)
+        self._files = WindowFiles(self.root, reader or find_reader(self.root, windowing), modalities, pack)
+        self._shapes = stack_shapes(self._files.modalities, self._files.header.channels)
+        self._target = _find_target(self._files.header.classes, binary)
         if augmentation is not None:
             augmentation.check(self._shapes)
+        self._windows: Stacked | None = None
         self._datasets: dict[Split, ArrayDataset] = {}
         self._description = ""
 
@@ -109,31 +118,49 @@ class SignalDataModule(FusionDataModule):
         """Channels with units and rates, classes, windows and groups of each split; known after `setup`."""
         return self._description
 
+    def pack(self) -> Pack | None:
+        """Read and pack all windows, unless that was done and nothing has changed since, and verify the pack.
+
+        None: the reader does not tell what its windows are made of.
+
+        Raises:
+            DataError: If the files are not as expected, or the packed data cannot be written.
+        """
+        packed = self._files.pack()
+        self._windows = None if packed is None else Stacked.of(packed)
+        return packed
+
+    def prepare_data(self) -> None:
+        """Pack, unless `setup` has run: a test behind training goes on with what was opened then."""
+        if not self._datasets:
+            self.pack()
+
     def setup(self, stage: str) -> None:
-        """Read, check and split all windows, once for all stages.
+        """Open, check and split all windows, once for all stages.
 
         Raises:
             DataError: If windows cannot be used, or the splits overlap or lack a class to train on.
         """
         if self._datasets:
             return
-        windows = self._reader.read(self.root, self._channels)
-        self._check_header(windows)
-        channels = {name: windows.channels[name].values for name in channels_of(self._channels)}
-        check_finite(str(self.root), channels)
-        warn_of_channels(str(self.root), channels)
+        # Under a trainer one process of this node has packed and verified before, in `prepare_data`.
+        windows, self._windows = self._windows or self._files.open(contents=self.trainer is None), None
+        self._files.check(windows)
+        for suspect in windows.suspects:
+            rank_zero_warn(f"{self.root}: {suspect}")
         side = self._assign(windows)
-        first = self._header.channels[next(iter(channels))].length
-        check_overlap(np.stack([x for x in channels.values() if x.shape[1] == first], axis=1), side)
-        warn_of_copies(str(self.root), channels, side)
-        inputs, presence = self._stack(channels)
+        lengths = {name: shape[1] for name, shape in self._shapes.items()}
+        first = next(iter(lengths.values()))
+        check_overlap([x for name, x in windows.inputs.items() if lengths[name] == first], side)
+        warn_of_copies(str(self.root), windows.keys, side)
+        inputs, presence = self._fill(windows)
         leave_out_empty(presence, side)
         target = torch.from_numpy(windows.target)
         rows = {split: torch.from_numpy(np.flatnonzero(side == split)) for split in SPLITS}
         for split in SPLITS:
-            check_classes(split, target[rows[split]], windows.classes)
+            check_classes(split, target[rows[split]], windows.header.classes)
         self._datasets = {split: ArrayDataset(inputs, target, presence, rows[split]) for split in SPLITS}
-        self._description = describe(self.root, windows, self._channels, side)
+        self._description = describe(self.root, windows, side)
         rank_zero_info(self._description)
 
     def dataset(self, split: Split) -> ArrayDataset:
@@ -154,19 +181,10 @@ class SignalDataModule(FusionDataModule):
         train = self._datasets["train"]
         return train.targets[train.rows].bincount(minlength=len(self._target.names))
 
-    def _check_header(self, windows: Windows) -> None:
-        wanted = {name: self._header.channels[name] for name in channels_of(self._channels)}
-        found = {name: windows.header.channels.get(name) for name in wanted}
-        if (wanted, self._header.classes) != (found, windows.classes):
-            raise DataError(
-                f"{self.root}: the header promised {wanted} with classes {self._header.classes}, but the windows are"
-                f" {found} with classes {windows.classes}. Did the files change?"
-            )
-
-    def _assign(self, windows: Windows) -> NDArray[np.str_]:
+    def _assign(self, windows: Stacked) -> NDArray[np.str_]:
         """Split of each window, `(n,)`; empty where it is not used."""
         split = self.split or (FractionSplit() if windows.official is None else OfficialSplit())
-        groups = windows.groups()
+        groups = find_groups(windows.group, windows.official)
         assigned = split.assign(groups)
         check_assignment(assigned, groups, split)
         if self.write_split and (self.trainer is None or self.trainer.is_global_zero):
@@ -174,18 +192,19 @@ class SignalDataModule(FusionDataModule):
         of_group = {group: name for name in SPLITS for group in assigned[name]}
         return np.array([of_group.get(group, "") for group in windows.group.tolist()], dtype="<U5")
 
-    def _stack(self, channels: dict[str, Floats]) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]]]:
-        """Values `(n, C, T)` of each modality and, `(n,)`, which windows have it; the latter empty if all have all."""
-        filled = {name: fill_gaps(values, self.max_gap) for name, values in channels.items()}
+    def _fill(self, windows: Stacked) -> tuple[dict[str, Rows], dict[str, NDArray[np.bool_]]]:
+        """Each modality to gather from and, `(n,)`, which windows have it; the latter empty if all have all."""
+        inputs: dict[str, Rows] = dict(windows.inputs)
+        presence = {name: np.ones(len(windows), np.bool_) for name in inputs}
+        missing: dict[str, NDArray[np.int64]] = {}
+        for (name, channels), gaps in zip(windows.modalities.items(), windows.gaps.T, strict=True):
+            if gaps.any():
+                inputs[name] = filled = Filled(windows.inputs[name], self.max_gap)
+                counts = filled.missing(gaps)
+                presence[name] = counts.sum(1) == 0
+                missing |= dict(zip(channels, counts.T, strict=True))
         if self.on_missing != "absent":
-            check_complete(str(self.root), filled, self.max_gap)
-        inputs: dict[str, Floats] = {}
-        presence: dict[str, NDArray[np.bool_]] = {}
-        for modality, names in self._channels.items():
-            values = np.stack([filled[name] for name in names], axis=1)
-            presence[modality] = np.asarray(~np.isnan(values).any((1, 2)))
-            values[~presence[modality]] = 0
-            inputs[modality] = values
+            check_complete(str(self.root), missing, self.max_gap)
         return inputs, {} if all(there.all() for there in presence.values()) else presence
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fusionlit.data.assignment import SPLITS
 from fusionlit.data.npz import Array, NpzFile
 from fusionlit.data.signals.labels import decode, encode
-from fusionlit.data.signals.reader import Modalities, SignalReader
+from fusionlit.data.signals.reader import Modalities, Origin, SignalReader
 from fusionlit.data.signals.windows import Channel, Grid, Header, Windows
 from fusionlit.errors import DataError
 
@@ -49,6 +49,10 @@ class NPZReader(SignalReader):
         if suffixes != [""]:
             official = np.repeat([suffix[1:] for suffix in suffixes], [_count(file, suffix) for suffix in suffixes])
         return Windows(channels, target, classes, np.array(group), official)
+
+    def origin(self, root: Path) -> Origin:
+        """The file."""
+        return Origin([root])
 
 
 def _suffixes(file: NpzFile) -> list[str]:

@@ -1,10 +1,12 @@
 """Windows that share samples must be on one side of a split."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionlit.data.array_dataset import Rows, blocks
 from fusionlit.data.assignment import SPLITS
 from fusionlit.data.signals.windows import Floats
 from fusionlit.errors import DataError
@@ -39,33 +41,41 @@ def shared_samples(before: Floats, after: Floats) -> NDArray[np.int64]:
     return shared
 
 
-def check_overlap(values: Floats, side: NDArray[np.str_]) -> None:
+def check_overlap(values: Sequence[Rows], side: NDArray[np.str_]) -> None:
     """Refuse a split with windows that share samples on two sides.
 
     A window is compared with the last one before it in each other split, whatever lies between them: windows of the
     third split, and unused ones. Windows in another order than that of time are not found.
 
     Args:
-        values: `(n, channels, time)`, finite or NaN.
+        values: `(n, channels, time)` of each modality, finite or NaN, all of one length.
         side: `(n,)` split of each window; empty where it is not used.
 
     Raises:
         DataError: With the first such windows.
     """
     before, after = _seams(side)
-    # Missing samples, which are shared too, must compare as equal; no value is infinite.
-    ends, starts = (np.nan_to_num(values[rows], copy=False, nan=np.inf) for rows in (before, after))
-    shared = shared_samples(ends, starts)
+    if not len(before):
+        return
+    pairs = list(blocks(values, np.arange(len(before))))
+    shared = np.concatenate([shared_samples(_gather(values, before[k]), _gather(values, after[k])) for k in pairs])
     if not shared.any():
         return
     k = int((shared > 0).argmax())
     i, j = int(before[k]), int(after[k])
+    length = _gather(values, before[:1]).shape[-1]
     raise DataError(
         f"The split puts windows that share samples on two sides, {int((shared > 0).sum())} times: windows {i} and {j}"
-        f" share {shared[k]} of {values.shape[-1]} samples, but are in {side[i]} and {side[j]}. The metrics would"
+        f" share {shared[k]} of {length} samples, but are in {side[i]} and {side[j]}. The metrics would"
         " measure memory. Say in the data which windows belong together (subject, recording), and split by these"
         " groups."
     )
+
+
+def _gather(values: Sequence[Rows], rows: NDArray[np.int64]) -> Floats:
+    # Missing samples, which are shared too, must compare as equal; no value is infinite.
+    windows: Floats = np.concatenate([each[rows] for each in values], axis=1)
+    return np.nan_to_num(windows, copy=False, nan=np.inf)
 
 
 def _seams(side: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

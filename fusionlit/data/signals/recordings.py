@@ -49,7 +49,7 @@ def read_csv(root: Path, windowing: Windowing, modalities: Mapping[str, list[str
         ConfigError: If `windowing` does not fit the files.
     """
     root = Path(root)
-    paths = _csv_files(root)
+    paths = csv_files(root)
     layout = _common_layout(paths, windowing.columns, modalities)
     _check_time_unit(paths[0], windowing)
     recordings: list[Recording] = []
@@ -60,7 +60,12 @@ def read_csv(root: Path, windowing: Windowing, modalities: Mapping[str, list[str
     return cut(root, recordings, windowing, layout.channels, modalities or {})
 
 
-def _csv_files(root: Path) -> list[Path]:
+def csv_files(root: Path) -> list[Path]:
+    """The file that `root` is, or the CSV files in it.
+
+    Raises:
+        DataError: If there are none.
+    """
     if root.is_file():
         return [root]
     paths = sorted(path for path in root.glob("*") if path.suffix.lower() == ".csv")

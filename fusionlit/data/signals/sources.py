@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from fusionlit.data.signals.npz import NPZReader
-from fusionlit.data.signals.reader import Modalities, SignalReader
-from fusionlit.data.signals.recordings import read_csv
+from fusionlit.data.signals.reader import Modalities, Origin, SignalReader
+from fusionlit.data.signals.recordings import csv_files, read_csv
 from fusionlit.data.signals.ts import TSReader
 from fusionlit.data.signals.uci_har import UCIHARReader
 from fusionlit.data.signals.windowing import Windowing
-from fusionlit.data.signals.windows import Header, Windows
+from fusionlit.data.signals.windows import Windows
 from fusionlit.errors import ConfigError, DataError
 
 EXPECTED = (
@@ -18,7 +18,7 @@ EXPECTED = (
 
 
 class CSVReader(SignalReader):
-    """Recordings in CSV files, cut into windows. Rates and labels stand in every row, so the header reads them all.
+    """Recordings in CSV files, cut into windows. Rates and labels stand in every row, so only the windows tell sizes.
 
     Args:
         windowing: How windows are cut, and the roles of columns.
@@ -26,17 +26,17 @@ class CSVReader(SignalReader):
 
     def __init__(self, windowing: Windowing) -> None:
         self.windowing = windowing
-        self._ahead: Windows | None = None
 
-    def header(self, root: Path, modalities: Modalities | None = None) -> Header:
-        """Cut all windows, and keep them for the next `read`."""
-        self._ahead = read_csv(root, self.windowing, modalities)
-        return self._ahead.header
+    def header(self, root: Path, modalities: Modalities | None = None) -> None:
+        """None: the windows tell."""
 
     def read(self, root: Path, modalities: Modalities | None = None) -> Windows:
-        """The windows that `header` kept, once; later they are cut anew."""
-        windows, self._ahead = self._ahead, None
-        return windows or read_csv(root, self.windowing, modalities)
+        """The windows of all recordings."""
+        return read_csv(root, self.windowing, modalities)
+
+    def origin(self, root: Path) -> Origin:
+        """The files that there are, and how they are cut."""
+        return Origin(csv_files(root), repr(self.windowing))
 
 
 def find_reader(root: Path, windowing: Windowing | None = None) -> SignalReader:

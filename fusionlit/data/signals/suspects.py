@@ -1,6 +1,7 @@
 """What may be but looks wrong: channels stuck or equal, windows empty or on two sides, splits without a class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from itertools import combinations
 
 import numpy as np
@@ -14,40 +15,52 @@ from fusionlit.errors import DataError
 from fusionlit.types import Split
 
 
-def warn_of_channels(source: str, channels: dict[str, Floats]) -> None:
-    """Warn of channels that are constant, or equal to another in every window (a stuck or a miswired sensor)."""
+def odd_channels(channels: Mapping[str, Floats]) -> list[str]:
+    """A line on each channel that is constant, or equal to another in every window (a stuck or a miswired sensor)."""
+    lines: list[str] = []
     first: dict[int, list[str]] = {}
     for name, values in channels.items():
         there = values[~np.isnan(values)]
         if not there.size or there.min() == there.max():
             what = f"is {there[0]:g} in every sample" if there.size else "has no values at all"
-            rank_zero_warn(f"{source}: channel {name!r} {what}, as of a sensor that is stuck. Leave it out.")
+            lines.append(f"channel {name!r} {what}, as of a sensor that is stuck. Leave it out.")
             continue
         alike = first.setdefault(hash(values.tobytes()), [])
         for other in alike:
             if np.array_equal(channels[other], values, equal_nan=True):
-                rank_zero_warn(
-                    f"{source}: channels {other!r} and {name!r} are equal in every window. Leave one out, unless they"
-                    " are meant to be."
+                lines.append(
+                    f"channels {other!r} and {name!r} are equal in every window. Leave one out, unless they are meant"
+                    " to be."
                 )
         alike.append(name)
+    return lines
 
 
-def warn_of_copies(source: str, channels: dict[str, Floats], side: NDArray[np.str_]) -> None:
-    """Warn of windows on two sides of a split that are equal in all channels.
+def window_keys(channels: Mapping[str, Floats]) -> NDArray[np.uint64]:
+    """A number for each window, `(n,)`, that is equal where windows are equal in all channels.
 
-    A window in which no channel changes may well repeat (a device at rest), and does not count.
+    A window in which no channel changes may well repeat (a device at rest), and has the number 0.
 
     Args:
-        source: For messages.
         channels: `(n, time)` by name.
-        side: `(n,)` split of each window; empty where it is not used.
     """
     # Of the least and the largest value, NaN aside: all NaN compares as false.
     moves = np.any([np.fmin.reduce(x, axis=1) < np.fmax.reduce(x, axis=1) for x in channels.values()], axis=0)
-    keys = np.array([hash(b"".join(map(np.ndarray.tobytes, rows))) for rows in zip(*channels.values(), strict=True)])
+    windows = (b"".join(map(np.ndarray.tobytes, rows)) for rows in zip(*channels.values(), strict=True))
+    digests = b"".join(blake2b(window, digest_size=8).digest() for window in windows)
+    return np.where(moves, np.frombuffer(digests, "<u8"), 0).astype(np.uint64)
+
+
+def warn_of_copies(source: str, keys: NDArray[np.uint64], side: NDArray[np.str_]) -> None:
+    """Warn of windows on two sides of a split that are equal in all channels.
+
+    Args:
+        source: For messages.
+        keys: `(n,)` numbers by `window_keys`.
+        side: `(n,)` split of each window; empty where it is not used.
+    """
     for first, second in combinations(SPLITS, 2):
-        one, other = (np.flatnonzero(moves & (side == split)) for split in (first, second))
+        one, other = (np.flatnonzero((keys != 0) & (side == split)) for split in (first, second))
         common, at_one, at_other = np.intersect1d(keys[one], keys[other], return_indices=True)
         if len(common):
             i = int(at_one.argmin())

@@ -7,7 +7,7 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from fusionlit.data.signals.labels import encode
-from fusionlit.data.signals.reader import Modalities, SignalReader
+from fusionlit.data.signals.reader import Modalities, Origin, SignalReader
 from fusionlit.data.signals.windows import Channel, Floats, Grid, Header, Windows
 from fusionlit.errors import DataError
 
@@ -66,6 +66,10 @@ class TSReader(SignalReader):
             np.array(group),
             np.repeat(list(files), [len(part) for part in parts]) if len(files) > 1 else None,
         )
+
+    def origin(self, root: Path) -> Origin:
+        """One file or two."""
+        return Origin(list(ts_files(root).values()))
 
 
 def ts_files(root: Path) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fusionlit.data.progress import progress
 from fusionlit.data.signals.labels import encode
-from fusionlit.data.signals.reader import Modalities, SignalReader, channels_of
+from fusionlit.data.signals.reader import Modalities, Origin, SignalReader, channels_of
 from fusionlit.data.signals.text import first_row, read_matrix
 from fusionlit.data.signals.windows import Channel, Floats, Grid, Header, Windows
 from fusionlit.errors import DataError
@@ -71,6 +71,12 @@ class UCIHARReader(SignalReader):
             np.array(official),
             overlapping=True,
         )
+
+    def origin(self, root: Path) -> Origin:
+        """Signals, labels and subjects of both halves, and the names of the activities."""
+        files = [root / side / f"{kind}_{side}.txt" for side in SIDES for kind in ("y", "subject")]
+        signals = [_file(root, side, name) for side in SIDES for name in CHANNELS]
+        return Origin([*files, *signals, root / "activity_labels.txt"])
 
 
 def read_activities(root: Path) -> tuple[str, ...]:

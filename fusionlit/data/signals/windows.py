@@ -88,10 +88,16 @@ class Windows:
         """What the windows are, without their values."""
         return Header({name: channel.grid for name, channel in self.channels.items()}, self.classes)
 
-    def groups(self) -> dict[str, list[Split]]:
-        """All groups in order of appearance, each with the splits that the source itself puts its windows in."""
-        found: dict[str, list[Split]] = {group: [] for group in self.group.tolist()}
-        if self.official is not None:
-            for group, split in sorted(set(zip(self.group.tolist(), self.official.tolist(), strict=True))):
-                found[group].append(split)
-        return found
+
+def find_groups(group: NDArray[np.str_], official: NDArray[np.str_] | None) -> dict[str, list[Split]]:
+    """All groups in order of appearance, each with the splits that the source itself puts its windows in.
+
+    Args:
+        group: `(n,)` group of each window.
+        official: `(n,)` split of each window, or None.
+    """
+    found: dict[str, list[Split]] = {name: [] for name in group.tolist()}
+    if official is not None:
+        for name, split in sorted(set(zip(group.tolist(), official.tolist(), strict=True))):
+            found[name].append(split)
+    return found

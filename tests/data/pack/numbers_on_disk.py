@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fusionlit.data.pack import Column, Source, fingerprint
+from fusionlit.data.pack import Column, Contents, Source, fingerprint, in_folders
 from fusionlit.data.pack.store import open_or_pack
 from fusionlit.errors import DataError
 
@@ -21,7 +21,7 @@ def write(root: Path, numbers=range(0, ROWS, 100)) -> Path:
     return root
 
 
-def source(root: Path, pause: float = 0.0, rows: int = ROWS) -> Source:
+def source(root: Path, pause: float = 0.0, rows: int = ROWS, recipe: str = "") -> Source:
     def read(row):
         time.sleep(pause)
         text = (root / "items" / f"{row}.txt").read_text()
@@ -29,9 +29,12 @@ def source(root: Path, pause: float = 0.0, rows: int = ROWS) -> Source:
             raise DataError(f"{root}/items/{row}.txt: expected a number, but got {text!r}.")
         return {"x": np.full(SHAPE, int(text), np.float32), "y": np.array([int(text)], np.uint16)}
 
-    columns = {"x": Column("<f4", (rows, *SHAPE)), "y": Column("<u2", (rows, 1))}
-    there = sorted(int(path.stem) for path in (root / "items").glob("*.txt"))
-    return Source(root, columns, there, read, lambda: fingerprint(root, [(root / "items", ".txt")]))
+    def contents():
+        columns = {"x": Column("<f4", (rows, *SHAPE)), "y": Column("<u2", (rows, 1))}
+        there = sorted(int(path.stem) for path in (root / "items").glob("*.txt"))
+        return Contents(columns, there, read, {"recipe": recipe})
+
+    return Source(root, recipe, lambda: fingerprint(in_folders(root, [(root / "items", ".txt")])), contents)
 
 
 def values(pack) -> dict[int, float]:

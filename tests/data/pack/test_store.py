@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_when_a_file_changes_all_are_packed_again(root, said, change, expected):
     change(root)
     after = open_or_pack(disk.source(root))
     assert disk.values(after) == expected
-    assert f"packing it again, because 1 of its {len(disk.source(root).rows)} files changed." in said()
+    assert f"packing it again, because 1 of its {len(disk.source(root).look())} files changed." in said()
     assert packs(root) == [after.folder.name]
     assert not before.exists()
 
@@ -113,7 +114,7 @@ def change_version(folder):
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda folder: flip(folder / "x.npy"), r"x\.npy is damaged in rows 836 to 1044"),
+        (lambda folder: flip(folder / "x.npy"), r"x\.npy is damaged in rows 836 to 999"),
         (lambda folder: flip(folder / "x.npy", 200), r"x\.npy is damaged in rows 0 to 208"),
         (lambda folder: flip(folder / "x.npy", 60), r"x\.npy"),
         (lambda folder: flip(folder / "y.npy", -1), r"y\.npy is damaged in rows"),
@@ -126,7 +127,7 @@ def change_version(folder):
         (lambda folder: flip(folder / "manifest.json", -20), r"manifest\.json"),
         (lambda folder: (folder / "manifest.json").unlink(), r"manifest\.json cannot be read"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), r"manifest\.json cannot be read"),
-        (change_version, "it is of version 0 of the format, and this is version 1"),
+        (change_version, "it is of version 0 of the format, and this is version 2"),
     ],
 )
 def test_a_pack_that_does_not_hold_is_made_again_and_that_is_said(root, said, damage, why):
@@ -150,12 +151,49 @@ def test_whatever_byte_is_damaged_no_damaged_value_is_used(root):
         assert disk.values(open_or_pack(disk.source(root))) == EXPECTED
 
 
-def test_another_shape_is_another_pack(root, said):
+def test_recipes_of_one_data_set_have_packs_beside_each_other_until_its_files_change(root, said):
+    first = open_or_pack(disk.source(root))
+    second = open_or_pack(disk.source(root, rows=2000, recipe="longer"))
+    assert [len(pack.arrays["x"]) for pack in (first, second)] == [disk.ROWS, 2000]
+    assert [pack.notes for pack in (first, second)] == [{"recipe": ""}, {"recipe": "longer"}]
+    assert "again" not in said()
+    assert open_or_pack(disk.source(root)).folder == first.folder
+    assert said() == ""
+    touch(root)
+    third = open_or_pack(disk.source(root, recipe="longer"))
+    assert "because 1 of its 10 files changed" in said()
+    assert packs(root) == [third.folder.name]
+
+
+def test_only_packing_asks_for_the_contents(root):
     open_or_pack(disk.source(root))
-    said()
-    assert open_or_pack(disk.source(root, rows=2000)).arrays["x"].shape == (2000, *disk.SHAPE)
-    assert "because its arrays have other shapes" in said()
-    assert len(packs(root)) == 1
+
+    def refuse():
+        raise AssertionError
+
+    assert disk.values(open_or_pack(replace(disk.source(root), contents=refuse))) == EXPECTED
+
+
+def test_the_pack_of_a_file_lies_beside_it(root):
+    file = root / "items/300.txt"
+    pack = open_or_pack(replace(disk.source(root), root=file))
+    assert pack.folder.parent == root / "items/.fusionlit"
+    assert disk.values(pack) == EXPECTED
+    assert open_or_pack(disk.source(root), root / "items").folder != pack.folder
+    assert len(packs(root / "items")) == 2
+
+
+def test_what_another_data_set_can_still_use_stays(root, tmp_path):
+    shared, other = tmp_path / "shared", disk.write(tmp_path / "other", numbers=[7])
+    theirs = open_or_pack(disk.source(other), shared).folder
+    (theirs / "files.npy").unlink()  # tells only why they would be packed again
+    open_or_pack(disk.source(root), shared)
+    assert disk.values(open_or_pack(disk.source(other), shared)) == {7: 7.0}
+    assert theirs.exists()
+    (theirs / "manifest.json").unlink()
+    touch(root)
+    open_or_pack(disk.source(root), shared)
+    assert not theirs.exists()
 
 
 def test_what_cannot_be_read_is_told_again_at_every_start_also_after_a_move(root, tmp_path):
@@ -173,13 +211,14 @@ def test_what_cannot_be_read_is_told_again_at_every_start_also_after_a_move(root
 
 def test_what_could_not_be_read_is_packed_once_it_can_be_though_its_file_is_as_it_was(root, said):
     source = disk.source(root)
+    contents = source.contents()
 
     def refuse(row):
         if row == 300:
             raise DataError(f"{root}/items/300.txt: Permission denied.")
-        return source.read(row)
+        return contents.read(row)
 
-    refused = store.Source(source.root, source.columns, source.rows, refuse, source.look)
+    refused = replace(source, contents=lambda: replace(contents, read=refuse))
     assert list(open_or_pack(refused).bad) == [300]
     said()
     assert disk.values(open_or_pack(source)) == EXPECTED
@@ -275,14 +314,14 @@ def test_a_pack_made_ahead_is_read_where_nothing_can_be_written(root, monkeypatc
 
 def test_files_that_change_while_they_are_packed_are_refused(root):
     source = disk.source(root)
-    read = source.read
+    contents = source.contents()
 
     def changing(row):
         touch(root)
-        return read(row)
+        return contents.read(row)
 
     with pytest.raises(DataError, match="files changed while they were packed"):
-        open_or_pack(store.Source(source.root, source.columns, source.rows, changing, source.look))
+        open_or_pack(replace(source, contents=lambda: replace(contents, read=changing)))
     assert packs(root) == []
 
 

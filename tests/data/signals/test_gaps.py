@@ -3,7 +3,7 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from fusionlit.data.signals.gaps import check_complete, check_finite, check_policy, fill_gaps, run_lengths
+from fusionlit.data.signals.gaps import Filled, check_complete, check_finite, check_policy, fill_gaps, run_lengths
 from fusionlit.errors import ConfigError, DataError
 
 NAN = np.nan
@@ -35,20 +35,35 @@ def test_gaps_are_filled_up_to_their_longest(window, max_gap, expected):
     np.testing.assert_array_equal(values, before)
 
 
+@pytest.mark.parametrize("max_gap", [0, 2])
+def test_gathered_windows_are_filled_as_each_channel_alone_is(max_gap):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20, 3, 9)).astype(np.float32)
+    values[rng.random(values.shape) < 0.05] = NAN
+    values[5, 1, 2:7] = NAN
+    before = values.copy()
+    expected = np.stack([fill_gaps(values[:, c], max_gap) for c in range(3)], axis=1)
+    filled, rows = Filled(values, max_gap), np.array([7, 3, 3, 19])
+    np.testing.assert_array_equal(filled.fill(rows), expected[rows])
+    np.testing.assert_array_equal(filled.missing(np.isnan(values).any((1, 2))), np.isnan(expected).sum(2))
+    lacking = np.isnan(expected).any((1, 2))
+    assert 0 < lacking.sum() < 20
+    expected[lacking] = 0
+    np.testing.assert_array_equal(filled[np.arange(20)], expected)
+    np.testing.assert_array_equal(values, before)
+
+
 def test_what_is_missing_is_told_by_channel_window_and_count():
-    values = np.zeros((4, 3), np.float32)
-    values[1, :2] = values[3, 0] = NAN
     with pytest.raises(DataError) as error:
-        check_complete("set", {"good": np.zeros((4, 3), np.float32), "bad": values}, 0)
+        check_complete("set", {"good": np.zeros(4, int), "bad": np.array([0, 2, 0, 1])}, 0)
     assert str(error.value).startswith(
         "set: values are missing:\n  channel 'bad': 3 values in 2 windows (the first is window 1, with 2)\nFill them"
     )
 
 
 def test_the_longest_gap_and_further_channels_are_told():
-    values = np.full((1, 3), NAN, np.float32)
     with pytest.raises(DataError, match=r"longer than `max_gap` \(2 samples\):(.|\n)*\.\.\. and 2 more channels"):
-        check_complete("set", dict.fromkeys("abcdefghijkl", values), 2)
+        check_complete("set", dict.fromkeys("abcdefghijkl", np.array([3])), 2)
 
 
 def test_infinite_values_are_refused():

@@ -31,14 +31,14 @@ def test_a_stuck_sensor_does_not_look_like_overlap():
 def test_windows_that_share_samples_must_be_on_one_side():
     x = windows(16)
     side = np.array(["train"] * len(x), dtype="<U5")
-    check_overlap(x, side)
+    check_overlap([x], side)
     side[6:] = "val"
     with pytest.raises(
         DataError, match=r"two sides, 1 times: windows 5 and 6 share 16 of 32 samples, but are in train"
     ):
-        check_overlap(x, side)
+        check_overlap([x], side)
     side[6] = ""
-    check_overlap(x, side)
+    check_overlap([x], side)
 
 
 @pytest.mark.parametrize("between", ["", "val"])
@@ -47,9 +47,19 @@ def test_windows_between_the_sides_do_not_hide_overlap(between):
     side = np.array(["train"] * 50 + [between] + ["test"] * (len(x) - 51), dtype="<U5")
     x[50] = windows(40)[0]  # so that a window of the third side shares nothing with the others
     with pytest.raises(DataError, match="1 times: windows 49 and 51 share 24 of 32 samples, but are in train and test"):
-        check_overlap(x, side)
+        check_overlap([x], side)
     side[49:57] = ""
-    check_overlap(x, side)
+    check_overlap([x], side)
+
+
+def test_windows_are_compared_over_all_modalities_and_in_every_block(monkeypatch):
+    x = windows(16)
+    parts, side = [x[:, :1], x[:, 1:]], np.array(["train", "val"] * (len(x) // 2), dtype="<U5")
+    monkeypatch.setattr("fusionlit.data.array_dataset.BLOCK", 3 * x[0].nbytes)
+    with pytest.raises(DataError, match=f"two sides, {len(side) - 1} times: windows 0 and 1 share 16 of 32"):
+        check_overlap(parts, side)
+    x[1::2, 1] += 10
+    check_overlap(parts, side)
 
 
 def test_samples_that_are_missing_are_shared_too():
@@ -58,9 +68,9 @@ def test_samples_that_are_missing_are_shared_too():
     x[5, 0, -3] = x[6, 0, -19] = np.nan
     side = np.array(["train"] * 6 + ["val"] * (len(x) - 6), dtype="<U5")
     with pytest.raises(DataError, match="windows 5 and 6 share 16 of 32 samples"):
-        check_overlap(x, side)
+        check_overlap([x], side)
     x[:, 0] = np.nan
-    check_overlap(x, side)
+    check_overlap([x], side)
 
 
 def test_a_flat_stretch_at_the_seam_is_not_taken_for_overlap():

@@ -1,6 +1,3 @@
-from pathlib import Path
-
-import numpy as np
 import pytest
 
 from fusionlit.data.signals.npz import NPZReader
@@ -56,18 +53,3 @@ def test_the_folder_around_uci_har_gives_a_hint(tmp_path):
     (tmp_path / "UCI HAR Dataset" / "train" / "Inertial Signals").mkdir(parents=True)
     with pytest.raises(DataError, match=r"but found UCI HAR Dataset\. Point `root` to .*UCI HAR Dataset\."):
         find_reader(tmp_path)
-
-
-def test_recordings_are_cut_once_for_header_and_windows(tmp_path):
-    rows = [f"{i / 10},{np.sin(i)},{'walk' if i < 20 else 'run'}" for i in range(40)]
-    file = tmp_path / "a.csv"
-    file.write_text("\n".join(["time,acc,label", *rows]))
-    reader = CSVReader(WINDOWING)
-    header = reader.header(file)
-    file.rename(tmp_path / "b.csv")
-    windows = reader.read(file)
-    assert windows.header == header
-    assert len(windows) == 10
-    with pytest.raises(DataError):
-        reader.read(file)
-    np.testing.assert_array_equal(reader.read(Path(tmp_path)).channels["acc"].values, windows.channels["acc"].values)

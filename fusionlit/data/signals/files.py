@@ -1,0 +1,120 @@
+"""The windows of a data set: from its files, or through a pack where it is known what they are made of."""
+
+import inspect
+import json
+import os
+from hashlib import blake2b
+from pathlib import Path
+
+from fusionlit.data.pack import Pack, Source, fingerprint, open_or_pack
+from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_shapes
+from fusionlit.data.signals.reader import Modalities, Origin, SignalReader, channels_of
+from fusionlit.data.signals.stacked import Stacked, stack
+from fusionlit.data.signals.windows import Header
+from fusionlit.errors import DataError
+
+
+class WindowFiles:
+    """A data set of windows, of which `header` and `modalities` are known once this is constructed.
+
+    Where the reader gives no header, all windows are read for it, or packed.
+
+    Args:
+        root: Folder or file.
+        reader: Reader of its format.
+        modalities: Channels of each modality; default: by their names.
+        beside: Folder for the packed data; default: that of the data set.
+
+    Raises:
+        DataError: If the files are not as expected.
+        ConfigError: If `modalities` name channels that are not there, or one twice.
+    """
+
+    def __init__(self, root: Path, reader: SignalReader, modalities: Modalities | None, beside: Path | None) -> None:
+        self._root = root
+        self._reader = reader
+        self._beside = beside
+        self._asked = modalities
+        self._promised = reader.header(root, modalities)
+        if self._promised is None:
+            windows = self.open(contents=False)
+            self.header, self.modalities = windows.header, windows.modalities
+        else:
+            self.header = self._promised
+            self.modalities = self._asked = by_prefix(self.header.channels) if modalities is None else dict(modalities)
+            check_modalities(self.modalities, self.header.channels)
+
+    def pack(self, contents: bool = True) -> Pack | None:
+        """The pack of the windows, made if there is none, see `open_or_pack`; None where the reader has no origin.
+
+        Raises:
+            DataError: If the files are not as expected, or the packed data cannot be written.
+        """
+        code = _code(type(self._reader))
+        origin = self._reader.origin(self._root)
+        if code is None or origin is None:
+            return None
+        name = f"{type(self._reader).__module__}.{type(self._reader).__qualname__}"
+        source = Source(
+            self._root,
+            recipe=json.dumps([name, code, origin.settings, self._asked]),
+            look=lambda: fingerprint(_named(self._root, self._reader.origin(self._root) or origin)),
+            contents=lambda: self._read().contents(),
+        )
+        return open_or_pack(source, self._beside, contents)
+
+    def open(self, contents: bool) -> Stacked:
+        """All windows, mapped from their pack or, where there can be none, read.
+
+        Args:
+            contents: Whether to check the contents of the pack.
+
+        Raises:
+            DataError: If the files are not as expected, or the packed data cannot be written.
+        """
+        packed = self.pack(contents)
+        return self._read() if packed is None else Stacked.of(packed)
+
+    def check(self, windows: Stacked) -> None:
+        """Refuse windows that are not what the header said.
+
+        Raises:
+            DataError: With both.
+        """
+        _check_promise(self._root, self.header, windows.header, self.modalities)
+
+    def _read(self) -> Stacked:
+        windows = self._reader.read(self._root, self._asked)
+        header = windows.header
+        modalities = by_prefix(header.channels) if self._asked is None else self._asked
+        if self._promised is not None:
+            _check_promise(self._root, self._promised, header, modalities)
+        check_modalities(modalities, header.channels)
+        stack_shapes(modalities, header.channels)
+        return stack(self._root, windows, modalities)
+
+
+def _check_promise(root: Path, promised: Header, found: Header, modalities: Modalities) -> None:
+    wanted = {name: promised.channels[name] for name in channels_of(modalities)}
+    grids = {name: found.channels.get(name) for name in wanted}
+    if (wanted, promised.classes) != (grids, found.classes):
+        raise DataError(
+            f"{root}: the header promised {wanted} with classes {promised.classes}, but the windows are {grids} with"
+            f" classes {found.classes}. Did the files change?"
+        )
+
+
+def _named(root: Path, origin: Origin) -> list[tuple[str, Path]]:
+    base = root if root.is_dir() else root.parent
+    return [(os.path.relpath(path, base), path) for path in origin.files]
+
+
+def _code(kind: type[SignalReader]) -> str | None:
+    """Digest of the file in which a reader's class stands; None if it says nothing of the files that `read` reads."""
+    origin, read = (next(base for base in kind.__mro__ if name in vars(base)) for name in ("origin", "read"))
+    if not issubclass(origin, read):
+        return None
+    try:
+        return blake2b(Path(inspect.getsourcefile(kind) or "").read_bytes(), digest_size=8).hexdigest()
+    except (TypeError, OSError):  # of a notebook, or typed into an interpreter
+        return None
