@@ -70,7 +70,8 @@ class FusionModule(LightningModule, Whole, ABC):
         self.val_metrics = self.task.metrics().clone(prefix="val/")
         self.test_metrics = self.task.metrics().clone(prefix="test/")
         names = ["loss", *(f"unimodal_loss/{name}" for name in self.modalities)]
-        self.epoch_losses = nn.ModuleDict({name: MeanMetric() for name in names})
+        # A NaN stays one: to look for it, the host would wait at every batch.
+        self.epoch_losses = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
         self.normalization = nn.ModuleDict(
             {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
         )

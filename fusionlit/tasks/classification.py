@@ -14,6 +14,7 @@ from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassF1Score,
     MulticlassRecall,
+    MulticlassStatScores,
 )
 from torchmetrics.utilities import dim_zero_cat
 
@@ -66,9 +67,10 @@ class MulticlassClassification(Task):
         return MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
-                "balanced_accuracy": MulticlassRecall(classes, average="macro", validate_args=False),
-                "f1": MulticlassF1Score(classes, average="macro", validate_args=False),
-            }
+                "balanced_accuracy": _Recall(classes, average="macro", validate_args=False),
+                "f1": _F1Score(classes, average="macro", validate_args=False),
+            },
+            compute_groups=[["accuracy"], ["balanced_accuracy", "f1"]],  # to find them, states would be compared
         )
 
     def check_values(self, target: Tensor) -> None:
@@ -122,7 +124,8 @@ class BinaryClassification(Task):
                 "accuracy": BinaryAccuracy(validate_args=False),
                 "auroc": _AUROC(validate_args=False),
                 "f1": BinaryF1Score(validate_args=False),
-            }
+            },
+            compute_groups=[["accuracy", "f1"], ["auroc"]],
         )
 
     def check_values(self, target: Tensor) -> None:
@@ -132,6 +135,27 @@ class BinaryClassification(Task):
     def set_class_counts(self, counts: Tensor) -> None:
         """Resolve balanced class weights."""
         self.class_weights.set_counts(counts)
+
+
+class _ByClass(MulticlassStatScores):
+    """Counts by class without `torch.bincount`, for whose result the host would wait at every batch."""
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Count `preds` `(B, K)` and `target` `(B,)`."""
+        classes = preds.shape[1]
+        pairs = target.long() * classes + preds.argmax(1)
+        counts = pairs.new_zeros(classes**2).scatter_add(0, pairs, torch.ones_like(pairs))
+        confusion = counts.view(classes, classes)
+        hit, labelled, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+        self._update_state(hit, predicted - hit, confusion.sum() - labelled - predicted + hit, labelled - hit)
+
+
+class _Recall(_ByClass, MulticlassRecall):
+    pass
+
+
+class _F1Score(_ByClass, MulticlassF1Score):
+    pass
 
 
 class _AUROC(BinaryAUROC):

@@ -59,7 +59,8 @@ class MultilabelClassification(Task):
                 "f1_weighted": MultilabelF1Score(labels, average="weighted", validate_args=False),
                 "f1_macro": MultilabelF1Score(labels, average="macro", validate_args=False),
                 "accuracy": MultilabelAccuracy(labels, validate_args=False),
-            }
+            },
+            compute_groups=[["f1_weighted", "f1_macro", "accuracy"]],  # to find them, states would be compared
         )
 
     def check_values(self, target: Tensor) -> None:
