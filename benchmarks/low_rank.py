@@ -95,7 +95,7 @@ def loop(operator: LowRankFusion, features: Features) -> Tensor:
     for i in range(RANK):
         product = torch.ones(())
         for name, z in sources.items():
-            product = product * (z @ operator.factors[name][i])
+            product = product * (z @ operator.factors[name][:, i])
         total = total + product
     return total / math.sqrt(RANK)
 

@@ -75,7 +75,7 @@ def average(operator: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401 (an o
 def low_rank(operator: Any, z: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
     """The dense tensor of the factors, contracted with the sources `(B, d, P)`, mean over the positions."""
     factors = list(operator.factors.values())
-    dense = torch.einsum("rao,rbo,rco->oabc", *factors) / math.sqrt(len(factors[0]))
+    dense = torch.einsum("aro,bro,cro->oabc", *factors) / math.sqrt(factors[0].shape[1])
     return torch.einsum("oabc,nap,nbp,ncp->no", dense, *z) / z[0].shape[2]
 
 

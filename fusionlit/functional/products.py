@@ -1,7 +1,6 @@
 """Products of sources: low rank, outer, bilinear."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import reduce
 
 import torch
@@ -26,11 +25,12 @@ def low_rank_product(
     """Sum over the rank of the product over the sources: `sum_i w_i prod_m (W_m[i]^T z_m)`.
 
     With the weight tensor `sum_i w_i W_1[i] x ... x W_M[i]` (outer products, for each output) this is what the outer
-    product of all the sources would give, at a cost that is linear in M. One matrix product a source serves all ranks.
+    product of all the sources would give, at a cost that is linear in M. One matrix product a source serves all ranks,
+    whose factors lie side by side for it.
     Where `presence` is false, the projection of the source counts as ones. Computed in at least float32, also under
     autocast.
 
-    Shapes: `sources[m]` `(..., d_m)`, `factors[m]` `(r, d_m, o)`, `weights` `(r,)` (default: ones), `presence[m]`
+    Shapes: `sources[m]` `(..., d_m)`, `factors[m]` `(d_m, r, o)`, `weights` `(r,)` (default: ones), `presence[m]`
     broadcastable to `(..., 1)` (default: all there), result `(..., o)`.
 
     Source: Liu et al., "Efficient low-rank multimodal fusion with modality-specific factors", 2018 (arXiv 1806.00064),
@@ -40,13 +40,11 @@ def low_rank_product(
     >>> low_rank_product([z, z], [rank_two, rank_two])  # 1 * 1 + 2 * 2
     tensor([[5.]])
     """
-    rank, _, out_features = factors[0].shape
-    # (r, d, o) to (d, r o): faster than one product of matrices for each rank.
-    projected = [wide_matmul(z, w.transpose(0, 1).flatten(1)) for z, w in zip(sources, factors, strict=True)]
+    projected = [wide_matmul(z, w.flatten(1)) for z, w in zip(sources, factors, strict=True)]
     if presence is not None:
         projected = [torch.where(there, x, 1.0) for there, x in zip(presence, projected, strict=True)]
     product = reduce(torch.mul, projected)
-    terms = product.reshape(*product.shape[:-1], rank, out_features)
+    terms = product.unflatten(-1, factors[0].shape[1:])
     return (terms if weights is None else terms * weights[:, None]).sum(-2)
 
 
@@ -81,7 +79,9 @@ def wide_matmul(a: Tensor, b: Tensor) -> Tensor:
     """`a @ b` in at least float32, also under autocast, which would round both."""
     a, b = widen([a, b])
     # torch 2.15 knows no autocast of the meta device, on which shapes and costs are counted
-    with nullcontext() if a.is_meta else torch.autocast(a.device.type, enabled=False):
+    if a.is_meta or not torch.is_autocast_enabled(a.device.type):
+        return a @ b  # not to enter a context takes a third off small products
+    with torch.autocast(a.device.type, enabled=False):
         return a @ b
 
 

@@ -58,7 +58,7 @@ class Bilinear(FusionOperator):
             self.weight = nn.Parameter(weight)
         else:
             for source, size in sizes.items():
-                self.factors[source] = nn.Parameter(torch.randn(rank, size, out_features) / math.sqrt(size))
+                self.factors[source] = nn.Parameter(torch.randn(size, rank, out_features) / math.sqrt(size))
             self._scale = 1 / math.sqrt(rank)
         self._out_shape = (out_features,)
 

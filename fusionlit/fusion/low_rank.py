@@ -15,7 +15,7 @@ class LowRankFusion(FusionOperator):
     """Tensor fusion whose weight tensor has low rank: `out = 1 / sqrt(r) sum_i prod_m (W_m[i]^T [h_m; 1])`.
 
     `(B, d_m)` to `(B, o)`, with `r o sum_m (d_m + 1)` parameters, where tensor fusion has `o prod_m (d_m + 1)`. The
-    factors `W_m` `(r, d_m + 1, o)` start N(0, 1 / (2 d_m)), their last row N(0, 1 / 2), so that the output starts with
+    factors `W_m` `(d_m + 1, r, o)` start N(0, 1 / (2 d_m)), their last row N(0, 1 / 2), so that the output starts with
     unit variance for any number of sources. The appended 1 keeps the lower orders: an absent source counts as zeros,
     `[0; 1]`, which leaves the products of the others with learned constants, and half of their variance at the start.
     Computed in at least float32, also under autocast, and returned in the sources' dtype. Why the sum stands behind the
@@ -48,7 +48,9 @@ class LowRankFusion(FusionOperator):
         self.normalize = normalize
         self.factors = nn.ParameterDict()
         for source, size in vector_sizes("LowRankFusion", self.shapes).items():
-            self.factors[source] = nn.Parameter(torch.randn(rank, size + 1, out_features) * initial_std(size)[:, None])
+            self.factors[source] = nn.Parameter(
+                torch.randn(size + 1, rank, out_features) * initial_std(size)[:, None, None]
+            )
         self.rank_weight = nn.Parameter(torch.ones(rank)) if rank_weights else None
         self.bias = nn.Parameter(torch.zeros(out_features)) if rank_weights else None
         self._scale = 1 / math.sqrt(rank)

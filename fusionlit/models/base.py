@@ -1,8 +1,10 @@
 """The one small base of every strategy."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, cast
 
+import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
@@ -76,6 +78,7 @@ class FusionModule(LightningModule, Whole, ABC):
             {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
         )
         self.measuring = False
+        self._compiled: Callable[..., FusionOutput] | None = None
 
     @abstractmethod
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
@@ -188,7 +191,10 @@ class FusionModule(LightningModule, Whole, ABC):
         self.log_dict(self._metrics("test"))
 
     def setup(self, stage: str) -> None:
-        """Before training, take the input statistics and the class counts of the training split."""
+        """Compile if asked to; before training, take the input statistics and class counts of the training split."""
+        if self.training_setup.compile_mode and self._compiled is None:
+            # Beside the module and not in its place: a checkpoint has the same names, compiled or not.
+            self._compiled = torch.compile(self.__call__, mode=self.training_setup.compile_mode)
         if stage != "fit":
             return
         if self.trainer.checkpoint_callbacks and self._unsaveable:
@@ -275,6 +281,9 @@ class FusionModule(LightningModule, Whole, ABC):
             parts[f"unimodal_loss/{name}"] = part
         return total, parts
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_compiled": None}  # a copy would go on to run this module's network
+
     def _pending_normalization(self) -> dict[str, InputNormalization]:
         norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
         return {name: norm for name, norm in norms.items() if not norm.fitted}
@@ -284,7 +293,7 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
         batch = self.modality_dropout(batch)
-        output: FusionOutput = self(batch["inputs"], batch.get("presence"))
+        output: FusionOutput = (self._compiled or self)(batch["inputs"], batch.get("presence"))
         total, parts = self.multitask_loss(output, batch)
         self._metrics(stage).update(self.task.predict(output.prediction.detach()), batch["target"])
         size = batch["target"].shape[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -10,6 +10,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from fusionlit.errors import ConfigError
+
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+"""Of `torch.compile`; `reduce-overhead` replays CUDA graphs, which is what small networks on a GPU want."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,11 @@ class Training:
             per modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.
         modality_dropout: Probability that a training sample loses a modality that it has, one for all or one per
             modality; a sample never loses all that it has.
+        compile_mode: Compile the network with `torch.compile` in this mode, when training, validation or a test begins;
+            default: do not. It takes a minute or so and a C++ compiler, and pays in long runs.
 
     Raises:
-        ConfigError: If `fusion_lr_mult` is negative.
+        ConfigError: If `fusion_lr_mult` is negative, or there is no such mode.
     """
 
     optimizer: OptimizerCallable | None = None
@@ -45,8 +50,13 @@ class Training:
     frozen_fusion_epochs: int = 0
     unimodal_loss_weight: float | dict[str, float] | None = None
     modality_dropout: float | dict[str, float] = 0.0
+    compile_mode: CompileMode | None = None
 
     def __post_init__(self) -> None:
+        if self.compile_mode not in (None, *get_args(CompileMode)):
+            raise ConfigError(
+                f"Expected `compile_mode` to be one of {get_args(CompileMode)}, but got {self.compile_mode!r}."
+            )
         if not 0 <= self.fusion_lr_mult < float("inf"):
             raise ConfigError(f"Expected `fusion_lr_mult` to be a number >= 0, but got {self.fusion_lr_mult}.")
 

@@ -19,25 +19,25 @@ def test_append_one_puts_the_one_last():
 
 
 def test_low_rank_product_is_the_dense_contraction():
-    a, b, c, u, v, w, weights = draw((2, 3), (2, 4), (2, 5), (6, 3, 7), (6, 4, 7), (6, 5, 7), (6,))
-    expected = torch.einsum("r,bi,bj,bk,rio,rjo,rko->bo", weights, a, b, c, u, v, w)
+    a, b, c, u, v, w, weights = draw((2, 3), (2, 4), (2, 5), (3, 6, 7), (4, 6, 7), (5, 6, 7), (6,))
+    expected = torch.einsum("r,bi,bj,bk,iro,jro,kro->bo", weights, a, b, c, u, v, w)
     torch.testing.assert_close(low_rank_product([a, b, c], [u, v, w], weights), expected)
-    expected = torch.einsum("bi,bj,bk,rio,rjo,rko->bo", a, b, c, u, v, w)
+    expected = torch.einsum("bi,bj,bk,iro,jro,kro->bo", a, b, c, u, v, w)
     torch.testing.assert_close(low_rank_product([a, b, c], [u, v, w]), expected)
 
 
 def test_low_rank_product_takes_any_leading_dimensions():
-    a, b, u, v = draw((2, 8, 3), (2, 8, 4), (6, 3, 7), (6, 4, 7))
-    expected = torch.einsum("bpi,bpj,rio,rjo->bpo", a, b, u, v)
+    a, b, u, v = draw((2, 8, 3), (2, 8, 4), (3, 6, 7), (4, 6, 7))
+    expected = torch.einsum("bpi,bpj,iro,jro->bpo", a, b, u, v)
     torch.testing.assert_close(low_rank_product([a, b], [u, v]), expected)
 
 
 def test_low_rank_product_of_what_is_there():
-    a, b, u, v = draw((2, 3), (2, 4), (6, 3, 7), (6, 4, 7))
+    a, b, u, v = draw((2, 3), (2, 4), (3, 6, 7), (4, 6, 7))
     presence = [torch.tensor([[True], [True]]), torch.tensor([[True], [False]])]
     out = low_rank_product([a, b], [u, v], presence=presence)
-    torch.testing.assert_close(out[0], torch.einsum("i,j,rio,rjo->o", a[0], b[0], u, v))
-    torch.testing.assert_close(out[1], torch.einsum("i,rio->o", a[1], u))
+    torch.testing.assert_close(out[0], torch.einsum("i,j,iro,jro->o", a[0], b[0], u, v))
+    torch.testing.assert_close(out[1], torch.einsum("i,iro->o", a[1], u))
 
 
 def test_outer_product_runs_through_the_last_source_first():

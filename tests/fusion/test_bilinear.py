@@ -28,7 +28,7 @@ def dense(operator: Bilinear) -> Tensor:
     if operator.weight is not None:
         return operator.weight
     factors = list(operator.factors.values())
-    return torch.einsum("rio,rjo,rko->oijk", *factors) / math.sqrt(len(factors[0]))
+    return torch.einsum("iro,jro,kro->oijk", *factors) / math.sqrt(factors[0].shape[1])
 
 
 def test_of_two_vectors_is_torchs_bilinear():
@@ -119,7 +119,7 @@ def test_half_precision_rounds_the_inputs_and_the_result_alone(dtype, sources, r
     ("rank", "expected"),
     [
         (None, {"weight": (6, 3, 4, 5)}),
-        (2, {"factors.rgb": (2, 3, 6), "factors.lidar": (2, 4, 6), "factors.radar": (2, 5, 6)}),
+        (2, {"factors.rgb": (3, 2, 6), "factors.lidar": (4, 2, 6), "factors.radar": (5, 2, 6)}),
     ],
 )
 def test_parameters_are_saved_and_trained(rank, expected):

@@ -35,9 +35,10 @@ def with_one(h: Tensor) -> Tensor:
 def dense(operator: LowRankFusion) -> Tensor:
     """The weight tensor `(d_1 + 1, d_2 + 1, d_3 + 1, o)`: a sum of outer products over the rank."""
     a, b, c = operator.factors.values()
-    weights = torch.ones(len(a)) if operator.rank_weight is None else operator.rank_weight
-    terms = [w * torch.einsum("io,jo,ko->ijko", a[i], b[i], c[i]) for i, w in enumerate(weights)]
-    return torch.stack(terms).sum(0) / math.sqrt(len(a))
+    rank = a.shape[1]
+    weights = torch.ones(rank) if operator.rank_weight is None else operator.rank_weight
+    terms = [w * torch.einsum("io,jo,ko->ijko", a[:, i], b[:, i], c[:, i]) for i, w in enumerate(weights)]
+    return torch.stack(terms).sum(0) / math.sqrt(rank)
 
 
 def contract(tensor: Tensor, z: list[Tensor]) -> Tensor:
@@ -48,10 +49,10 @@ def contract(tensor: Tensor, z: list[Tensor]) -> Tensor:
 
 def product_of_sums(operator: LowRankFusion, z: list[Tensor]) -> Tensor:
     """Equation 6: each source's projections are added over the rank first, then multiplied."""
-    sums = [
-        sum(x @ factor[i] for i in range(len(factor))) for x, factor in zip(z, operator.factors.values(), strict=True)
-    ]
-    return math.prod(sums) / math.sqrt(len(operator.factors["audio"]))
+    rank = operator.factors["audio"].shape[1]
+    factors = operator.factors.values()
+    sums = [sum(x @ factor[:, i] for i in range(rank)) for x, factor in zip(z, factors, strict=True)]
+    return math.prod(sums) / math.sqrt(rank)
 
 
 @pytest.mark.parametrize("rank_weights", [False, True])
@@ -83,7 +84,7 @@ def test_product_of_sums_never_has_more_than_rank_one():
     operator, h = make(rank=4), features()
     one = make(rank=1)
     for name, factor in operator.factors.items():
-        one.factors[name].data = factor.data.sum(0, keepdim=True)
+        one.factors[name].data = factor.data.sum(1, keepdim=True)
     z = [with_one(x) for x in h.values()]
     torch.testing.assert_close(product_of_sums(operator, z), one(h) / 2, atol=1e-10, rtol=1e-10)
 
@@ -95,7 +96,7 @@ def test_factors_absorb_the_rank_weights():
     for name, factor in weighted.factors.items():
         plain.factors[name].data = factor.data.clone()
     assert not torch.allclose(plain(h), weighted(h))
-    plain.factors["video"].data *= weighted.rank_weight[:, None, None]
+    plain.factors["video"].data *= weighted.rank_weight[:, None]
     torch.testing.assert_close(plain(h), weighted(h), atol=1e-10, rtol=1e-10)
 
 
@@ -104,7 +105,7 @@ def test_factors_do_not_absorb_the_bias():
     rank = 2
     operator = LowRankFusion({"a": (5,), "b": (5,)}, OUT, rank, normalize=False, rank_weights=True).double()
     a, b = operator.factors.values()
-    matrices = torch.einsum("rio,rjo->oij", a, b)
+    matrices = torch.einsum("iro,jro->oij", a, b)
     assert torch.linalg.matrix_rank(matrices).tolist() == [rank] * OUT
     operator.bias.data.fill_(1.0)
     constant = torch.zeros(6, 6, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """The host never waits for the device in a step.
 
-No GPU is needed for that: fake tensors have a device and shapes but no values, so that whatever asks for a value, or has
-a shape that depends on one, raises. (Backward is torch's own, and wants a real device.)
+No GPU is needed for that: fake tensors have a device and shapes but no values, so that whatever asks for a value, or
+has a shape that depends on one, raises. (Backward is torch's own, and wants a real device.)
 """
 
 from functools import partial
