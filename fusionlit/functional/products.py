@@ -44,7 +44,7 @@ def low_rank_product(
     if presence is not None:
         projected = [torch.where(there, x, 1.0) for there, x in zip(presence, projected, strict=True)]
     product = reduce(torch.mul, projected)
-    terms = product.unflatten(-1, factors[0].shape[1:])
+    terms = product.reshape(*product.shape[:-1], *factors[0].shape[1:])
     return (terms if weights is None else terms * weights[:, None]).sum(-2)
 
 
@@ -87,5 +87,7 @@ def wide_matmul(a: Tensor, b: Tensor) -> Tensor:
 
 def widen(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The tensors in one dtype: the widest among theirs, and at least float32."""
+    if all(x.dtype == torch.float32 for x in tensors):  # nothing to do, nearly always
+        return list(tensors)
     dtype = reduce(torch.promote_types, (x.dtype for x in tensors), torch.float32)
     return [x.to(dtype) for x in tensors]

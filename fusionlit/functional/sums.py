@@ -1,5 +1,7 @@
 """Weighted sums and mixtures: scale, presence, log-odds."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +32,8 @@ def inverse_rms(x: Tensor, eps: float = 1e-12) -> Tensor:
 def mean_square(x: Tensor, *, keepdim: bool = False) -> Tensor:
     """Mean of the squares of each sample over all its features, in at least float32: `(B, ...)` to `(B,)`."""
     wide = x if x.dtype == torch.float64 else x.float()
-    return wide.square().mean(dim=tuple(range(1, x.ndim)), keepdim=keepdim)
+    norm = torch.linalg.vector_norm(wide, dim=tuple(range(1, x.ndim)), keepdim=keepdim)
+    return norm.square() / math.prod(x.shape[1:])
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def test_is_a_linear_map_of_explicit_outer_products(normalize):
 
 def test_low_rank_fusion_is_tensor_fusion_with_the_rebuilt_weights():
     low_rank, operator = LowRankFusion(SHAPES, 6, rank=3).double(), TensorFusion(SHAPES, 6).double()
-    rebuilt = torch.einsum("rio,rjo,rko->oijk", *low_rank.factors.values()) / math.sqrt(3)
+    rebuilt = torch.einsum("iro,jro,kro->oijk", *low_rank.factors.values()) / math.sqrt(3)
     operator.weight.data = rebuilt.flatten(1)
     torch.testing.assert_close(operator(features()), low_rank(features()), atol=1e-10, rtol=1e-10)
 
