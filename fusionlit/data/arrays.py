@@ -51,6 +51,7 @@ class ArrayDataModule(FusionDataModule):
         augmentation: Varies signals `(channels, time)` in training.
         batch_size: Samples a batch and process.
         num_workers: Processes that load data; 0 loads in the main process.
+        resident: Hold the whole data set in the device's memory.
 
     Raises:
         DataError: If the file is no NPZ, or an array is not as above.
@@ -69,8 +70,9 @@ class ArrayDataModule(FusionDataModule):
         augmentation: Augmentation | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
+        resident: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers, augmentation)
+        super().__init__(batch_size, num_workers, augmentation, resident)
         self.path = Path(path)
         self.write_split = write_split
         self._file = NpzFile(self.path)

@@ -10,9 +10,11 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from fusionlit.contracts import Whole, check_inputs, check_presence
+from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.pack import Pack
 from fusionlit.data.progress import progress
+from fusionlit.data.resident import Resident, SampleNumbers
 from fusionlit.data.shuffled import Shuffled
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
@@ -32,13 +34,24 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         num_workers: Processes that load data; 0 loads in the main process.
         augmentation: Varies training batches behind `convert`, differently in every epoch, batch and process; the
             global seed decides how, also when a run is resumed.
+        resident: Hold the whole data set, raw as it is stored, in the device's memory, from where batches are gathered;
+            only for data sets that are an `ArrayDataset`.
     """
 
-    def __init__(self, batch_size: int = 32, num_workers: int = 0, augmentation: Augmentation | None = None) -> None:
+    def __init__(
+        self,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        augmentation: Augmentation | None = None,
+        resident: bool = False,
+    ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.augmentation = augmentation
+        self.resident = resident
+        self._arrays: ArrayDataset | None = None
+        self._resident: Resident | None = None
 
     @property
     @abstractmethod
@@ -112,6 +125,8 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Convert the batch on its device, vary it in training, then follow the trainer's precision."""
+        if self._arrays is not None and not batch["inputs"]:
+            batch = self._on_device(self._arrays, batch["index"].device).fill(batch)
         batch = self._converted(batch)
         if self.trainer is None:
             return batch
@@ -157,8 +172,22 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
             )
         return cast(Batch, batch)
 
+    def _on_device(self, dataset: ArrayDataset, device: torch.device) -> Resident:
+        if self._resident is None or self._resident.device != device:
+            self._resident = None  # before the next takes room too
+            self._resident = Resident(dataset, device)
+        return self._resident
+
     def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Any]:
         dataset = self.dataset(split)
+        if self.resident:
+            if not isinstance(dataset, ArrayDataset):
+                raise ConfigError(
+                    f"Expected `resident` with a data set that is an ArrayDataset, but {type(self).__name__} has"
+                    f" {type(dataset).__name__}. Leave it out, or make one of your arrays."
+                )
+            self._arrays = dataset
+            dataset = SampleNumbers(dataset)
         sampler: Sampler[int] | None = Shuffled(dataset) if shuffle else None  # type: ignore[arg-type]  # has a length
         if not shuffle and self.trainer is not None and self.trainer.world_size > 1:
             # Lightning's own choice pads with repeated samples, which then count twice.

@@ -57,6 +57,7 @@ class ReplicatorDataModule(FusionDataModule):
         max_class_ratio: Largest accepted ratio between the biggest and the smallest class of a split.
         batch_size: Samples a batch and process.
         num_workers: Processes that load data; 0 loads in the main process.
+        resident: Hold the whole data set in the device's memory.
         pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`. It goes to
             `.fusionlit` in it.
 
@@ -77,9 +78,10 @@ class ReplicatorDataModule(FusionDataModule):
         max_class_ratio: float = 2.0,
         batch_size: int = 32,
         num_workers: int = 0,
+        resident: bool = False,
         pack: Path | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers)
+        super().__init__(batch_size, num_workers, resident=resident)
         self.root = Path(root)
         self.task = task
         self.split = split or FractionSplit()

@@ -33,7 +33,8 @@ def mean_square(x: Tensor, *, keepdim: bool = False) -> Tensor:
     """Mean of the squares of each sample over all its features, in at least float32: `(B, ...)` to `(B,)`."""
     wide = x if x.dtype == torch.float64 else x.float()
     norm = torch.linalg.vector_norm(wide, dim=tuple(range(1, x.ndim)), keepdim=keepdim)
-    return norm.square() / math.prod(x.shape[1:])
+    square: Tensor = norm.square() / math.prod(x.shape[1:])
+    return square
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:

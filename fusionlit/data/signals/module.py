@@ -64,6 +64,7 @@ class SignalDataModule(FusionDataModule):
         augmentation: Varies training batches.
         batch_size: Samples a batch and process.
         num_workers: Processes that load data; 0 loads in the main process.
+        resident: Hold the whole data set in the device's memory.
         pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`, or the folder
             that it is in. It goes to `.fusionlit` in it.
 
@@ -86,9 +87,10 @@ class SignalDataModule(FusionDataModule):
         augmentation: Augmentation | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
+        resident: bool = False,
         pack: Path | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, augmentation)
+        super().__init__(batch_size, num_workers, augmentation, resident)
         check_policy(on_missing, max_gap)
         self.root = Path(root)
         self.split = split

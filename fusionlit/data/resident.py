@@ -1,0 +1,80 @@
+"""A whole data set on the device: what travels is the numbers of its samples."""
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fusionlit.data.array_dataset import ArrayDataset, Rows, blocks
+from fusionlit.data.progress import progress
+from fusionlit.errors import ConfigError
+from fusionlit.types import Batch
+
+SHARE = 0.8
+"""Of the device's free memory, the most that a data set may take: the rest is for training."""
+
+
+class SampleNumbers(Dataset[Batch]):
+    """The samples of one split without their inputs, which lie on the device.
+
+    Args:
+        dataset: The split.
+    """
+
+    def __init__(self, dataset: ArrayDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, items: list[int]) -> Batch:
+        rows = self.dataset.rows[items]
+        return {"inputs": {}, "target": self.dataset.targets[rows], "index": rows}
+
+
+class Resident:
+    """Inputs and presence of all samples on one device, in the type in which they are stored.
+
+    Args:
+        dataset: A split of the data set, whose arrays hold the others too.
+        device: Where to.
+
+    Raises:
+        ConfigError: If they do not fit there.
+    """
+
+    def __init__(self, dataset: ArrayDataset, device: torch.device) -> None:
+        self.device = device
+        samples = np.arange(len(dataset.targets))
+        free, needed = _free_bytes(device), sum(len(samples) * x[samples[:1]].nbytes for x in dataset.inputs.values())
+        if free is not None and needed > SHARE * free:
+            raise ConfigError(
+                f"Expected a data set for `resident` that takes up to {SHARE:.0%} of the free memory of {device},"
+                f" {free / 1e9:.3g} GB, but it takes {needed / 1e9:.3g} GB. Leave out `resident`: batches are gathered"
+                " from the files then."
+            )
+        self.inputs = {name: _copy(name, values, samples, device) for name, values in dataset.inputs.items()}
+        self.presence = {name: torch.from_numpy(there).to(device) for name, there in dataset.presence.items()}
+
+    def fill(self, batch: Batch) -> Batch:
+        """The batch with the inputs, and presence, of its samples."""
+        filled: Batch = {**batch, "inputs": {name: x[batch["index"]] for name, x in self.inputs.items()}}
+        if self.presence:
+            filled["presence"] = {name: there[batch["index"]] for name, there in self.presence.items()}
+        return filled
+
+
+def _copy(name: str, values: Rows, samples: NDArray[np.int64], device: torch.device) -> Tensor:
+    first = torch.from_numpy(values[samples[:1]])
+    whole = torch.empty(len(samples), *first.shape[1:], dtype=first.dtype, device=device)
+    for rows in progress(list(blocks([values], samples)), f"{name} to {device}"):
+        whole[rows[0] : rows[-1] + 1] = torch.from_numpy(values[rows])
+    return whole
+
+
+def _free_bytes(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available if device.type == "cpu" else None
