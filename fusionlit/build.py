@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import fusionlit.data
@@ -30,6 +30,9 @@ from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
 from fusionlit.models.hparams import without_initial_files
 from fusionlit.parser import FusionParser
+
+REFRESHES = 10
+"""Times a second that the progress bar is drawn. Lightning's own default, 100, draws in every step."""
 
 
 class SaveFitConfig(SaveConfigCallback):
@@ -101,6 +104,10 @@ class FusionCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         if config.get("enable_checkpointing") is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+        asked = config.get("callbacks") or []
+        bars = [each for each in (asked if isinstance(asked, list) else [asked]) if isinstance(each, ProgressBar)]
+        if config.get("enable_progress_bar") is not False and not bars:
+            callbacks = [*callbacks, RichProgressBar(refresh_rate=REFRESHES)]
         return super()._instantiate_trainer(config, callbacks)
 
     def _parse_ckpt_path(self) -> None:

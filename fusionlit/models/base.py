@@ -8,7 +8,7 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 
 from fusionlit.contracts import Whole, check_inputs, check_output, check_presence, is_shape
 from fusionlit.errors import ConfigError
@@ -18,7 +18,7 @@ from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_fi
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.presence import complete, drop, zero_absent
 from fusionlit.models.training import Training
-from fusionlit.tasks import MeanLoss, TaskFactory, default_task
+from fusionlit.tasks import EpochLoss, MeanLoss, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
@@ -72,8 +72,7 @@ class FusionModule(LightningModule, Whole, ABC):
         self.val_metrics = self.task.metrics().clone(prefix="val/")
         self.test_metrics = self.task.metrics().clone(prefix="test/")
         names = ["loss", *(f"unimodal_loss/{name}" for name in self.modalities)]
-        # A NaN stays one: to look for it, the host would wait at every batch.
-        self.epoch_losses = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
+        self.epoch_losses = nn.ModuleDict({name: EpochLoss() for name in names})
         self.normalization = nn.ModuleDict(
             {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
         )
@@ -302,8 +301,8 @@ class FusionModule(LightningModule, Whole, ABC):
                 self.log(f"train/{name}", part.value.detach(), batch_size=size)
             else:
                 # Over the epoch each batch counts by its own weights, however the samples fall into batches.
-                mean = cast(MeanMetric, self.epoch_losses[name])
-                mean.update(part.value.detach(), part.weight)
+                mean = cast(EpochLoss, self.epoch_losses[name])
+                mean.update(part)
                 self.log(f"{stage}/{name}", mean, on_epoch=True, batch_size=size)
         return total, output
 

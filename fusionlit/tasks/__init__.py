@@ -1,6 +1,6 @@
 """Tasks: what is predicted, its loss and its metrics."""
 
-from fusionlit.tasks.base import MeanLoss, SampleLosses, Task, TaskFactory
+from fusionlit.tasks.base import EpochLoss, MeanLoss, SampleLosses, Task, TaskFactory
 from fusionlit.tasks.classification import BinaryClassification, MulticlassClassification
 from fusionlit.tasks.multilabel import MultilabelClassification
 from fusionlit.tasks.regression import Regression
@@ -8,6 +8,7 @@ from fusionlit.types import TargetSpec
 
 __all__ = [
     "BinaryClassification",
+    "EpochLoss",
     "MeanLoss",
     "MulticlassClassification",
     "MultilabelClassification",

@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import TargetKind, TargetSpec
@@ -24,6 +24,30 @@ class MeanLoss(NamedTuple):
 
     value: Tensor
     weight: Tensor
+
+
+class EpochLoss(Metric):
+    """Mean of batches' mean losses, each by its weight, so that it does not depend on how samples fall into batches.
+
+    torchmetrics' own (1.9) looks for NaN in every batch, for which the host waits, or else forgets the weights.
+    """
+
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "weight"):
+            self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, loss: MeanLoss) -> None:
+        """Add a batch."""
+        self.total += loss.value.detach() * loss.weight
+        self.weight += loss.weight
+
+    def compute(self) -> Tensor:
+        """The mean so far; NaN where nothing has weight, or a loss was NaN."""
+        return self.total / self.weight
 
 
 class Task(nn.Module, ABC):
