@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 RUN := runs/quickstart/$(STAMP)
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 .DELETE_ON_ERROR:
 
 .venv/installed: pyproject.toml constraints.txt
@@ -25,7 +25,11 @@ demo: .venv/installed data/replicator_shape/.rendered
 	@echo "See every fusion weight move:  $(BIN)/tensorboard --logdir runs/quickstart"
 
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
+
+# Ours side by side with the plain way, minutes each; rows of figures go to benchmarks/results.
+bench: .venv/installed
+	for each in data_path training low_rank loop; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
 lint: .venv/installed
 	$(BIN)/ruff check .

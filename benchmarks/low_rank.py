@@ -8,17 +8,13 @@ they are vectors (5, 20 and 300 numbers) behind MLPs, with one regression output
 of fused features are chosen so that both models have about the paper's parameters, 1.1e6 and 12.5e6.
 """
 
-import json
 import math
-import os
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 
 import torch
+from side_by_side import alternate, ratio, record, seconds
 from torch import Tensor
 
 from fusionlit.encoders import MLPEncoder
@@ -27,7 +23,6 @@ from fusionlit.fusion import Features, FusionFactory, LowRankFusion, TensorFusio
 from fusionlit.models import IntermediateFusion
 from fusionlit.types import Shape, TargetSpec
 
-RESULTS = Path(__file__).parent / "results/low_rank.jsonl"
 SIZES = {"audio": 32, "video": 32, "text": 64}
 SHAPES: dict[str, Shape] = {name: (size,) for name, size in SIZES.items()}
 INPUTS: dict[str, Shape] = {"audio": (5,), "video": (20,), "text": (300,)}
@@ -51,30 +46,31 @@ def main() -> None:
     torch.manual_seed(0)
     low = make_model(partial(LowRankFusion, out_features=FUSED, rank=RANK))
     full = make_model(partial(TensorFusion, out_features=FUSED))
-    operator, tensor = LowRankFusion(SHAPES, OUT, RANK), TensorFusion(SHAPES, OUT)
-    gap = check_loop(operator)
+    operator, plain, tensor = (
+        LowRankFusion(SHAPES, OUT, RANK),
+        LowRankFusion(SHAPES, OUT, RANK, normalize=False),
+        TensorFusion(SHAPES, OUT),
+    )
+    gap = max(map(check_loop, (operator, plain)))
     pairs: dict[str, Callable[[int], tuple[Action, Action]]] = {
         "models, training step: TFN / LMF": lambda b: (training(full, b), training(low, b)),
         "models, inference: TFN / LMF": lambda b: (inference(full, b), inference(low, b)),
-        "operators, forward: loop / LMF": lambda b: both(b, partial(loop, operator), operator, forward),
-        "operators, forward + backward: loop / LMF": lambda b: both(b, partial(loop, operator), operator, backward),
         "operators, forward: TFN / LMF": lambda b: both(b, tensor, operator, forward),
         "operators, forward + backward: TFN / LMF": lambda b: both(b, tensor, operator, backward),
     }
-    ratios = {f"{name}, batch {b}": ratio(*make(b)) for name, make in pairs.items() for b in BATCHES}
-    row = {
-        "load": round(os.getloadavg()[0], 2),
-        "threads": torch.get_num_threads(),
-        "parameters": {"LMF": count(low), "TFN": count(full)},
-        "largest difference from the loop": gap,
-        "ratios": ratios,
-    }
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(json.dumps({key: value for key, value in row.items() if key != "ratios"}))
+    for form, lmf in (("", operator), (", not normalised", plain)):
+        pairs |= {
+            f"operators, forward: loop / LMF{form}": lambda b, lmf=lmf: both(b, partial(loop, lmf), lmf, forward),
+            f"operators, forward + backward: loop / LMF{form}": lambda b, lmf=lmf: both(
+                b, partial(loop, lmf), lmf, backward
+            ),
+        }
+    ratios = {f"{name}, batch {b}": compare(*make(b)) for name, make in pairs.items() for b in BATCHES}
+    sizes = {"LMF": count(low), "TFN": count(full)}
+    record("low_rank", {"parameters": sizes, "largest difference from the loop": gap, "ratios": ratios})
     print("| time | median | quartiles |\n|---|---|---|")
-    for name, (low_quartile, middle, high_quartile) in ratios.items():
-        print(f"| {name} | {middle:.2f} | {low_quartile:.2f} to {high_quartile:.2f} |")
+    for name, found in ratios.items():
+        print(f"| {name} | {found['median']:.2f} | {' to '.join(f'{q:.2f}' for q in found['quartiles'])} |")
 
 
 def make_model(fusion: FusionFactory) -> IntermediateFusion:
@@ -90,7 +86,7 @@ def count(model: torch.nn.Module) -> int:
 
 def loop(operator: LowRankFusion, features: Features) -> Tensor:
     """What `operator` computes, term after term of the sum over the rank."""
-    sources = {name: append_one(unit_rms(h)) for name, h in features.items()}
+    sources = {name: append_one(unit_rms(h) if operator.normalize else h) for name, h in features.items()}
     total = torch.zeros(())
     for i in range(RANK):
         product = torch.ones(())
@@ -155,23 +151,12 @@ def backward(operator: Function, features: Features) -> Action:
     return lambda: operator(leaves).sum().backward()
 
 
-def ratio(slow: Action, fast: Action) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile of the time of `slow` over that of `fast`."""
-    repeats = []
-    for action in (slow, fast):
-        seconds(action, 3)  # warm
-        repeats.append(max(1, math.ceil(LEAST_SECONDS * 3 / seconds(action, 3))))
-    found = [seconds(slow, repeats[0]) / seconds(fast, repeats[1]) * repeats[1] / repeats[0] for _ in range(ROUNDS)]
-    lower, _, upper = quantiles(found, n=4)
-    return lower, median(found), upper
-
-
-def seconds(action: Action, repeats: int) -> float:
-    """Time of all repeats."""
-    begin = time.perf_counter()
-    for _ in range(repeats):
-        action()
-    return time.perf_counter() - begin
+def compare(slow: Action, fast: Action) -> dict[str, float]:
+    """Times of `slow` over those of `fast`, in turns; what is quick is repeated."""
+    repeats = {action: max(1, math.ceil(LEAST_SECONDS / seconds(action, 3))) for action in (slow, fast)}
+    ways = {name: partial(seconds, action, repeats[action]) for name, action in (("slow", slow), ("fast", fast))}
+    found = alternate(ways, ROUNDS)
+    return ratio(found["slow"], found["fast"])
 
 
 if __name__ == "__main__":

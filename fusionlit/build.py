@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import fusionlit.data
@@ -31,8 +31,8 @@ from fusionlit.models import FusionModule
 from fusionlit.models.hparams import without_initial_files
 from fusionlit.parser import FusionParser
 
-REFRESHES = 10
-"""Times a second that the progress bar is drawn. Lightning's own default, 100, draws in every step."""
+REFRESH_RATE = 10
+"""Batches between two drawings of the progress bar; Lightning's default takes more of a step (`benchmarks/loop.py`)."""
 
 
 class SaveFitConfig(SaveConfigCallback):
@@ -107,7 +107,7 @@ class FusionCLI(LightningCLI):
         asked = config.get("callbacks") or []
         bars = [each for each in (asked if isinstance(asked, list) else [asked]) if isinstance(each, ProgressBar)]
         if config.get("enable_progress_bar") is not False and not bars:
-            callbacks = [*callbacks, RichProgressBar(refresh_rate=REFRESHES)]
+            callbacks = [*callbacks, TQDMProgressBar(refresh_rate=REFRESH_RATE)]
         return super()._instantiate_trainer(config, callbacks)
 
     def _parse_ckpt_path(self) -> None:
