@@ -16,6 +16,14 @@ from fusionlit.data.render import render
 from fusionlit.types import Shape, Split, TargetSpec
 
 
+LONGEST = ("test_notebooks", "test_extending")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: processes that share the tests then end at about the same time."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 class PlantedSignals(Dataset[dict[str, Any]]):
     """Two-class signals: `strong` carries the class clearly, `noise` not at all."""
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 
-from fusionlit.build import FusionCLI, command_line
+from fusionlit.build import REFRESH_RATE, FusionCLI, command_line
 from fusionlit.cli import main
 from fusionlit.data import ReplicatorDataModule
 from fusionlit.data.render import render
@@ -394,6 +395,22 @@ def test_help(fusionlit, command, capsys):
         fusionlit(*command)
     assert stop.value.code == 0
     assert "usage: fusionlit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "bar"),
+    [
+        ([], (TQDMProgressBar, REFRESH_RATE)),
+        (["--trainer.callbacks=RichProgressBar"], (RichProgressBar, 100)),
+        (["--trainer.callbacks+=TQDMProgressBar", "--trainer.callbacks.refresh_rate=3"], (TQDMProgressBar, 3)),
+        (["--trainer.enable_progress_bar=false"], None),
+    ],
+)
+def test_the_progress_bar_costs_little_unless_another_is_asked_for(shapes, asked, bar):
+    with command_line([f"--data={DATA}", f"--data.root={shapes}", f"--model={MODEL}", *asked]):
+        trainer = FusionCLI(run=False).trainer
+    bars = [callback for callback in trainer.callbacks if isinstance(callback, ProgressBar)]
+    assert [(type(each), each.refresh_rate) for each in bars] == ([bar] if bar else [])
 
 
 def test_the_readmes_commands_run(fusionlit, tmp_path, monkeypatch):

@@ -77,11 +77,11 @@ class MappedArray:
 
     def _announce(self, whole: mmap.mmap, rows: NDArray[np.int64] | slice) -> None:
         """Let the system read all wanted rows at once, and nothing else."""
-        spans = [rows.indices(len(self))[:2]] if isinstance(rows, slice) else [(row, row + 1) for row in rows.tolist()]
-        for first, last in spans:
-            start = self.offset + first * self._row
-            page = start // mmap.PAGESIZE * mmap.PAGESIZE
-            whole.madvise(mmap.MADV_WILLNEED, page, self.offset + last * self._row - page)
+        first, last = np.array([rows.indices(len(self))[:2]]).T if isinstance(rows, slice) else (rows, rows + 1)
+        pages = (self.offset + first * self._row) // mmap.PAGESIZE * mmap.PAGESIZE
+        lengths = self.offset + last * self._row - pages
+        for page, length in zip(pages.tolist(), lengths.tolist(), strict=True):
+            whole.madvise(mmap.MADV_WILLNEED, page, length)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_map": None}

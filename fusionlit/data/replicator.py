@@ -165,7 +165,7 @@ class ReplicatorDataModule(FusionDataModule):
     def convert(self, batch: Batch) -> Batch:
         """RGBA to float in [0, 1], distances to XYZA in the chosen orientation."""
         rgb, depth = batch["inputs"]["rgb"], batch["inputs"]["lidar"]
-        return {**batch, "inputs": {"rgb": rgb.float().div_(255), "lidar": self._rays(depth)}}
+        return {**batch, "inputs": {"rgb": rgb.float().mul_(1 / 255), "lidar": self._rays(depth)}}
 
     def class_counts(self) -> Tensor | None:
         """Training samples of each class, `(classes,)` (two if binary); None for the position task."""

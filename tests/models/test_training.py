@@ -1,5 +1,6 @@
 """The fusion weights' own group, under every scheduler."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ from torch.optim import lr_scheduler
 from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.models import CentralNet, Training
+from fusionlit.types import TargetSpec
 
 encoder = partial(ConvEncoder, widths=(4, 8))
 SCHEDULERS = {
@@ -92,3 +94,73 @@ def test_frozen_fusion_weights_move_only_when_their_epochs_are_over(planted, mak
 def test_a_rate_that_cannot_be_is_refused(mult):
     with pytest.raises(ConfigError, match="Expected `fusion_lr_mult` to be a number >= 0, but got"):
         Training(fusion_lr_mult=mult)
+
+
+@pytest.mark.parametrize("optimizer", [None, partial(torch.optim.AdamW, lr=0.01, weight_decay=0.1)])
+def test_adam_is_fused_and_the_same(optimizer):
+    """In float64 and channels-last, against torch's plain loop over the parameters."""
+    torch.manual_seed(0)
+    shapes = {"a": (3, 8, 8), "b": (3, 8, 8)}
+    model = CentralNet(shapes, TargetSpec("regression", 2), encoder, training=Training(optimizer), normalize=False)
+    plain = copy.deepcopy(model)
+    optimizers = [each.double().configure_optimizers() for each in (model, plain)]
+    assert [group["fused"] for group in optimizers[0].param_groups] == [True, True]
+    for group in optimizers[1].param_groups:
+        group["fused"] = False
+    inputs = {name: torch.randn(5, *shape, dtype=torch.float64) for name, shape in shapes.items()}
+    for _ in range(3):
+        for each, steps in zip((model, plain), optimizers, strict=True):
+            steps.zero_grad()
+            each(inputs).prediction.square().sum().backward()
+            steps.step()
+    torch.testing.assert_close(model.state_dict(), plain.state_dict(), atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        partial(torch.optim.SGD, lr=0.1),
+        partial(torch.optim.Adam, fused=False),
+        partial(torch.optim.Adam, foreach=True),
+        partial(torch.optim.Adam, capturable=True),
+        torch.optim.Adamax,
+    ],
+)
+def test_what_is_said_of_an_optimizer_stands(optimizer):
+    made = Training(optimizer).make_optimizer([torch.nn.Parameter(torch.ones(2))], [])
+    assert not made.param_groups[0].get("fused")
+
+
+def test_loaded_state_lies_in_memory_as_its_parameter():
+    """The fused kernel does not look at strides: a state of other ones would be that of other weights."""
+    torch.manual_seed(0)
+    start, gradients = torch.randn(4, 3, 2, 5), torch.randn(2, 4, 3, 2, 5)
+
+    def step(parameter, optimizer, gradient):
+        parameter.grad = torch.empty_like(parameter).copy_(gradient)
+        optimizer.step()
+
+    before = torch.nn.Parameter(start.clone())
+    first = Training().make_optimizer([before], [])
+    step(before, first, gradients[0])
+    after = torch.nn.Parameter(before.detach().clone(memory_format=torch.channels_last))
+    second = Training().make_optimizer([after], [])
+    second.load_state_dict(first.state_dict())
+    step(before, first, gradients[1])
+    step(after, second, gradients[1])
+    assert after.stride() != before.stride()
+    torch.testing.assert_close(after, before)
+
+
+def test_convolutions_are_channels_last_and_compute_the_same():
+    torch.manual_seed(0)
+    shapes = {"rgb": (4, 16, 16), "lidar": (4, 16, 16)}
+    model = CentralNet(shapes, TargetSpec("multiclass", 3), encoder).eval()
+    convolutions = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert len(convolutions) == 5
+    assert all(module.weight.is_contiguous(memory_format=torch.channels_last) for module in convolutions)
+    inputs = {name: torch.randn(5, *shape) for name, shape in shapes.items()}
+    stage = model.encoders["rgb"].stages[0](inputs["rgb"])
+    assert stage.is_contiguous(memory_format=torch.channels_last)
+    contiguous = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    torch.testing.assert_close(model(inputs).prediction, contiguous(inputs).prediction)
