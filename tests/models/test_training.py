@@ -145,7 +145,7 @@ def test_loaded_state_lies_in_memory_as_its_parameter():
     step(before, first, gradients[0])
     after = torch.nn.Parameter(before.detach().clone(memory_format=torch.channels_last))
     second = Training().make_optimizer([after], [])
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
     step(before, first, gradients[1])
     step(after, second, gradients[1])
     assert after.stride() != before.stride()
