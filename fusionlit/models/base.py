@@ -177,18 +177,6 @@ class FusionModule(LightningModule, Whole, ABC):
         for optimizer in self.trainer.optimizers:
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
-    def on_train_epoch_end(self) -> None:
-        """Log the metrics of the epoch, which Lightning then resets."""
-        self.log_dict(self._metrics("train"))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the split, which Lightning then resets."""
-        self.log_dict(self._metrics("val"))
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of the split, which Lightning then resets."""
-        self.log_dict(self._metrics("test"))
-
     def setup(self, stage: str) -> None:
         """Compile if asked to; before training, take the input statistics and class counts of the training split."""
         if self.training_setup.compile_mode and self._compiled is None:
@@ -287,15 +275,17 @@ class FusionModule(LightningModule, Whole, ABC):
         norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
         return {name: norm for name, norm in norms.items() if not norm.fitted}
 
-    def _metrics(self, split: Split) -> MetricCollection:
-        return cast(MetricCollection, getattr(self, f"{split}_metrics"))
-
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
         batch = self.modality_dropout(batch)
         output: FusionOutput = (self._compiled or self)(batch["inputs"], batch.get("presence"))
         total, parts = self.multitask_loss(output, batch)
-        self._metrics(stage).update(self.task.predict(output.prediction.detach()), batch["target"])
+        metrics: MetricCollection = getattr(self, f"{stage}_metrics")
+        # Told to Lightning once, it computes and resets them at the end of the epoch; every time would take longer.
+        new = not any(metric.update_called for metric in metrics.values(copy_state=False))
+        metrics.update(self.task.predict(output.prediction.detach()), batch["target"])
         size = batch["target"].shape[0]
+        if new:
+            self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size)
         for name, part in parts.items():
             if stage == "train":
                 self.log(f"train/{name}", part.value.detach(), batch_size=size)
@@ -303,7 +293,8 @@ class FusionModule(LightningModule, Whole, ABC):
                 # Over the epoch each batch counts by its own weights, however the samples fall into batches.
                 mean = cast(EpochLoss, self.epoch_losses[name])
                 mean.update(part)
-                self.log(f"{stage}/{name}", mean, on_epoch=True, batch_size=size)
+                if new:
+                    self.log(f"{stage}/{name}", mean, on_epoch=True, batch_size=size)
         return total, output
 
 
