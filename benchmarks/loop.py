@@ -27,6 +27,7 @@ from fusionlit.data import ArrayDataModule, FractionSplit, FusionDataModule
 from fusionlit.data.render import render
 from fusionlit.encoders import MLPEncoder
 from fusionlit.models import CentralNet, FusionModule
+from fusionlit.models.quiet import quiet_lightning
 
 ROUNDS, FRAMES = 7, 400
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -56,7 +57,7 @@ def demo(root: Path) -> tuple[FusionModule, FusionDataModule]:
 def epoch(model: FusionModule, data: FusionDataModule, parts: list[Callback], bar: ProgressBar | None) -> float:
     """Seconds of the batches of an epoch by Lightning."""
     clock = EpochTime()
-    with tempfile.TemporaryDirectory() as folder:
+    with quiet_lightning(), tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             max_epochs=1,
             limit_val_batches=0,

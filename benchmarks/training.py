@@ -1,11 +1,12 @@
 """Training, against the notebooks' way of the same model on the same files: ratios of times, in turns in one run.
 
     python benchmarks/training.py          all of the below; `make bench` runs it among others
+    python benchmarks/training.py losses   only the check that both ways have the same losses over twenty steps
     python benchmarks/training.py seeds    losses at the end of both ways over three seeds, position net, six epochs
 
 `end to end`: an epoch with everything, from files to losses: on our side Lightning's loop with the callbacks and the
-logger that `fusionlit fit` has. `step`: a batch that lies in memory, forward to optimizer. Before the times it is
-checked that both ways have the same losses over twenty steps. On a GPU an epoch of the shape net over 4,799 frames is
+logger that `fusionlit fit` has. `step`: a batch that lies in memory, forward to optimizer. Before the times, the losses
+are checked. On a GPU an epoch of the shape net over 4,799 frames is
 timed in every precision and mode of compilation too. Rows go to benchmarks/results/training.jsonl.
 """
 
@@ -32,6 +33,7 @@ from fusionlit.data.render import render
 from fusionlit.encoders import ConvEncoder, MLPHead
 from fusionlit.fusion import Concat
 from fusionlit.models import CentralNet, FusionModule, IntermediateFusion, Training
+from fusionlit.models.quiet import quiet_lightning
 from fusionlit.types import TargetSpec
 
 ROUNDS, STEPS, BATCH = 5, 20, 32
@@ -124,21 +126,35 @@ def our_step(model: FusionModule) -> Callable[[dict[str, Any]], Tensor]:
     return step
 
 
-def same_losses(pair: Net, loss: nn.Module, batches: Iterable[dict[str, Any]]) -> float:
-    """Largest relative difference of the losses of both ways over `STEPS` steps of the same batches."""
+def check_losses(name: str, make: Callable[[], Net], loss: nn.Module, batches: Iterable[dict[str, Any]]) -> None:
+    """A row with the largest relative difference of both ways' losses over `STEPS` steps of the same batches.
+
+    In float64 it tells whether both compute the same. In float32 their sums have another order, and Adam makes whole
+    steps of gradients that are nothing but rounding.
+
+    Raises:
+        AssertionError: If they differ in float64.
+    """
     listed = list(islice(cycle(batches), STEPS))
-    net, optimizer = prepare(pair)
-    theirs = notebook.train(net, optimizer, loss, ((list(b["inputs"].values()), b["target"]) for b in listed))
-    step = our_step(pair[1])
-    ours = [step(to_device(batch)).item() for batch in listed]
-    return max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True))
+    gaps = {}
+    for dtype in (torch.float64, torch.float32):
+        net, model = (each.to(DEVICE, dtype) for each in make())
+        given = [to_device(batch, dtype) for batch in listed]
+        _, optimizer = prepare((net, model))
+        theirs = notebook.train(net, optimizer, loss, [(list(b["inputs"].values()), b["target"]) for b in given])
+        step = our_step(model)
+        ours = [step(batch).item() for batch in given]
+        gaps[str(dtype).removeprefix("torch.")] = max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True))
+    record("training", {"what": f"losses, {name}", "gap": gaps})
+    assert gaps["float64"] < 1e-9, gaps
 
 
-def to_device(batch: dict[str, Any]) -> dict[str, Any]:
+def to_device(batch: dict[str, Any], dtype: torch.dtype = torch.float32) -> dict[str, Any]:
     """Inputs and target where the model is."""
+    target = batch["target"].to(DEVICE)
     return {
-        "inputs": {name: x.to(DEVICE) for name, x in batch["inputs"].items()},
-        "target": batch["target"].to(DEVICE),
+        "inputs": {name: x.to(DEVICE, dtype) for name, x in batch["inputs"].items()},
+        "target": target.to(dtype) if target.is_floating_point() else target,
     }
 
 
@@ -146,7 +162,7 @@ def our_epochs(model: FusionModule, data: ReplicatorDataModule, epochs: int = 1,
     """Seconds of the last epoch, and the mean loss of its batches, as `fusionlit fit` trains."""
     clock, losses = EpochTime(), []
     data.trainer = None
-    with tempfile.TemporaryDirectory() as folder:
+    with quiet_lightning(), tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             max_epochs=epochs,
             limit_val_batches=0,
@@ -175,14 +191,16 @@ class Losses(Callback):
         self.losses.append(outputs["loss"])
 
 
-def end_to_end(name: str, data: ReplicatorDataModule, make: Callable[[], Net], loss: nn.Module) -> None:
-    """An epoch of both ways in turns, and a row."""
+def end_to_end(name: str, data: ReplicatorDataModule, make: Callable[[], Net], loss: nn.Module, times: bool) -> None:
+    """Check the losses; then, if asked to, time an epoch of both ways in turns, and add a row."""
     data.setup("fit")
     seed_everything(0, verbose=False)
     rows = data.dataset("train").rows.tolist()
     frames = notebook.Frames(data._folders, data.dataset("train").targets, rows)
     loader = DataLoader(frames, BATCH, shuffle=True)
-    gap = same_losses(make(), loss, islice((data.convert(batch) for batch in data.train_dataloader()), STEPS))
+    check_losses(name, make, loss, islice((data.convert(batch) for batch in data.train_dataloader()), STEPS))
+    if not times:
+        return
     net, optimizer = prepare(make())
     model = make()[1]
     found = alternate(
@@ -193,11 +211,8 @@ def end_to_end(name: str, data: ReplicatorDataModule, make: Callable[[], Net], l
         ROUNDS,
     )
     rates = {way: round(len(rows) / min(values), 1) for way, values in found.items()}
-    record(
-        "training",
-        {"what": f"end to end, {name}", "ratio": ratio(found["notebook"], found["fusionlit"]), "best_per_second": rates}
-        | {"loss_gap": gap},
-    )
+    found_ratio = ratio(found["notebook"], found["fusionlit"])
+    record("training", {"what": f"end to end, {name}", "ratio": found_ratio, "best_per_second": rates})
 
 
 def named(loader: DataLoader) -> Iterator[tuple[list[Tensor], Tensor]]:
@@ -206,8 +221,15 @@ def named(loader: DataLoader) -> Iterator[tuple[list[Tensor], Tensor]]:
         yield [rgb, lidar], target
 
 
-def step(modalities: int, channels: int, length: int, paper: bool, compile_mode: Any = None) -> None:  # noqa: ANN401
-    """A step of CentralNet on signals in turns, and a row."""
+def step(
+    modalities: int,
+    channels: int,
+    length: int,
+    paper: bool,
+    times: bool,
+    compile_mode: Any = None,  # noqa: ANN401
+) -> None:
+    """Check the losses of CentralNet on signals; then, if asked to, time a step in turns, and add a row."""
     seed_everything(0, verbose=False)
     shapes = {f"s{i}": (channels, length) for i in range(modalities)}
     make = partial(central, shapes, TargetSpec("multiclass", 6), paper, 5, 128, 0, compile_mode)
@@ -216,7 +238,11 @@ def step(modalities: int, channels: int, length: int, paper: bool, compile_mode:
         for _ in range(4)
     ]
     loss = nn.CrossEntropyLoss()
-    gap = same_losses(make(), loss, batches)
+    form = "paper's sum" if paper else "default"
+    name = f"CentralNet on {modalities} signals of {channels} x {length}, {form}, compiled: {compile_mode}"
+    check_losses(name, make, loss, batches)
+    if not times:
+        return
     net, optimizer = prepare(make())
     ours, batch = our_step(make()[1]), to_device(batches[0])
     inputs = list(batch["inputs"].values())
@@ -227,13 +253,9 @@ def step(modalities: int, channels: int, length: int, paper: bool, compile_mode:
         },
         3 * ROUNDS,
     )
-    form = "paper's sum" if paper else "default"
-    what = f"step, CentralNet on {modalities} signals of {channels} x {length}, {form}, compiled: {compile_mode}"
     best = {way: round(1000 * min(values), 2) for way, values in found.items()}
-    record(
-        "training",
-        {"what": what, "ratio": ratio(found["notebook"], found["fusionlit"]), "best_ms": best, "loss_gap": gap},
-    )
+    found_ratio = ratio(found["notebook"], found["fusionlit"])
+    record("training", {"what": f"step, {name}", "ratio": found_ratio, "best_ms": best})
 
 
 def seeds(data: ReplicatorDataModule, epochs: int = 6) -> None:
@@ -283,24 +305,23 @@ def main(what: str) -> None:
         if what == "seeds":
             seeds(data(positions, "position"))
             return
-        position, loss = data(positions, "position"), nn.MSELoss()
-        end_to_end("concat position net", position, lambda: concat(position), loss)
+        times, position, loss = what != "losses", data(positions, "position"), nn.MSELoss()
+        end_to_end("concat position net", position, lambda: concat(position), loss, times)
         render(shapes, 2400 if DEVICE.type == "cuda" else 340)
         shape = data(shapes, "shape")
-        end_to_end(
-            "CentralNet 2D", shape, lambda: central(shape.modalities, shape.target, False), nn.CrossEntropyLoss()
-        )
+        make = partial(central, shape.modalities, shape.target, paper=False)
+        end_to_end("CentralNet 2D", shape, make, nn.CrossEntropyLoss(), times)
         for modalities, channels in ((3, 3), (9, 1)):
             for length in (128, 1024):
                 for paper in (True, False):
-                    step(modalities, channels, length, paper)
-        step(3, 3, 128, False, "default")
+                    step(modalities, channels, length, paper, times)
+        step(3, 3, 128, False, times, "default")
         if DEVICE.type == "cuda":
-            step(3, 3, 128, False, "reduce-overhead")
+            step(3, 3, 128, False, times, "reduce-overhead")
             gpu(shape)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in ([], ["seeds"]):
+    if sys.argv[1:] not in ([], ["losses"], ["seeds"]):
         sys.exit(__doc__)
     main(*sys.argv[1:] or [""])
