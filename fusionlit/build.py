@@ -106,7 +106,7 @@ class FusionCLI(LightningCLI):
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
         asked = config.get("callbacks") or []
         bars = [each for each in (asked if isinstance(asked, list) else [asked]) if isinstance(each, ProgressBar)]
-        if config.get("enable_progress_bar") is not False and not bars:
+        if config.get("enable_progress_bar") is not False and not config.get("barebones") and not bars:
             callbacks = [*callbacks, TQDMProgressBar(refresh_rate=REFRESH_RATE)]
         return super()._instantiate_trainer(config, callbacks)
 

@@ -15,7 +15,6 @@ from fusionlit.data import FusionDataModule
 from fusionlit.data.render import render
 from fusionlit.types import Shape, Split, TargetSpec
 
-
 LONGEST = ("test_notebooks", "test_extending")
 
 

@@ -50,6 +50,11 @@ class ArrayDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def shares_arrays(self, other: "ArrayDataset") -> bool:
+        """Whether both are splits of one data set, whose numbers of samples mean the same in both."""
+        mine, theirs = ([*x.inputs.items(), *x.presence.items(), ("", x.targets)] for x in (self, other))
+        return len(mine) == len(theirs) and all(a == b and x is y for (a, x), (b, y) in zip(mine, theirs, strict=True))
+
     def __getitem__(self, item: int) -> dict[str, Any]:
         batch = self.__getitems__([item])
         nested = {

@@ -140,6 +140,10 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         check_dtypes(inputs, convert_input(torch.zeros(0)).dtype)
         return {**batch, "inputs": inputs}
 
+    def teardown(self, stage: str) -> None:
+        """Give the device's memory back."""
+        self._resident = None
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the training split."""
         return self._loader("train", shuffle=True)
@@ -181,12 +185,17 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
     def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Any]:
         dataset = self.dataset(split)
         if self.resident:
-            if not isinstance(dataset, ArrayDataset):
+            if type(dataset) is not ArrayDataset:  # one derived from it may make other samples of the arrays
                 raise ConfigError(
-                    f"Expected `resident` with a data set that is an ArrayDataset, but {type(self).__name__} has"
+                    f"Expected `resident` with data sets that are an ArrayDataset, but {type(self).__name__} has"
                     f" {type(dataset).__name__}. Leave it out, or make one of your arrays."
                 )
-            self._arrays = dataset
+            self._arrays = self._arrays or dataset
+            if not dataset.shares_arrays(self._arrays):
+                raise ConfigError(
+                    f"Expected `resident` with splits that share their arrays, but {type(self).__name__} has others for"
+                    f" {split!r}. Leave it out, or join the arrays, and give each split its rows."
+                )
             dataset = SampleNumbers(dataset)
         sampler: Sampler[int] | None = Shuffled(dataset) if shuffle else None  # type: ignore[arg-type]  # has a length
         if not shuffle and self.trainer is not None and self.trainer.world_size > 1:

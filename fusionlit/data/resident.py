@@ -76,5 +76,6 @@ def _copy(name: str, values: Rows, samples: NDArray[np.int64], device: torch.dev
 
 def _free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch only keeps is free
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available if device.type == "cpu" else None

@@ -7,6 +7,7 @@ from typing import get_type_hints
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from torchvision import models
 
 from fusionlit.encoders.base import Encoder
@@ -47,6 +48,7 @@ class TorchvisionEncoder(Encoder):
                 f"`backbone`={backbone!r} cannot take inputs of shape {in_shape}. Resize the input in the data module"
                 f" (every network takes 224 x 224, most take 64 x 64), or choose another. torchvision says: {error}"
             ) from error
+        convert_conv2d_weight_memory_format(self, torch.channels_last)
         if weights is not None:
             load_weights(self.backbone, Path(weights), stem, classifier)
 

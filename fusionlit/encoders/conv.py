@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from fusionlit.encoders.base import StagedEncoder
 from fusionlit.encoders.mlp import check_widths, dense_stages
@@ -24,7 +26,8 @@ class ConvEncoder(StagedEncoder):
     - `stride`: convolution of stride 2, norm, ReLU; n becomes ceil(n / 2).
     - `conv`: convolution, norm, ReLU, then another convolution of the same width with stride 2, ReLU; ceil(n / 2).
 
-    A dense stage is Linear, ReLU, Dropout on the flattened input.
+    A dense stage is Linear, ReLU, Dropout on the flattened input. Weights are held channels-last, and features come so:
+    what follows takes them apart by `reshape` or `flatten`, not by `view`.
 
     Args:
         in_shape: `(C, T)` for convolutions over time, `(C, H, W)` for convolutions over an image.
@@ -59,6 +62,7 @@ class ConvEncoder(StagedEncoder):
             shapes.append((width, *_halve(in_shape, len(shapes), shapes[-1][1:], downsample)))
         self.stages.extend(dense_stages(shapes[-1], dense, dropout))
         self._stage_shapes = (*shapes[1:], *((width,) for width in dense))
+        convert_conv2d_weight_memory_format(self, torch.channels_last)
 
     @property
     def stage_shapes(self) -> tuple[Shape, ...]:
@@ -69,8 +73,8 @@ class ConvEncoder(StagedEncoder):
 class ConvStage(nn.Sequential):
     """Layers for images, of which a signal is one of height 1.
 
-    In channels-last memory, which only images have in torch, the layers take two thirds of the time of those for
-    signals, and less on long ones (`benchmarks/encoders.py`).
+    Channels-last memory, in which convolutions and pooling are faster on a CPU, torch has for images only
+    (`benchmarks/training.py`).
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Weighted sums and mixtures: scale, presence, log-odds."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -32,9 +30,7 @@ def inverse_rms(x: Tensor, eps: float = 1e-12) -> Tensor:
 def mean_square(x: Tensor, *, keepdim: bool = False) -> Tensor:
     """Mean of the squares of each sample over all its features, in at least float32: `(B, ...)` to `(B,)`."""
     wide = x if x.dtype == torch.float64 else x.float()
-    norm = torch.linalg.vector_norm(wide, dim=tuple(range(1, x.ndim)), keepdim=keepdim)
-    square: Tensor = norm.square() / math.prod(x.shape[1:])
-    return square
+    return wide.square().mean(dim=tuple(range(1, x.ndim)), keepdim=keepdim)
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:

@@ -173,13 +173,23 @@ class FusionModule(LightningModule, Whole, ABC):
         self.training_setup.keep_fusion_rate(scheduler.optimizer, self.current_epoch)
 
     def on_train_epoch_start(self) -> None:
-        """Let the fusion weights go when their frozen epochs are over."""
+        """Forget an epoch that was interrupted; let the fusion weights go when their frozen epochs are over."""
+        self.train_metrics.reset()
         for optimizer in self.trainer.optimizers:
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget an epoch that was interrupted."""
+        self._reset(self.val_metrics)
+
+    def on_test_epoch_start(self) -> None:
+        """Forget an epoch that was interrupted."""
+        self._reset(self.test_metrics)
 
     def setup(self, stage: str) -> None:
         """Compile if asked to; before training, take the input statistics and class counts of the training split."""
         if self.training_setup.compile_mode and self._compiled is None:
+            torch.compiler.reset()  # after some models of one class, torch would go on without compiling
             # Beside the module and not in its place: a checkpoint has the same names, compiled or not.
             self._compiled = torch.compile(self.__call__, mode=self.training_setup.compile_mode)
         if stage != "fit":
@@ -274,6 +284,11 @@ class FusionModule(LightningModule, Whole, ABC):
     def _pending_normalization(self) -> dict[str, InputNormalization]:
         norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
         return {name: norm for name, norm in norms.items() if not norm.fitted}
+
+    def _reset(self, metrics: MetricCollection) -> None:
+        metrics.reset()
+        for mean in self.epoch_losses.values():
+            cast(EpochLoss, mean).reset()
 
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
         batch = self.modality_dropout(batch)

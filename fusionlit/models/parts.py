@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import cast
 
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
@@ -53,13 +52,10 @@ def make_encoders(
 def make_encoder(shape: Shape, encoder: EncoderFactory | None) -> Encoder:
     """The encoder of one shape; default: the one for the shape.
 
-    Its convolutions hold their weights channels-last, in which form they and what follows them are faster; features
-    come in this memory format too, which changes nothing but their strides.
-
     Raises:
         ConfigError: If it is not what an encoder must be.
     """
-    return make(encoder or default_encoder, Encoder, shape).to(memory_format=torch.channels_last)
+    return make(encoder or default_encoder, Encoder, shape)
 
 
 def make_heads(shapes: Mapping[str, Shape], size: int, head: HeadFactory | None) -> nn.ModuleDict:

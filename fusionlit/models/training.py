@@ -126,20 +126,37 @@ def use_fused_kernel(optimizer: Optimizer) -> None:
     chosen = any(optimizer.defaults.get(name) is not None for name in ("foreach", "fused"))
     graphs = any(optimizer.defaults.get(name) for name in ("capturable", "differentiable"))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    able = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+    able = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() and is_dense(p) for p in parameters)
     if not isinstance(optimizer, torch.optim.Adam) or chosen or graphs or not able:
         return
     for group in optimizer.param_groups:
         group["fused"] = True
-    optimizer.register_load_state_dict_post_hook(lay_state_as_parameters)
+    optimizer.register_load_state_dict_post_hook(lay_state)
+    optimizer.register_step_pre_hook(lay_gradients)
 
 
-def lay_state_as_parameters(optimizer: Optimizer) -> None:
+def lay_state(optimizer: Optimizer) -> None:
     """Bring what was loaded to the strides of its parameters: the fused kernel takes both by their order in memory."""
     for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if value.shape == parameter.shape and value.stride() != parameter.stride():
-                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        state.update({name: like(parameter, x) for name, x in state.items() if x.shape == parameter.shape})
+
+
+def lay_gradients(optimizer: Optimizer, *_: Any) -> None:  # noqa: ANN401 (arguments of the step)
+    """Bring gradients to the strides of their parameters too; torch's own have them, those of a callback may not."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                parameter.grad = like(parameter, parameter.grad)
+
+
+def like(parameter: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """`x` with the strides of the parameter; itself if it has them."""
+    return x if x.stride() == parameter.stride() else torch.empty_like(parameter, dtype=x.dtype).copy_(x)
+
+
+def is_dense(parameter: torch.Tensor) -> bool:
+    """Whether it lies in memory without gaps, as a new tensor like it would."""
+    return parameter.stride() == torch.empty_like(parameter, device="meta").stride()
 
 
 def by_modality(argument: str, given: float | Mapping[str, float], modalities: Mapping[str, Any]) -> dict[str, float]:

@@ -6,7 +6,10 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
+
 from fusionlit.data.pack import Pack, Source, fingerprint, open_or_pack
+from fusionlit.data.pack.source import Fingerprint
 from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_shapes
 from fusionlit.data.signals.reader import Modalities, Origin, SignalReader, channels_of
 from fusionlit.data.signals.stacked import Stacked, stack
@@ -57,11 +60,16 @@ class WindowFiles:
         name = f"{type(self._reader).__module__}.{type(self._reader).__qualname__}"
         source = Source(
             self._root,
-            recipe=json.dumps([name, code, origin.settings, self._asked]),
-            look=lambda: fingerprint(_named(self._root, self._reader.origin(self._root) or origin)),
+            recipe=json.dumps([name, origin.settings, self._asked]),
+            # The reader's code is one more file: packs that code before it has made go as those of other files do.
+            look=lambda: np.sort(np.append(self._fingerprint(), code)),
             contents=lambda: self._read().contents(),
         )
         return open_or_pack(source, self._beside, contents)
+
+    def _fingerprint(self) -> Fingerprint:
+        origin = self._reader.origin(self._root)
+        return fingerprint(() if origin is None else _named(self._root, origin))
 
     def open(self, contents: bool) -> Stacked:
         """All windows, mapped from their pack or, where there can be none, read.
@@ -109,12 +117,13 @@ def _named(root: Path, origin: Origin) -> list[tuple[str, Path]]:
     return [(os.path.relpath(path, base), path) for path in origin.files]
 
 
-def _code(kind: type[SignalReader]) -> str | None:
+def _code(kind: type[SignalReader]) -> np.uint64 | None:
     """Digest of the file in which a reader's class stands; None if it says nothing of the files that `read` reads."""
     origin, read = (next(base for base in kind.__mro__ if name in vars(base)) for name in ("origin", "read"))
     if not issubclass(origin, read):
         return None
     try:
-        return blake2b(Path(inspect.getsourcefile(kind) or "").read_bytes(), digest_size=8).hexdigest()
+        code = Path(inspect.getsourcefile(kind) or "").read_bytes()
     except (TypeError, OSError):  # of a notebook, or typed into an interpreter
         return None
+    return np.uint64(int.from_bytes(blake2b(code, digest_size=8).digest(), "little"))
