@@ -10,12 +10,12 @@ of fused features are chosen so that both models have about the paper's paramete
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
 from side_by_side import alternate, ratio, record, seconds
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusionlit.encoders import MLPEncoder
 from fusionlit.functional import append_one, unit_rms
@@ -60,10 +60,8 @@ def main() -> None:
     }
     for form, lmf in (("", operator), (", not normalised", plain)):
         pairs |= {
-            f"operators, forward: loop / LMF{form}": lambda b, lmf=lmf: both(b, partial(loop, lmf), lmf, forward),
-            f"operators, forward + backward: loop / LMF{form}": lambda b, lmf=lmf: both(
-                b, partial(loop, lmf), lmf, backward
-            ),
+            f"operators, forward: loop / LMF{form}": lambda b, lmf=lmf: both(b, Loop(lmf), lmf, forward),
+            f"operators, forward + backward: loop / LMF{form}": lambda b, lmf=lmf: both(b, Loop(lmf), lmf, backward),
         }
     ratios = {f"{name}, batch {b}": compare(*make(b)) for name, make in pairs.items() for b in BATCHES}
     sizes = {"LMF": count(low), "TFN": count(full)}
@@ -84,16 +82,22 @@ def count(model: torch.nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def loop(operator: LowRankFusion, features: Features) -> Tensor:
-    """What `operator` computes, term after term of the sum over the rank."""
-    sources = {name: append_one(unit_rms(h) if operator.normalize else h) for name, h in features.items()}
-    total = torch.zeros(())
-    for i in range(RANK):
-        product = torch.ones(())
-        for name, z in sources.items():
-            product = product * (z @ operator.factors[name][:, i])
-        total = total + product
-    return total / math.sqrt(RANK)
+class Loop(nn.Module):
+    """What an operator computes, term after term of the sum over the rank: a matrix for each source and term."""
+
+    def __init__(self, operator: LowRankFusion) -> None:
+        super().__init__()
+        self.normalize = operator.normalize
+        factors = {
+            name: [nn.Parameter(w.detach().clone()) for w in f.unbind(1)] for name, f in operator.factors.items()
+        }
+        self.factors = nn.ModuleDict({name: nn.ParameterList(matrices) for name, matrices in factors.items()})
+
+    def forward(self, features: Features) -> Tensor:
+        """Multiply over the sources, add over the terms."""
+        sources = {name: append_one(unit_rms(h) if self.normalize else h) for name, h in features.items()}
+        terms = (reduce(torch.mul, [z @ self.factors[name][i] for name, z in sources.items()]) for i in range(RANK))
+        return reduce(torch.add, terms) / math.sqrt(RANK)
 
 
 def check_loop(operator: LowRankFusion) -> float:
@@ -104,7 +108,7 @@ def check_loop(operator: LowRankFusion) -> float:
     """
     features = draw(SHAPES, 64)
     with torch.no_grad():
-        expected, found = loop(operator, features), operator(features)
+        expected, found = Loop(operator)(features), operator(features)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
     return float((found - expected).abs().max())
 

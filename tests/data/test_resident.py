@@ -10,6 +10,7 @@ from lightning import seed_everything
 from torch.testing import assert_close
 
 from fusionlit.data import ArrayDataModule, FractionSplit, ReplicatorDataModule, SignalDataModule
+from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.errors import ConfigError
 from fusionlit.models import IntermediateFusion
 
@@ -82,5 +83,25 @@ def test_a_data_set_that_does_not_fit_is_refused(make, monkeypatch):
 def test_other_data_sets_are_refused(planted):
     data = planted()
     data.resident = True
-    with pytest.raises(ConfigError, match="`resident` with a data set that is an ArrayDataset, but PlantedData has Pl"):
+    with pytest.raises(ConfigError, match="`resident` with data sets that are an ArrayDataset, but PlantedData has Pl"):
         data.train_dataloader()
+
+
+class Crops(ArrayDataset):
+    """Makes other samples of its arrays."""
+
+
+@pytest.mark.parametrize(("kind", "message"), [(ArrayDataset, "has others for 'val'"), (Crops, "has Crops. Leave it")])
+def test_splits_of_other_arrays_are_refused(planted, kind, message):
+    """What is gathered by number would be samples of another split."""
+
+    class Separate(planted):
+        def dataset(self, split):
+            value = {"train": 1.0, "val": 2.0, "test": 3.0}[split]
+            inputs = {name: np.full((8, 3, 16), value, np.float32) for name in ("strong", "noise")}
+            return kind(inputs, torch.zeros(8, dtype=torch.long), {}, torch.arange(8))
+
+    data = Separate()
+    data.resident = True
+    with pytest.raises(ConfigError, match=message):
+        (data.train_dataloader(), data.val_dataloader())

@@ -28,8 +28,14 @@ TARGETS = {
 def on_fake_gpu(monkeypatch):
     monkeypatch.setattr(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True)
     mode = FakeTensorMode()
+    # A copy to the host waits too, but is no matter to a fake tensor.
+    monkeypatch.setattr(torch.Tensor, "cpu", copies_to_the_host, raising=False)
     with mode:
         yield lambda tensor: mode.from_tensor(tensor).to("cuda")
+
+
+def copies_to_the_host(tensor):
+    raise AssertionError("This waits for the device.")
 
 
 def batch_for(target, move):
@@ -81,6 +87,7 @@ def test_points_are_made_without_waiting(request):
         (lambda x: bool((x > 0).any()), DataDependentOutputException),
         (lambda x: x[x > 0], DynamicOutputShapeException),
         (lambda x: x.long().bincount(minlength=3), DynamicOutputShapeException),
+        (lambda x: x.cpu(), AssertionError),
     ],
 )
 def test_what_waits_is_found(waits, error, on_fake_gpu):

@@ -157,6 +157,29 @@ def test_validation_losses_do_not_depend_on_the_batch_size(planted, make_trainer
     )
 
 
+@pytest.mark.parametrize("where", ["training_step", "validation_step"])
+def test_a_run_behind_an_interrupted_one_has_all_its_metrics(planted, make_trainer, monkeypatch, where):
+    data = planted()
+    model = IntermediateFusion(data.modalities, data.target, encoder)
+    step, seen = getattr(model, where), []
+
+    def interrupted(batch, batch_idx):
+        seen.append(step(batch, batch_idx))
+        raise RuntimeError("interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model, where, interrupted)
+        with pytest.raises(RuntimeError, match="interrupted"):
+            make_trainer(num_sanity_val_steps=0).fit(model, datamodule=data)
+    assert len(seen) == 1
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(model.train(), datamodule=data)
+    assert {"train/accuracy", "val/accuracy", "val/loss"} <= set(trainer.callback_metrics)
+    again = make_trainer().validate(model, datamodule=data, verbose=False)[0]
+    for name in ("val/accuracy", "val/loss"):
+        assert trainer.callback_metrics[name].item() == pytest.approx(again[name])
+
+
 def test_an_untrained_model_is_not_tested_in_silence(planted, make_trainer):
     data = planted()
     model = IntermediateFusion(data.modalities, data.target, encoder)

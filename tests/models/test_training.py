@@ -164,3 +164,21 @@ def test_convolutions_are_channels_last_and_compute_the_same():
     assert stage.is_contiguous(memory_format=torch.channels_last)
     contiguous = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     torch.testing.assert_close(model(inputs).prediction, contiguous(inputs).prediction)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_gradients_and_parameters_may_lie_otherwise(gaps):
+    """A callback may set a gradient of its own; a parameter may be part of something larger, which stays as it is."""
+    torch.manual_seed(0)
+    whole, gradient = torch.randn(4, 6, 2, 5), torch.randn(4, 3, 2, 5)
+    part = whole.clone()[:, ::2] if gaps else whole[:, ::2].clone(memory_format=torch.channels_last)
+    ours, plain = (
+        torch.nn.Parameter(part),
+        torch.nn.Parameter(part.detach().clone(memory_format=torch.contiguous_format)),
+    )
+    for parameter, optimizer in ((ours, Training().make_optimizer([ours], [])), (plain, torch.optim.Adam([plain]))):
+        parameter.grad = gradient.clone()
+        optimizer.step()
+    torch.testing.assert_close(ours, plain)
+    if gaps:
+        torch.testing.assert_close(part._base[:, 1::2], whole[:, 1::2], rtol=0, atol=0)

@@ -5,11 +5,14 @@ import inspect
 
 import pytest
 import torch
+from torchmetrics.classification import MulticlassF1Score, MulticlassRecall
 
 import fusionlit.tasks
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.tasks import (
     BinaryClassification,
+    EpochLoss,
+    MeanLoss,
     MulticlassClassification,
     MultilabelClassification,
     Regression,
@@ -196,3 +199,30 @@ def test_values_are_read_on_the_first_batch_only(task, prediction, target, monke
     monkeypatch.setattr(torch.Tensor, "__bool__", lambda _: pytest.fail("synchronises with the device"))
     task.loss(prediction, target)
     task.loss(prediction, target, torch.tensor([True, False, True, True, False, False]))
+
+
+def test_epoch_loss_weighs_batches_and_forgets_on_reset():
+    mean = EpochLoss()
+    for value, weight in ((1.0, 3.0), (5.0, 1.0), (9.0, 0.0)):
+        mean.update(MeanLoss(torch.tensor(value), torch.tensor(weight)))
+    assert mean.compute() == 2.0
+    mean.update(MeanLoss(torch.tensor(torch.nan), torch.tensor(1.0)))
+    assert mean.compute().isnan()
+    mean.reset()
+    mean.update(MeanLoss(torch.tensor(7.0), torch.tensor(2.0)))
+    assert mean.compute() == 7.0
+
+
+def test_counts_by_class_are_those_of_torchmetrics():
+    torch.manual_seed(0)
+    ours = MulticlassClassification(TargetSpec("multiclass", 4)).metrics()
+    arguments = {"num_classes": 4, "average": "macro"}
+    theirs = {"balanced_accuracy": MulticlassRecall(**arguments), "f1": MulticlassF1Score(**arguments)}
+    for size in (1, 7, 50):
+        probability, target = torch.randn(size, 4).softmax(1), torch.randint(0, 3, (size,))  # the last is never there
+        ours.update(probability, target)
+        for metric in theirs.values():
+            metric.update(probability, target)
+    computed = ours.compute()
+    for name, metric in theirs.items():
+        torch.testing.assert_close(computed[name], metric.compute())
