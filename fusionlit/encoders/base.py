@@ -63,7 +63,7 @@ class Head(nn.Module, Whole, ABC):
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
-        """Prediction `(B, out_size)`; no activation behind the last layer."""
+        """Prediction `(B, out_size)`; no activation behind the last layer. Features may have any strides."""
 
 
 EncoderFactory = Callable[[Shape], Encoder]

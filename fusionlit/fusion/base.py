@@ -52,7 +52,8 @@ class FusionOperator(nn.Module, Whole, ABC):
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Fuse `features[source]` `(B, *shape)` to `(B, *out_shape)`.
 
-        `presence[source]` `(B,)` is true where the sample has the source; without it all are there.
+        `presence[source]` `(B,)` is true where the sample has the source; without it all are there. Features may have
+        any strides, such as channels-last: take them apart by `reshape` or `flatten`, not by `view`.
         """
 
     def fusion_weights(self) -> dict[str, Tensor]:
