@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import math
 import shutil
 import sys
@@ -24,6 +25,15 @@ from fusionlit.types import TargetSpec
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(autouse=True)
+def _lightning_may_speak_again():
+    """A notebook's process may silence Lightning for good; this one has other tests to run."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.mark.timeout(1800)  # minutes on two cores, more on one
