@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from fusionlit.errors import ConfigError
@@ -155,8 +156,8 @@ def like(parameter: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def is_dense(parameter: torch.Tensor) -> bool:
-    """Whether it lies in memory without gaps, as a new tensor like it would."""
-    return parameter.stride() == torch.empty_like(parameter, device="meta").stride()
+    """Whether it lies in memory without gaps, as a new tensor like it would; a lazy one does not lie there yet."""
+    return not is_lazy(parameter) and parameter.stride() == torch.empty_like(parameter, device="meta").stride()
 
 
 def by_modality(argument: str, given: float | Mapping[str, float], modalities: Mapping[str, Any]) -> dict[str, float]:

@@ -54,7 +54,7 @@ def test_it_is_torchs_attention_over_the_others_that_are_there(torch_block):
     features, presence = draw(SHAPES), some_presence()
     expected, shares = by_hand(operator, features, presence, torch_block)
     torch.testing.assert_close(operator(features, presence), expected, rtol=0, atol=1e-10)
-    assert shares[1].tolist() == [0.5, 0.0, 0.5]  # of two, each gives all to the other
+    assert shares[1].tolist() == pytest.approx([0.5, 0.0, 0.5])  # of two, each gives all to the other
     for k, (source, weight) in enumerate(operator.fusion_weights().items()):
         assert weight.item() == pytest.approx(shares[presence[source], k].mean().item(), abs=1e-6)
 
