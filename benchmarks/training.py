@@ -4,10 +4,11 @@
     python benchmarks/training.py losses   only the check that both ways have the same losses over twenty steps
     python benchmarks/training.py seeds    losses at the end of both ways over three seeds, position net, six epochs
 
-`end to end`: an epoch with everything, from files to losses: on our side Lightning's loop with the callbacks and the
-logger that `fusionlit fit` has. `step`: a batch that lies in memory, forward to optimizer. Before the times, the losses
-are checked. On a GPU an epoch of the shape net over 4,799 frames is
-timed in every precision and mode of compilation too. Rows go to benchmarks/results/training.jsonl.
+`end to end`: the batches of an epoch, from files to losses: on our side Lightning's loop with FusionWeightLogger,
+EfficiencyMonitor and TensorBoard, as in `fusionlit fit`, but without validation, checkpoints, figure and progress bar.
+`step`: a batch that lies in memory, forward to optimizer. Before the times, the losses are checked. On a GPU an epoch of
+the shape net over 4,800 frames is timed in every precision and mode of compilation too. Rows go to
+benchmarks/results/training.jsonl.
 """
 
 import sys
@@ -114,6 +115,7 @@ def our_step(model: FusionModule) -> Callable[[dict[str, Any]], Tensor]:
     model.to(DEVICE)
     optimizer = model.configure_optimizers()
     mode = model.training_setup.compile_mode
+    torch.compiler.reset()  # after some models of one class, torch would go on without compiling
     network = torch.compile(model.__call__, mode=mode) if mode else model
 
     def step(batch: dict[str, Any]) -> Tensor:
