@@ -1,9 +1,9 @@
 """What Lightning's loop and our callbacks cost a step, in turns in one run: `python benchmarks/loop.py`.
 
 The demo's real step, in the batches of an epoch of `Trainer.fit` with what `fusionlit fit` adds, but for validation,
-checkpoints and the figure, against a bare loop that computes the same from the same batches. That ratio is within the noise of a busy machine, so the cost is also measured
-in milliseconds, part by part, on a tiny network that leaves nothing else to see; and the time inside FusionWeightLogger
-by itself. Rows go to benchmarks/results/loop.jsonl.
+checkpoints and the figure, against a bare loop that computes the same from the same batches. That ratio is within the
+noise of a busy machine, so the cost is also measured in milliseconds, part by part, on a tiny network that leaves
+nothing else to see; and the time inside FusionWeightLogger by itself. Rows go to benchmarks/results/loop.jsonl.
 """
 
 import tempfile

@@ -6,8 +6,8 @@
 
 `end to end`: the batches of an epoch, from files to losses: on our side Lightning's loop with FusionWeightLogger,
 EfficiencyMonitor and TensorBoard, as in `fusionlit fit`, but without validation, checkpoints, figure and progress bar.
-`step`: a batch that lies in memory, forward to optimizer. Before the times, the losses are checked. On a GPU an epoch of
-the shape net over 4,800 frames is timed in every precision and mode of compilation too. Rows go to
+`step`: a batch that lies in memory, forward to optimizer. Before the times, the losses are checked. On a GPU an epoch
+of the shape net over 4,800 frames is timed in every precision and mode of compilation too. Rows go to
 benchmarks/results/training.jsonl.
 """
 
