@@ -21,6 +21,7 @@ import fusionlit.models  # noqa: F401 (importing makes the short class names kno
 from fusionlit.callbacks import (
     BestCheckpoint,
     EfficiencyMonitor,
+    FusionGain,
     FusionWeightLogger,
     LastCheckpoint,
     PredictionWriter,
@@ -64,8 +65,9 @@ class FusionCLI(LightningCLI):
 
     The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. A run
     trains 20 epochs unless told otherwise; Lightning's own default is a thousand. Every run has a `FusionWeightLogger`
-    (`--fusion_weights.*`), an `EfficiencyMonitor`, a `PredictionWriter`, and a `BestCheckpoint` (`--checkpoint.*`) that
-    keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a `LastCheckpoint`.
+    (`--fusion_weights.*`), a `FusionGain`, an `EfficiencyMonitor`, a `PredictionWriter`, and a
+    `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a
+    `LastCheckpoint`.
     """
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
@@ -98,6 +100,7 @@ class FusionCLI(LightningCLI):
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(FusionWeightLogger, "fusion_weights")
+        parser.add_lightning_class_args(FusionGain, "fusion_gain")
         parser.add_lightning_class_args(EfficiencyMonitor, "efficiency")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
 

@@ -51,11 +51,13 @@ class FusionOutput(NamedTuple):
         prediction: `(B, size)`, logits or regression values.
         unimodal: Prediction `(B, size)` of each modality's own unimodal head; empty without such heads.
         energy: Filled only while a callback measures, so that the training step stays clean.
+        central: Prediction `(B, size)` of CentralNet's central network alone, where `prediction` is another one.
     """
 
     prediction: Tensor
     unimodal: dict[str, Tensor] = {}  # noqa: RUF012 (a NamedTuple default; never mutated)
     energy: Energy | None = None
+    central: Tensor | None = None
 
 
 class ChannelStatistics(NamedTuple):

@@ -2,6 +2,7 @@
 
 from fusionlit.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from fusionlit.callbacks.efficiency import EfficiencyMonitor
+from fusionlit.callbacks.fusion_gain import FusionGain
 from fusionlit.callbacks.fusion_weights import FusionWeightLogger
 from fusionlit.callbacks.permutation import PermutationLogger
 from fusionlit.callbacks.predictions import PredictionWriter
@@ -9,6 +10,7 @@ from fusionlit.callbacks.predictions import PredictionWriter
 __all__ = [
     "BestCheckpoint",
     "EfficiencyMonitor",
+    "FusionGain",
     "FusionWeightLogger",
     "LastCheckpoint",
     "PermutationLogger",

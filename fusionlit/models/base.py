@@ -8,7 +8,7 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from fusionlit.contracts import Whole, check_inputs, check_output, check_presence, is_shape
 from fusionlit.errors import ConfigError
@@ -73,6 +73,7 @@ class FusionModule(LightningModule, Whole, ABC):
         self.test_metrics = self.task.metrics().clone(prefix="test/")
         names = ["loss", *(f"unimodal_loss/{name}" for name in self.modalities)]
         self.epoch_losses = nn.ModuleDict({name: EpochLoss() for name in names})
+        self.source_metrics = nn.ModuleDict(self._source_metrics())
         self.normalization = nn.ModuleDict(
             {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
         )
@@ -286,9 +287,13 @@ class FusionModule(LightningModule, Whole, ABC):
         return {name: norm for name, norm in norms.items() if not norm.fitted}
 
     def _reset(self, metrics: MetricCollection) -> None:
-        metrics.reset()
-        for mean in self.epoch_losses.values():
-            cast(EpochLoss, mean).reset()
+        for metric in (metrics, *self.epoch_losses.values(), *self.source_metrics.values()):
+            cast(Metric, metric).reset()
+
+    def _source_metrics(self) -> dict[str, Metric]:
+        if self.task.main_metric is None:
+            return {}
+        return {source: self.task.metrics()[self.task.main_metric] for source in (*self.modalities, CENTRAL)}
 
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
         batch = self.modality_dropout(batch)
@@ -310,7 +315,23 @@ class FusionModule(LightningModule, Whole, ABC):
                 mean.update(part)
                 if new:
                     self.log(f"{stage}/{name}", mean, on_epoch=True, batch_size=size)
+        if stage != "train":
+            self._measure_sources(output, batch, stage, log=new)
         return total, output
+
+    def _measure_sources(self, output: FusionOutput, batch: Batch, stage: Split, *, log: bool) -> None:
+        """The main metric of every source that has a head, over the samples that have the source."""
+        if not self.source_metrics:
+            return
+        presence = batch.get("presence", {})
+        central = {} if output.central is None else {CENTRAL: output.central}
+        for source, prediction in {**output.unimodal, **central}.items():
+            metric = cast(Metric, self.source_metrics[source])
+            there = presence.get(source, slice(None))
+            metric.update(self.task.predict(prediction[there]), batch["target"][there])
+            if log:
+                size = batch["target"].shape[0]
+                self.log(f"{stage}/{self.task.main_metric}/{source}", metric, on_epoch=True, batch_size=size)
 
 
 def check_names(modalities: dict[str, Shape]) -> None:

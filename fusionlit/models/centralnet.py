@@ -30,10 +30,15 @@ class CentralNet(FusionModule):
     """Fuse stage by stage with learned weights, and learn all the networks together.
 
     With h_k[i] the output of stage i of modality k's encoder and f_i the central net's own stage (convolution,
-    normalisation and activation, or dense), `h_C[i+1] = f_{i+1}(a_C[i] h_C[i] + sum_k a_k[i] h_k[i])`. The last layer
-    fuses the predictions: `y = a_C y_C + sum_k a_k y_k`, without activation. The loss is `loss + sum_k b_k loss_k`,
-    b_k = 1 by default. Layers are called `inputs`, `stage1`, ..., `stageN`, `prediction`; the central net's own part
-    is the source `central`.
+    normalisation and activation, or dense), `h_C[i+1] = f_{i+1}(a_C[i] h_C[i] + sum_k a_k[i] h_k[i])`. The central
+    net's head predicts, `y = y_C`. The loss is `loss + sum_k b_k loss_k`, b_k = 1 by default. Layers are called
+    `inputs`, `stage1`, ..., `stageN`; the central net's own part is the source `central`.
+
+    The paper also fuses the predictions, in a last layer `prediction`: `y = a_C y_C + sum_k a_k y_k`, without
+    activation (`fuse_predictions`). There the central net learns only through its own weight. A sensor's head that fits
+    the training samples by heart takes that weight, and the central net starves
+    (docs/why_fusion_weights_barely_move.md). `weights="raw", source_norm=False, fuse_predictions=True` is the paper's
+    network.
 
     Source: Vielzeuf et al., "CentralNet: a multilayer approach for multimodal fusion", 2018 (arXiv 1808.07275).
 
@@ -50,6 +55,8 @@ class CentralNet(FusionModule):
         weights: Form of the fusion weights: `softmax`, `sigmoid`, or the paper's `raw`.
         source_norm: Bring each source to unit rms before the sum, at the feature layers (never at inputs and
             predictions).
+        fuse_predictions: Fuse the predictions of the central net and of the modalities, too, as the paper does;
+            default: the central net predicts.
         initial_weights: Fusion weight at the start of each modality and of `central`, at every layer; default: equal.
         members: Checkpoint of a trained `Unimodal` for every modality, from which its network begins; all are trained
             on together. Goes with `encoder` or `central` for the central net, instead of `encoders`. (A checkpoint of
@@ -79,6 +86,7 @@ class CentralNet(FusionModule):
         fuse_inputs: bool | None = None,
         weights: WeightForm = "softmax",
         source_norm: bool = True,
+        fuse_predictions: bool = False,
         initial_weights: dict[str, float] | None = None,
         members: dict[str, str] | None = None,
         head: HeadFactory | None = None,
@@ -130,11 +138,13 @@ class CentralNet(FusionModule):
             self.projections[layer] = project(shapes, shape, layer)
             sources = [CENTRAL, *shapes] if self.fusions else list(shapes)
             self.fusions[layer] = WeightedSum(dict.fromkeys(sources, shape), weights, source_norm, initial_weights)
-        predictions: dict[str, Shape] = dict.fromkeys([CENTRAL, *self.modalities], (target.size,))
-        self.fusions["prediction"] = WeightedSum(predictions, weights, False, initial_weights)
+        self.fuse_predictions = fuse_predictions
+        if fuse_predictions:
+            predictions: dict[str, Shape] = dict.fromkeys([CENTRAL, *self.modalities], (target.size,))
+            self.fusions["prediction"] = WeightedSum(predictions, weights, False, initial_weights)
 
     def fusion_layers(self) -> dict[str, FusionOperator]:
-        """From the inputs or the first stage to the predictions."""
+        """From the inputs or the first stage to the last stage, or to the predictions if they are fused."""
         return cast(dict[str, FusionOperator], dict(self.fusions.items()))
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
@@ -164,9 +174,11 @@ class CentralNet(FusionModule):
                 central = stage(central)
 
         unimodal = {name: head(features[name]) for name, head in self.heads.items()}
-        predictions = {CENTRAL: self.central_head(central), **unimodal}
-        prediction, measured = self.fuse_at("prediction", predictions, told)
-        return FusionOutput(prediction, unimodal, energy | measured)
+        own = self.central_head(central)
+        if not self.fuse_predictions:
+            return FusionOutput(own, unimodal, energy)
+        prediction, measured = self.fuse_at("prediction", {CENTRAL: own, **unimodal}, told)
+        return FusionOutput(prediction, unimodal, energy | measured, central=own)
 
     def _fuses_inputs(self, asked: bool | None) -> bool:
         shapes = set(self.modalities.values())

@@ -63,6 +63,8 @@ class Task(nn.Module, ABC):
     """
 
     kind: ClassVar[TargetKind]
+    main_metric: ClassVar[str | None] = None
+    """The one of `metrics` that is also logged for each source's own head; None logs none."""
 
     def __init__(self, target: TargetSpec) -> None:
         super().__init__()

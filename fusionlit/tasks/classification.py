@@ -42,6 +42,7 @@ class MulticlassClassification(Task):
     """
 
     kind = "multiclass"
+    main_metric = "accuracy"
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class BinaryClassification(Task):
     """
 
     kind = "binary"
+    main_metric = "accuracy"
 
     def __init__(
         self,

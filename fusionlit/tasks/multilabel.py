@@ -29,6 +29,7 @@ class MultilabelClassification(Task):
     """
 
     kind = "multilabel"
+    main_metric = "f1_weighted"
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class Regression(Task):
     """
 
     kind = "regression"
+    main_metric = "mse"
 
     def __init__(self, target: TargetSpec, loss: Literal["mse", "mae", "huber"] = "mse") -> None:
         super().__init__(target)

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from lightning import seed_everything
+from torch.utils.data import default_collate
 
 from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
@@ -270,3 +271,21 @@ def test_plain_loaders_train_without_normalisation_and_that_is_said_once(planted
     assert not [warning for warning in told if "never been trained" in str(warning.message)]
     x = inputs_of(data)["strong"]
     assert torch.equal(model.normalization["strong"](x), x)
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("multiclass", "accuracy"), ("regression", "mse")])
+def test_every_source_with_a_head_has_its_own_metric_over_the_samples_that_have_it(planted, make_trainer, kind, metric):
+    data = planted(kind, presence=True)
+    seed_everything(0, verbose=False)
+    model = CentralNet(data.modalities, data.target, encoder, fuse_predictions=True).eval()
+    logged = make_trainer().validate(model, datamodule=data, verbose=False)[0]
+    batch = data.convert(default_collate([data.dataset("val")[i] for i in range(data.size)]))
+    with torch.no_grad():
+        output = model(batch["inputs"], batch["presence"])
+    predictions = {**output.unimodal, "central": output.central}
+    assert set(predictions) == {"strong", "noise", "central"}
+    for source, prediction in predictions.items():
+        there = batch["presence"].get(source, slice(None))
+        y, t = prediction[there], batch["target"][there]
+        expected = (y.argmax(1) == t).float().mean() if kind == "multiclass" else (y - t).square().mean()
+        assert logged[f"val/{metric}/{source}"] == pytest.approx(expected.item(), abs=1e-6)
