@@ -55,7 +55,7 @@ class ConvEncoder(StagedEncoder):
             groups as the largest divisor of the width up to 8. Convolutions without normalisation have a bias.
         dense: Features after each dense stage.
         dropout: Probability of zeroing a feature after each dense stage.
-        dilation: Steps from one weight of a kernel to the next: k of them span dilation * (k - 1) + 1. One for all
+        dilation: Distance between neighbours in a kernel: k weights span dilation * (k - 1) + 1 positions. One for all
             stages, or a list.
         residual_units: Number of residual units that end a stage. One for all stages, or a list.
         channel_dropout: Probability of zeroing a whole channel after each convolutional stage.
