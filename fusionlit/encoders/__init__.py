@@ -4,7 +4,9 @@ from fusionlit.encoders.backbone import TorchvisionEncoder
 from fusionlit.encoders.base import Encoder, EncoderFactory, Head, HeadFactory, StagedEncoder
 from fusionlit.encoders.conv import ConvEncoder
 from fusionlit.encoders.head import MLPHead
+from fusionlit.encoders.inception import InceptionEncoder
 from fusionlit.encoders.mlp import MLPEncoder
+from fusionlit.encoders.recurrent import RecurrentEncoder
 
 __all__ = [
     "ConvEncoder",
@@ -12,8 +14,10 @@ __all__ = [
     "EncoderFactory",
     "Head",
     "HeadFactory",
+    "InceptionEncoder",
     "MLPEncoder",
     "MLPHead",
+    "RecurrentEncoder",
     "StagedEncoder",
     "TorchvisionEncoder",
 ]

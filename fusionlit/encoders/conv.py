@@ -1,23 +1,35 @@
 """The convolutional encoder, for signals and for images."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from fusionlit.encoders.base import StagedEncoder
+from fusionlit.encoders.layers import (
+    ConvStage,
+    Norm,
+    Residual,
+    check_at_least,
+    check_choice,
+    check_kernel,
+    convolution,
+    halve,
+    max_pool,
+    normalization,
+    per_stage,
+)
 from fusionlit.encoders.mlp import check_widths, dense_stages
 from fusionlit.errors import ConfigError
 from fusionlit.types import Shape
 
-Downsample = Literal["max_pool", "stride", "conv"]
-Norm = Literal["none", "batch", "group"]
+Downsample = Literal["max_pool", "stride", "conv", "none"]
 
 
 class ConvEncoder(StagedEncoder):
-    """Convolutional stages, each half the size of the one before, then dense stages.
+    """Convolutional stages, each half the size of the one before or as large, then dense stages.
 
     A convolutional stage is, by `downsample`:
 
@@ -25,19 +37,28 @@ class ConvEncoder(StagedEncoder):
       that the ReLU has less to do. An odd last row is dropped: n becomes floor(n / 2).
     - `stride`: convolution of stride 2, norm, ReLU; n becomes ceil(n / 2).
     - `conv`: convolution, norm, ReLU, then another convolution of the same width with stride 2, ReLU; ceil(n / 2).
+    - `none`: convolution, norm, ReLU; n stays.
+
+    After it come `residual_units`, each `relu(x + norm(conv(relu(norm(conv(x))))))` (He et al. 2016, arXiv 1512.03385).
+    What has one value for all stages can have a list with one per stage. Dilated residual stages that keep the size,
+    `dilation: [1, 2, 4]`, are a temporal convolutional network (Bai et al. 2018, arXiv 1803.01271), but not causal.
 
     A dense stage is Linear, ReLU, Dropout on the flattened input. Weights are held channels-last, and features come so:
     what follows takes them apart by `reshape` or `flatten`, not by `view`.
 
     Args:
         in_shape: `(C, T)` for convolutions over time, `(C, H, W)` for convolutions over an image.
-        widths: Channels behind each convolutional stage.
-        kernel_size: Odd; the padding keeps the size.
-        downsample: What halves the size.
-        norm: Normalisation behind the first convolution of a stage. `group` takes as many groups as the largest divisor
-            of the width up to 8. Convolutions without normalisation have a bias.
-        dense: Features behind each dense stage.
-        dropout: Probability of zeroing a feature behind each dense stage.
+        widths: Channels after each convolutional stage.
+        kernel_size: Odd; the padding keeps the size. One for all stages, or a list.
+        downsample: What halves the size. One for all stages, or a list.
+        norm: Normalisation of the first convolution of a stage and of all in residual units. `group` takes as many
+            groups as the largest divisor of the width up to 8. Convolutions without normalisation have a bias.
+        dense: Features after each dense stage.
+        dropout: Probability of zeroing a feature after each dense stage.
+        dilation: Distance between neighbours in a kernel: k weights span dilation * (k - 1) + 1 positions. One for all
+            stages, or a list.
+        residual_units: Number of residual units that end a stage. One for all stages, or a list.
+        channel_dropout: Probability of zeroing a whole channel after each convolutional stage.
 
     Raises:
         ConfigError: If the arguments do not fit each other or the input; the message names the argument.
@@ -47,84 +68,82 @@ class ConvEncoder(StagedEncoder):
         self,
         in_shape: Shape,
         widths: Sequence[int] = (32, 64, 128),
-        kernel_size: int = 3,
-        downsample: Downsample = "max_pool",
+        kernel_size: int | Sequence[int] = 3,
+        downsample: Downsample | Sequence[Downsample] = "max_pool",
         norm: Norm = "none",
         dense: Sequence[int] = (),
         dropout: float = 0.0,
+        dilation: int | Sequence[int] = 1,
+        residual_units: int | Sequence[int] = 0,
+        channel_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _check(in_shape, widths, kernel_size, downsample, norm, dense)
+        if len(in_shape) not in (2, 3):
+            raise ConfigError(
+                f"Expected `in_shape` of ConvEncoder to be (C, T) or (C, H, W), but got {in_shape}. For an input"
+                " without neighbourhood take MLPEncoder."
+            )
+        if not widths and not dense:
+            raise ConfigError("Expected `widths` or `dense` of ConvEncoder to hold a width, but both are empty.")
+        check_widths("widths", widths)
+        check_widths("dense", dense)
+        check_choice("norm", norm, get_args(Norm))
+        kernel_sizes, dilations = per_stage("kernel_size", kernel_size, widths), per_stage("dilation", dilation, widths)
+        halvings: list[Downsample] = per_stage("downsample", downsample, widths)
+        units = per_stage("residual_units", residual_units, widths)
         shapes = [in_shape]
         self.stages = nn.ModuleList()
-        for width in widths:
-            self.stages.append(_conv_stage(shapes[-1], width, kernel_size, downsample, norm))
-            shapes.append((width, *_halve(in_shape, len(shapes), shapes[-1][1:], downsample)))
+        for plan in map(_Plan, widths, kernel_sizes, halvings, dilations, units):
+            _check(plan)
+            self.stages.append(_stage(shapes[-1], plan, norm, channel_dropout))
+            sizes = shapes[-1][1:]
+            if plan.downsample != "none":
+                sizes = halve(in_shape, len(shapes), sizes, up=plan.downsample != "max_pool")
+            shapes.append((plan.width, *sizes))
         self.stages.extend(dense_stages(shapes[-1], dense, dropout))
         self._stage_shapes = (*shapes[1:], *((width,) for width in dense))
         convert_conv2d_weight_memory_format(self, torch.channels_last)
 
     @property
     def stage_shapes(self) -> tuple[Shape, ...]:
-        """`(width, T)` or `(width, H, W)` behind each convolutional stage, `(width,)` behind each dense one."""
+        """`(width, T)` or `(width, H, W)` after each convolutional stage, `(width,)` after each dense one."""
         return self._stage_shapes
 
 
-class ConvStage(nn.Sequential):
-    """Layers for images, of which a signal is one of height 1.
+class _Plan(NamedTuple):
+    """What differs from stage to stage."""
 
-    Channels-last memory, in which convolutions and pooling are faster on a CPU, torch has for images only
-    (`benchmarks/training.py`).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """From `(B, C, T)` or `(B, C, H, W)` to the same kind."""
-        y: Tensor = super().forward(x if x.ndim == 4 else x.unsqueeze(2))  # type: ignore[no-untyped-call]  # torch's
-        return y if x.ndim == 4 else y.squeeze(2)
+    width: int
+    kernel_size: int
+    downsample: Downsample
+    dilation: int
+    residual_units: int
 
 
-def _conv_stage(shape: Shape, width: int, kernel_size: int, downsample: Downsample, norm: Norm) -> ConvStage:
-    def each(size: int, height: int) -> tuple[int, int]:
-        return size if len(shape) == 3 else height, size
+def _stage(in_shape: Shape, plan: _Plan, norm: Norm, channel_dropout: float) -> ConvStage:
+    width, kernel_size, downsample, dilation, residual_units = plan
 
-    kernel, padding, two = each(kernel_size, 1), each(kernel_size // 2, 0), each(2, 1)
-    stride = two if downsample == "stride" else 1
-    layers: list[nn.Module] = [nn.Conv2d(shape[0], width, kernel, stride, padding, bias=norm == "none")]
-    if norm == "batch":
-        layers.append(nn.BatchNorm2d(width))
-    elif norm == "group":
-        layers.append(nn.GroupNorm(max(groups for groups in range(1, 9) if width % groups == 0), width))
+    def conv(shape: Shape, stride: int = 1, normed: bool = True) -> list[nn.Module]:
+        bias = not normed or norm == "none"
+        layer = convolution(shape, width, kernel_size, stride, dilation, bias)
+        return [layer, *(normalization(norm, width) if normed else [])]
+
+    out_shape = (width, *in_shape[1:])
+    layers = conv(in_shape, 2 if downsample == "stride" else 1)
     if downsample == "max_pool":
-        layers.append(nn.MaxPool2d(two))
+        layers.append(max_pool(in_shape))
     layers.append(nn.ReLU())
     if downsample == "conv":
-        layers += [nn.Conv2d(width, width, kernel, two, padding), nn.ReLU()]
+        layers += [*conv(out_shape, 2, normed=False), nn.ReLU()]
+    for _ in range(residual_units):
+        layers.append(Residual(nn.Sequential(*conv(out_shape), nn.ReLU(), *conv(out_shape))))
+    if channel_dropout:
+        layers.append(nn.Dropout2d(channel_dropout))
     return ConvStage(*layers)
 
 
-def _halve(in_shape: Shape, stage: int, sizes: Shape, downsample: Downsample) -> Shape:
-    if min(sizes) < 2:
-        raise ConfigError(
-            f"Expected an input that each of `widths` can halve, but `in_shape`={in_shape} has come down to {sizes}"
-            f" before stage {stage}. Give at most {stage - 1} widths, or larger inputs."
-        )
-    return tuple(size // 2 if downsample == "max_pool" else (size + 1) // 2 for size in sizes)
-
-
-def _check(
-    in_shape: Shape, widths: Sequence[int], kernel_size: int, downsample: str, norm: str, dense: Sequence[int]
-) -> None:
-    if len(in_shape) not in (2, 3):
-        raise ConfigError(
-            f"Expected `in_shape` of ConvEncoder to be (C, T) or (C, H, W), but got {in_shape}. For an input without"
-            " neighbourhood take MLPEncoder."
-        )
-    if not widths and not dense:
-        raise ConfigError("Expected `widths` or `dense` of ConvEncoder to hold a width, but both are empty.")
-    check_widths("widths", widths)
-    check_widths("dense", dense)
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ConfigError(f"Expected `kernel_size` to be odd, so that padding keeps the size, but got {kernel_size}.")
-    for argument, value, choices in (("downsample", downsample, Downsample), ("norm", norm, Norm)):
-        if value not in get_args(choices):
-            raise ConfigError(f"Expected `{argument}` to be one of {get_args(choices)}, but got {value!r}.")
+def _check(plan: _Plan) -> None:
+    check_kernel("kernel_size", plan.kernel_size)
+    check_choice("downsample", plan.downsample, get_args(Downsample))
+    check_at_least("dilation", plan.dilation, 1)
+    check_at_least("residual_units", plan.residual_units, 0)

@@ -13,9 +13,9 @@ class HeadCase(encoders.EncoderCase):
         return self.factory(self.in_shape)
 
 
-@pytest.mark.parametrize("hidden", [(), (6, 5)])
-def test_keeps_the_laws_of_every_part(hidden):
-    head = HeadCase(partial(MLPHead, out_size=3, hidden=hidden, dropout=0.1), (4, 2, 2))
+@pytest.mark.parametrize(("hidden", "pool"), [((), "none"), ((6, 5), "none"), ((6,), "mean"), ((), "max")])
+def test_keeps_the_laws_of_every_part(hidden, pool):
+    head = HeadCase(partial(MLPHead, out_size=3, hidden=hidden, dropout=0.1, pool=pool), (4, 2, 2))
     common = set(encoders.LAWS) - {laws.out_shape_is_the_outputs}
     laws.uphold(head, [*common, laws.gradients_are_right, laws.compiles_to_one_graph])
 
@@ -54,6 +54,18 @@ def test_no_activation_nor_dropout_behind_the_last_layer():
     assert (head.train()(x) != 0).all()
 
 
+@pytest.mark.parametrize("positions", [(7,), (3, 5), ()])
+@pytest.mark.parametrize("pool", ["mean", "max"])
+def test_pooled_head_is_the_head_of_the_pooled_features(pool, positions):
+    torch.manual_seed(0)
+    head, of_vectors = MLPHead((4, *positions), 2, hidden=(6,), pool=pool), MLPHead((4,), 2, hidden=(6,))
+    of_vectors.load_state_dict(head.state_dict())
+    x = torch.randn(5, 4, *positions)
+    flat = x.reshape(5, 4, -1)
+    torch.testing.assert_close(head(x), of_vectors(flat.mean(-1) if pool == "mean" else flat.max(-1).values))
+    assert sum(p.numel() for p in head.parameters()) == 4 * 6 + 6 + 6 * 2 + 2
+
+
 @pytest.mark.parametrize(
     ("out_size", "hidden", "message"),
     [
@@ -64,3 +76,8 @@ def test_no_activation_nor_dropout_behind_the_last_layer():
 def test_errors(out_size, hidden, message):
     with pytest.raises(ConfigError, match=message):
         MLPHead((3,), out_size, hidden)
+
+
+def test_unknown_pool():
+    with pytest.raises(ConfigError, match=r"Expected `pool` to be one of \('none', 'mean', 'max'\), but got 'average'"):
+        MLPHead((3,), 2, pool="average")

@@ -7,10 +7,18 @@ import torch
 from lightning import seed_everything
 from torch import nn
 
-from fusionlit.encoders import ConvEncoder, MLPHead
+from fusionlit.encoders import ConvEncoder, InceptionEncoder, MLPHead, RecurrentEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.models import CentralNet
+from fusionlit.testing import check_strategy
 from fusionlit.types import TargetSpec
+
+ENCODERS = {
+    "residual": partial(ConvEncoder, widths=(4, 8), norm="batch", downsample=("none", "stride"), residual_units=(0, 1)),
+    "inception": partial(InceptionEncoder, widths=(6, 9), kernel_sizes=(3, 7), modules=1, downsample="max_pool"),
+    "recurrent": partial(RecurrentEncoder, widths=(4, 6)),
+    "recurrent, vector": partial(RecurrentEncoder, widths=(4, 6), bidirectional=True, pool="last"),
+}
 
 
 def reference(model: CentralNet, inputs: dict[str, torch.Tensor], fuse_inputs: bool) -> tuple[torch.Tensor, ...]:
@@ -105,3 +113,19 @@ def test_initial_weights_of_unknown_sources_are_refused():
             partial(ConvEncoder, widths=(4, 6)),
             initial_weights={"central": 0.5, "a": 0.2, "b": 0.2, "c": 0.1},
         )
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_staged_encoder_keeps_its_laws(name):
+    factory = partial(CentralNet, encoder=ENCODERS[name], head=partial(MLPHead, pool="mean"))
+    check_strategy(factory, {"a": (2, 12), "b": (2, 12)})
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_staged_encoder_learns_what_is_planted(name, planted, make_trainer):
+    seed_everything(0, verbose=False)
+    data = planted(size=128)
+    model = CentralNet(data.modalities, data.target, ENCODERS[name], head=partial(MLPHead, pool="mean"))
+    trainer = make_trainer(max_epochs=12)
+    trainer.fit(model, datamodule=data)
+    assert trainer.callback_metrics["val/accuracy"] >= 0.9

@@ -8,7 +8,15 @@ import torch
 from torch import nn
 
 import fusionlit.encoders
-from fusionlit.encoders import ConvEncoder, Encoder, MLPEncoder, StagedEncoder, TorchvisionEncoder
+from fusionlit.encoders import (
+    ConvEncoder,
+    Encoder,
+    InceptionEncoder,
+    MLPEncoder,
+    RecurrentEncoder,
+    StagedEncoder,
+    TorchvisionEncoder,
+)
 from fusionlit.testing import BrokenLawError, check_encoder, encoders, laws
 
 OURS = {
@@ -18,6 +26,32 @@ OURS = {
     "conv2d, conv, group norm": (partial(ConvEncoder, widths=(6,), downsample="conv", norm="group"), (3, 9, 12)),
     "conv2d, dropout": (partial(ConvEncoder, widths=(4,), dense=(6,), dropout=0.2), (3, 8, 8)),
     "conv, defaults": (ConvEncoder, (4, 64, 64)),
+    "conv1d, lists": (
+        partial(
+            ConvEncoder, widths=(4, 5, 6), kernel_size=(7, 3, 5), downsample=("conv", "none", "stride"), dense=(3,)
+        ),
+        (3, 21),
+    ),
+    "conv1d, residual, dilated": (
+        partial(ConvEncoder, widths=(4, 5), downsample="none", norm="group", dilation=(1, 2), residual_units=(1, 2)),
+        (3, 21),
+    ),
+    "conv2d, residual, batch norm": (
+        partial(ConvEncoder, widths=(4, 6), norm="batch", residual_units=1, channel_dropout=0.2),
+        (3, 9, 12),
+    ),
+    "inception1d": (
+        partial(InceptionEncoder, widths=(6, 9), kernel_sizes=(3, 7), modules=(2, 1), downsample=("max_pool", "none")),
+        (3, 21),
+    ),
+    "inception1d, one channel, no norm": (partial(InceptionEncoder, widths=(8, 8), modules=1, norm="none"), (1, 21)),
+    "inception2d, pooled": (partial(InceptionEncoder, widths=(8, 4), modules=1, norm="group", pool="mean"), (3, 6, 5)),
+    "recurrent": (partial(RecurrentEncoder, widths=(4, 6, 5)), (3, 21)),
+    "recurrent, both directions": (
+        partial(RecurrentEncoder, widths=(4, 6), bidirectional=True, downsample="none", pool="last", dropout=0.2),
+        (3, 12),
+    ),
+    "recurrent, lstm": (partial(RecurrentEncoder, widths=(4, 6), cell="lstm", pool="mean"), (3, 12)),
     "mlp": (partial(MLPEncoder, widths=(8, 6)), (2, 5)),
     "mlp, defaults": (MLPEncoder, (7,)),
     "torchvision": (partial(TorchvisionEncoder, backbone="mobilenet_v3_small"), (4, 64, 64)),
@@ -35,9 +69,10 @@ def test_none_of_ours_is_left_out():
     assert concrete == {getattr(factory, "func", factory) for factory, _ in OURS.values()}
 
 
-@pytest.mark.parametrize("encoder", [ConvEncoder, MLPEncoder, TorchvisionEncoder])
+@pytest.mark.parametrize("encoder", [ConvEncoder, InceptionEncoder, MLPEncoder, RecurrentEncoder, TorchvisionEncoder])
 def test_defaults_make_an_encoder_of_any_class(encoder):
-    assert encoder((4, 64, 64))(torch.zeros(2, 4, 64, 64)).shape[1:] == encoder((4, 64, 64)).out_shape
+    in_shape = (4, 64) if encoder is RecurrentEncoder else (4, 64, 64)
+    assert encoder(in_shape)(torch.zeros(2, *in_shape)).shape[1:] == encoder(in_shape).out_shape
 
 
 class Dense(StagedEncoder):
