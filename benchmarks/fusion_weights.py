@@ -19,13 +19,24 @@ from fusionlit.data.render import render
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "notebooks"))
-from the_question import DEFAULT, SETTINGS, Plan, Row, Setting, markdown_table, read_rows, train_all  # noqa: E402
+from the_question import (  # noqa: E402
+    DEFAULT,
+    SETTINGS,
+    WEIGHTS,
+    Plan,
+    Row,
+    Setting,
+    last_layer,
+    markdown_table,
+    read_rows,
+    train_all,
+)
 
 RESULTS = Path(__file__).parent / "results"
 PLANTED = ROOT / "data/planted_benchmark"
 FORMS = {
     "default": DEFAULT,
-    "raw": replace(DEFAULT, weights="raw", source_norm=False),
+    "raw": replace(WEIGHTS, weights="raw", source_norm=False),
 }
 AXES = {sensor: [f"{sensor}_{axis}" for axis in "xyz"] for sensor in ("body_acc", "body_gyro", "total_acc")}
 
@@ -40,7 +51,7 @@ def planted() -> None:
     print(markdown_table(rows, ["strong", "weak", "redundant", "noise"]))
     for name in FORMS:
         shares = [
-            {source: x["attribution"] for source, x in row["layers"]["prediction"].items()}
+            {source: x["attribution"] for source, x in last_layer(row).items()}
             for row in rows
             if row["setting"] == name
         ]

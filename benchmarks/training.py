@@ -81,7 +81,7 @@ def central(
     hidden: int = 64,
     compile_mode: Any = None,  # noqa: ANN401
 ) -> Net:
-    """CentralNet with widths 16, 32, 64."""
+    """CentralNet with widths 16, 32, 64, whose predictions are fused as in the paper."""
     shape, signals = next(iter(modalities.values())), len(next(iter(modalities.values()))) == 2
     model = CentralNet(
         modalities,
@@ -90,6 +90,7 @@ def central(
         head=partial(MLPHead, hidden=(hidden,) if hidden else ()),
         weights="raw" if paper else "softmax",
         source_norm=not paper,
+        fuse_predictions=True,
         training=Training(compile_mode=compile_mode),
         normalize=False,
     )

@@ -55,6 +55,7 @@ class Setting:
         l2: Weight decay of everything else.
         bce: Binary cross-entropy of each class against the rest, instead of the cross-entropy over the classes.
         relu: ReLU on the fused prediction.
+        fuse_predictions: Fuse the predictions of the modalities into that of the central net.
     """
 
     weights: WeightForm = "raw"
@@ -65,10 +66,12 @@ class Setting:
     l2: float = 1e-4
     bce: bool = True
     relu: bool = True
+    fuse_predictions: bool = True
 
 
 QUESTION = Setting()
-DEFAULT = Setting("softmax", source_norm=True, adam=True, mult=30.0, l1=0.0, l2=0.0, bce=False, relu=False)
+WEIGHTS = Setting("softmax", source_norm=True, adam=True, mult=30.0, l1=0.0, l2=0.0, bce=False, relu=False)
+DEFAULT = replace(WEIGHTS, fuse_predictions=False)
 SETTINGS = {
     "the question": QUESTION,
     "weights' rate 0.01": replace(QUESTION, mult=10.0),
@@ -81,9 +84,13 @@ SETTINGS = {
     "weights' rate x 30": replace(QUESTION, mult=30.0),
     "softmax": replace(QUESTION, weights="softmax"),
     "source_norm": replace(QUESTION, source_norm=True),
+    "all of these": WEIGHTS,
     "default": DEFAULT,
 }
-"""The question, what it saw with higher rates, each change to it alone, and all of them: fusionlit's default."""
+"""The question, what it saw with higher rates, each change to it alone, all of them, and fusionlit's default.
+
+In the default the central net also predicts alone.
+"""
 
 
 class L1Penalty(Callback):
@@ -161,6 +168,7 @@ def make_model(setting: Setting, plan: Plan, data: FusionDataModule) -> CentralN
         head=partial(MLPHead, hidden=plan.hidden, dropout=plan.dropout),
         weights=setting.weights,
         source_norm=setting.source_norm,
+        fuse_predictions=setting.fuse_predictions,
         task=OneAgainstRest if setting.bce else None,
         training=Training(optimizer=adam if setting.adam else sgd, fusion_lr_mult=setting.mult),
     )
@@ -272,25 +280,32 @@ def read_rows(file: Path) -> list[Row]:
         raise DataError(f"{file}: expected a row in every line ({error}). Remove the lines that are none.") from error
 
 
-def moved(row: Row, *, prediction: bool) -> float:
+def last_layer(row: Row) -> dict[str, dict[str, float | None]]:
+    """The figures of every source where the prediction is made: the predictions, or else the last stage."""
+    layers: list[dict[str, dict[str, float | None]]] = list(row["layers"].values())
+    return layers[-1]
+
+
+def moved(row: Row, *, last: bool) -> float:
     """How far fusion weights moved: the largest change in each layer, on average over the layers.
 
     Args:
         row: Of one run.
-        prediction: Of the last layer, the predictions; otherwise of all layers before.
+        last: In the last layer; otherwise in all layers before it.
     """
-    layers = [sources for layer, sources in row["layers"].items() if (layer == "prediction") == prediction]
+    *before, final = row["layers"].values()
+    layers = [final] if last else before
     return float(np.mean([max(abs(x["final"] - x["initial"]) for x in sources.values()) for sources in layers]))
 
 
 def markdown_table(rows: Sequence[Row], sensors: Sequence[str]) -> str:
     """A line a setting, mean ± standard deviation over its seeds: see the column names."""
     columns: dict[str, Callable[[Row], float]] = {
-        "moved, features": partial(moved, prediction=False),
-        "moved, prediction": partial(moved, prediction=True),
-        **{f"a({name})": partial(_at_prediction, source=name, key="final") for name in sensors},
-        **{f"c({name})": partial(_at_prediction, source=name, key="contribution") for name in ["central", *sensors]},
-        **{f"T({name})": partial(_at_prediction, source=name, key="attribution") for name in sensors},
+        "moved, before": partial(moved, last=False),
+        "moved, last layer": partial(moved, last=True),
+        **{f"a({name})": partial(_at_last_layer, source=name, key="final") for name in sensors},
+        **{f"c({name})": partial(_at_last_layer, source=name, key="contribution") for name in ["central", *sensors]},
+        **{f"T({name})": partial(_at_last_layer, source=name, key="attribution") for name in sensors},
         "test accuracy %": lambda row: 100 * row["accuracy"],
     }
     lines = ["| setting | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
@@ -305,7 +320,7 @@ def markdown_table(rows: Sequence[Row], sensors: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _at_prediction(row: Row, source: str, key: str) -> float:
+def _at_last_layer(row: Row, source: str, key: str) -> float:
     """A figure of a sensor at the last layer; NaN where there is none, since every weight is zero."""
-    value = row["layers"]["prediction"][source][key]
+    value = last_layer(row)[source][key]
     return math.nan if value is None else value

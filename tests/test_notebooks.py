@@ -147,8 +147,8 @@ def test_movement_and_table_by_hand(question):
         {"setting": "x", "seed": seed, "accuracy": accuracy, "layers": layers}
         for seed, accuracy in [(0, 0.5), (1, 0.7)]
     ]
-    assert question.moved(rows[0], prediction=False) == pytest.approx((0.1 + 0.3) / 2)
-    assert question.moved(rows[0], prediction=True) == pytest.approx(0.2)
+    assert question.moved(rows[0], last=False) == pytest.approx((0.1 + 0.3) / 2)
+    assert question.moved(rows[0], last=True) == pytest.approx(0.2)
     line = question.markdown_table(rows, ["a"]).splitlines()[2]
     assert line.split(" | ")[1:4] == ["0.200 ± 0.000", "0.200 ± 0.000", "0.500 ± 0.000"]
     assert line.endswith(f"60.0 ± {math.sqrt(200):.1f} |")

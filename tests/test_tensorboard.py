@@ -23,7 +23,6 @@ LAYERS = {
     "stage1": ["rgb", "lidar"],
     "stage2": ["central", "rgb", "lidar"],
     "stage3": ["central", "rgb", "lidar"],
-    "prediction": ["central", "rgb", "lidar"],
 }
 PATIENCE = 60  # seconds
 CHROMIUM_ARGS = [

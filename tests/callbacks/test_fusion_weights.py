@@ -23,7 +23,6 @@ LAYERS = {
     "inputs": ["strong", "noise"],
     "stage1": ["central", "strong", "noise"],
     "stage2": ["central", "strong", "noise"],
-    "prediction": ["central", "strong", "noise"],
 }
 
 

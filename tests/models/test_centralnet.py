@@ -57,6 +57,7 @@ def test_outputs_and_gradients_equal_the_equations(sensors, fuse_inputs):
         fuse_inputs=fuse_inputs,
         weights="raw",
         source_norm=False,
+        fuse_predictions=True,
         head=partial(MLPHead, hidden=(5,)),
         normalize=False,
     ).double()
@@ -78,6 +79,20 @@ def test_outputs_and_gradients_equal_the_equations(sensors, fuse_inputs):
     assert all(g.any() for g in ours)
 
 
+def test_the_central_net_predicts_unless_predictions_are_fused():
+    seed_everything(0, verbose=False)
+    arguments = ({"a": (2, 24), "b": (2, 24)}, TargetSpec("multiclass", 3), partial(ConvEncoder, widths=(4, 6)))
+    fused, own = CentralNet(*arguments, fuse_predictions=True).eval(), CentralNet(*arguments).eval()
+    own.load_state_dict({k: x for k, x in fused.state_dict().items() if not k.startswith("fusions.prediction")})
+    inputs = {name: torch.randn(4, 2, 24) for name in ("a", "b")}
+    of_fused, of_own = fused(inputs), own(inputs)
+    torch.testing.assert_close(of_own.prediction, of_fused.central)
+    torch.testing.assert_close(of_own.unimodal, of_fused.unimodal)
+    assert of_own.central is None
+    mean = (of_fused.central + sum(of_fused.unimodal.values())) / 3
+    torch.testing.assert_close(of_fused.prediction, mean)
+
+
 def test_layers_are_named_in_order_of_depth():
     target = TargetSpec("multiclass", 3)
     signals = CentralNet({"a": (2, 24), "b": (2, 24)}, target, partial(ConvEncoder, widths=(4, 6)))
@@ -85,8 +100,9 @@ def test_layers_are_named_in_order_of_depth():
         "inputs": ["a", "b"],
         "stage1": ["central", "a", "b"],
         "stage2": ["central", "a", "b"],
-        "prediction": ["central", "a", "b"],
     }
+    paper = CentralNet({"a": (2, 24), "b": (2, 24)}, target, partial(ConvEncoder, widths=(4,)), fuse_predictions=True)
+    assert list(paper.fusion_weights()) == ["inputs", "stage1", "prediction"]
     images = CentralNet({"a": (2, 8, 8), "b": (2, 8, 8)}, target, partial(ConvEncoder, widths=(4, 6)))
     assert list(images.fusion_weights()["stage1"]) == ["a", "b"]
     assert "inputs" not in images.fusion_weights()

@@ -129,7 +129,7 @@ def test_tokens_of_early_and_intermediate_fusion_are_joined_as_features():
 @pytest.mark.parametrize("absent", ["zero", "token"])
 def test_centralnet_without_a_modality_is_its_equation(absent):
     """Zeros: the sum over the others, each weight over what they have; tokens: the sum with them, by their weight."""
-    model = build(STRATEGIES["centralnet"], absent, source_norm=False)
+    model = build(STRATEGIES["centralnet"], absent, source_norm=False, fuse_predictions=True)
     for operator in model.fusions.values():
         torch.nn.init.normal_(operator.weight)
     inputs = make_batch()["inputs"]
