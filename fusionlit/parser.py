@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fusionlit.contracts import lacking
-from fusionlit.data import FusionDataModule
+from fusionlit.data import Augmentation, FusionDataModule
 from fusionlit.encoders import Encoder, Head
 from fusionlit.fusion import FusionOperator
 from fusionlit.models import FusionModule
 from fusionlit.tasks import Task
 
-BASES = (FusionModule, FusionDataModule, FusionOperator, Encoder, Head, Task, Optimizer, LRScheduler)
+BASES = (FusionModule, FusionDataModule, Augmentation, FusionOperator, Encoder, Head, Task, Optimizer, LRScheduler)
 NOISE = re.compile(
     r"\s*(- )?(Does not validate against any|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|tip:|usage:"
     r"|Problem with given class_path)"
