@@ -52,7 +52,7 @@ class FusionParser(LightningArgumentParser):
         hints = [hint for word in re.findall(r"[\w./:-]+", message) if (hint := guess(word.rstrip(":.")))]
         hints += [f"There is no {name}{close}" for name in UNKNOWN_OPTION.findall(message) if (close := argument(name))]
         bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
-        hints += [f"Write one of {', '.join(whole(base))}." for base in bases]
+        hints += [f"Write one of {', '.join(whole(base))} as class_path, its arguments in init_args." for base in bases]
         lines += list(dict.fromkeys(hints))[:3]
         shown = "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
         sys.stderr.write(f"fusionlit: {shown}\n  {SEE}\n")

@@ -89,7 +89,8 @@ def adjust_hue(rgb: Tensor, turn: Tensor) -> Tensor:
     chroma = value - rgb.amin(1, keepdim=True)
     r, g, b = torch.chunk(rgb / torch.where(chroma > 0, chroma, 1), 3, 1)
     hue = torch.where(first == 0, g - b, torch.where(first == 1, 2 + b - r, 4 + r - g)) + 6 * _each(turn)
-    k = (torch.tensor([5, 3, 1], device=rgb.device, dtype=rgb.dtype)[:, None, None] + hue) % 6
+    n = 5 - 2 * torch.arange(3, device=rgb.device, dtype=rgb.dtype)[:, None, None]
+    k = (n + hue) % 6
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
 
 

@@ -79,7 +79,7 @@ class Motion:
             scan.check_mirror()
         if not self.shift or not self._scans:
             return
-        steps = {name: scan.step for name, scan in self._scans.items()}
+        steps = {name: round(scan.step, 6) for name, scan in self._scans.items()}
         if max(steps.values()) > 1.001 * min(steps.values()):
             raise ConfigError(f"Expected one step of azimuth in all points for `shift`, but got {steps} rad.")
         if roles.images and self.focal_length is None:
