@@ -60,7 +60,7 @@ class ColorJitter:
 
 def adjust_brightness(rgb: Tensor, factor: Tensor, white: float = 1.0) -> Tensor:
     """`factor * x`, cut off at white."""
-    return (rgb * _each(factor)).clamp(0, white)
+    return (rgb * _each(factor)).clamp_(0, white)
 
 
 def adjust_contrast(rgb: Tensor, factor: Tensor, white: float = 1.0) -> Tensor:
@@ -90,8 +90,8 @@ def adjust_hue(rgb: Tensor, turn: Tensor) -> Tensor:
     r, g, b = torch.chunk(rgb / torch.where(chroma > 0, chroma, 1), 3, 1)
     hue = torch.where(first == 0, g - b, torch.where(first == 1, 2 + b - r, 4 + r - g)) + 6 * _each(turn)
     n = 5 - 2 * torch.arange(3, device=rgb.device, dtype=rgb.dtype)[:, None, None]
-    k = (n + hue) % 6
-    return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
+    k = (n + hue).remainder_(6)
+    return value - torch.minimum(k, 4 - k).clamp_(0, 1).mul_(chroma)
 
 
 def _factors(like: Tensor, largest: float, generator: torch.Generator) -> Tensor:
@@ -101,7 +101,7 @@ def _factors(like: Tensor, largest: float, generator: torch.Generator) -> Tensor
 
 
 def _blend(rgb: Tensor, other: Tensor, factor: Tensor, white: float) -> Tensor:
-    return (_each(factor) * rgb + (1 - _each(factor)) * other).clamp(0, white)
+    return (_each(factor) * rgb + (1 - _each(factor)) * other).clamp_(0, white)
 
 
 def _gray(rgb: Tensor) -> Tensor:

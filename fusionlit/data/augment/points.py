@@ -86,7 +86,7 @@ class Scan:
         position = torch.where(flipped[:, None], round(self._mirror) - position, position)
         seen = (position >= 0) & (position < self.width)
         column = self._order[position.clamp(0, self.width - 1)]
-        ranges = torch.stack((torch.linalg.vector_norm(points[:, :3], dim=1), points[:, 3]), 1)
+        ranges = torch.cat((distances(points), points[:, 3:]), 1)
         shape = (len(points), 1, 1, -1) if self.axis == -1 else (len(points), 1, -1, 1)
         ranges = ranges.gather(self.axis, column.view(shape).expand_as(ranges))
         distance, valid = ranges[:, :1], ranges[:, 1:]
@@ -100,13 +100,19 @@ class Scan:
             self._order, self._position = self._order.to(like.device), self._position.to(like.device)
 
 
+def distances(points: Tensor) -> Tensor:
+    """From the sensor, `(B, 1, H, W)`; several times as fast as `vector_norm` over channels."""
+    x, y, z = points[:, 0], points[:, 1], points[:, 2]
+    return (x * x + y * y + z * z).sqrt()[:, None]
+
+
 def add_range_noise(points: Tensor, noise: Tensor) -> Tensor:
     """Points `(B, 4, H, W)` moved along their rays by noise `(B, 1, H, W)`, where there is a return.
 
     `xyz * max(d + noise, 0) / d`, with distance d.
     """
     xyz, valid = points[:, :3], points[:, 3:]
-    distance = torch.linalg.vector_norm(xyz, dim=1, keepdim=True)
+    distance = distances(points)
     factor = (distance + noise).clamp(min=0) / distance
     return torch.cat((torch.where((valid > 0) & (distance > 0), xyz * factor, xyz), valid), 1)
 
@@ -118,7 +124,6 @@ def drop_beams(points: Tensor, dropped: Tensor) -> Tensor:
         points: `(B, 4, H, W)`.
         dropped: Mask that broadcasts to `(B, 1, H, W)`.
     """
-    xyz = points[:, :3]
-    distance = torch.linalg.vector_norm(xyz, dim=1, keepdim=True)
-    lost = torch.where(distance > 0, xyz * (NO_RETURN / distance), 0.0)
+    distance = distances(points)
+    lost = torch.where(distance > 0, points[:, :3] * (NO_RETURN / distance), 0.0)
     return torch.where(dropped, torch.cat((lost, torch.zeros_like(distance)), 1), points)

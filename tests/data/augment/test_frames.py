@@ -148,6 +148,16 @@ def test_pictures_alone_as_whole_numbers():
     assert len((varied["rgb"].amin((1, 2, 3)) / dark).unique()) == 40
 
 
+def test_maps_without_color_flip_and_keep_their_values():
+    inputs = {"rgb": torch.rand(30, 3, 8, 8), "heat": torch.rand(30, 1, 4, 4)}
+    augmentation = FrameAugmentation(flip=0.5, brightness=0.5)
+    augmentation.check({name: x.shape[1:] for name, x in inputs.items()}, CLASSES, {})
+    heat = augmentation(inputs, SEED)["heat"]
+    flipped = (heat == inputs["heat"].flip(-1)).flatten(1).all(1)
+    assert 5 < flipped.sum() < 25
+    assert torch.equal(heat[~flipped], inputs["heat"][~flipped])
+
+
 def test_pictures_brighter_than_white_are_refused_once():
     augmentation = FrameAugmentation(hue=0.1)
     augmentation.check({"rgb": (3, 8, 8)}, CLASSES, {})
