@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fusionlit.contracts import lacking
-from fusionlit.data import FusionDataModule
+from fusionlit.data import Augmentation, FusionDataModule
 from fusionlit.encoders import Encoder, Head
 from fusionlit.fusion import FusionOperator
 from fusionlit.models import FusionModule
 from fusionlit.tasks import Task
 
-BASES = (FusionModule, FusionDataModule, FusionOperator, Encoder, Head, Task, Optimizer, LRScheduler)
+BASES = (FusionModule, FusionDataModule, Augmentation, FusionOperator, Encoder, Head, Task, Optimizer, LRScheduler)
 NOISE = re.compile(
     r"\s*(- )?(Does not validate against any|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|tip:|usage:"
     r"|Problem with given class_path)"
@@ -52,7 +52,7 @@ class FusionParser(LightningArgumentParser):
         hints = [hint for word in re.findall(r"[\w./:-]+", message) if (hint := guess(word.rstrip(":.")))]
         hints += [f"There is no {name}{close}" for name in UNKNOWN_OPTION.findall(message) if (close := argument(name))]
         bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
-        hints += [f"Write one of {', '.join(whole(base))}." for base in bases]
+        hints += [f"Write one of {', '.join(whole(base))} as class_path, its arguments in init_args." for base in bases]
         lines += list(dict.fromkeys(hints))[:3]
         shown = "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
         sys.stderr.write(f"fusionlit: {shown}\n  {SEE}\n")

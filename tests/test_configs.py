@@ -10,6 +10,7 @@ from fusionlit.build import FusionCLI, command_line
 CONFIGS = Path(__file__).parents[1] / "configs"
 STRATEGIES = sorted((CONFIGS / "model").glob("*.yaml"))
 RECIPES = sorted((CONFIGS / "model" / "recipes").glob("*.yaml"))
+UCI_HAR = ["uci_har", "uci_har_gravity", "uci_har_nine_sensors"]
 SIGNALS = sorted((CONFIGS / "model" / "signals").glob("*.yaml"))
 
 # Added by the strided form: 9 w^2 + w for every stage of width w.
@@ -64,6 +65,11 @@ def test_the_readmes_comparison_runs(fusionlit, shapes):
     fusionlit("fit", *files, *options, *fractions)
 
 
+def test_augmented_frames_train(fusionlit, shapes):
+    files = [f"--data={CONFIGS}/data/replicator_augmented.yaml", f"--model={CONFIGS}/model/intermediate_concat.yaml"]
+    fusionlit("fit", *files, f"--data.root={shapes}", "--data.batch_size=4", "--trainer.fast_dev_run=2")
+
+
 @pytest.mark.parametrize("model", SIGNALS, ids=lambda path: path.stem)
 def test_every_model_for_signals_runs_on_uci_har(fusionlit, model, uci_har_folder):
     options = [f"--data={CONFIGS}/data/uci_har.yaml", f"--data.root={uci_har_folder}"]
@@ -77,7 +83,7 @@ def test_models_for_signals_differ_in_their_fusion_alone():
     assert len(set(parts)) == 1
 
 
-@pytest.mark.parametrize("name", ["uci_har", "uci_har_nine_sensors", "planted_compare", "planted_signals"])
+@pytest.mark.parametrize("name", [*UCI_HAR, "planted_compare", "planted_signals"])
 def test_centralnet_runs_on_signals(fusionlit, name, uci_har_folder, planted_signals):
     path = f"--data.path={planted_signals}" if name.startswith("planted") else f"--data.root={uci_har_folder}"
     files = [f"--data={CONFIGS}/data/{name}.yaml", f"--model={CONFIGS}/model/centralnet.yaml"]
@@ -87,8 +93,8 @@ def test_centralnet_runs_on_signals(fusionlit, name, uci_har_folder, planted_sig
 def test_no_part_is_left_out():
     """Trainer and data files are run by the tests above, through the quickstart, the models and the comparison."""
     parts = {kind: [path.stem for path in sorted((CONFIGS / kind).glob("*.yaml"))] for kind in ("data", "trainer")}
-    replicator = ["replicator_compare", "replicator_position", "replicator_shape"]
-    assert parts["data"] == ["planted_compare", "planted_signals", *replicator, "uci_har", "uci_har_nine_sensors"]
+    replicator = [f"replicator_{kind}" for kind in ("augmented", "compare", "position", "shape")]
+    assert parts["data"] == ["planted_compare", "planted_signals", *replicator, *UCI_HAR]
     assert parts["trainer"] == ["compare", "quickstart"]
     assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}
 

@@ -2,7 +2,7 @@
 
 from fusionlit.data.arrays import ArrayDataModule
 from fusionlit.data.assignment import GroupSplit
-from fusionlit.data.augment import Augmentation
+from fusionlit.data.augment import Augmentation, FrameAugmentation, SignalAugmentation
 from fusionlit.data.base import FusionDataModule, collate
 from fusionlit.data.replicator import ReplicatorDataModule
 from fusionlit.data.signals import SignalDataModule
@@ -14,11 +14,13 @@ __all__ = [
     "FileSplit",
     "FoldSplit",
     "FractionSplit",
+    "FrameAugmentation",
     "FusionDataModule",
     "GroupSplit",
     "LastFramesSplit",
     "OfficialSplit",
     "ReplicatorDataModule",
+    "SignalAugmentation",
     "SignalDataModule",
     "collate",
 ]

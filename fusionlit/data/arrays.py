@@ -48,7 +48,7 @@ class ArrayDataModule(FusionDataModule):
         groups: Name of the array of groups; default: `groups`, if there is one.
         split: Which groups train, validate and test; default: the file's own `split`, or else `FractionSplit()`.
         write_split: JSON file to which `setup` writes the groups of each split, for `FileSplit`.
-        augmentation: Varies signals `(channels, time)` in training.
+        augmentation: Varies signals `(channels, time)` or pictures `(channels, height, width)` in training.
         batch_size: Samples a batch and process.
         num_workers: Processes that load data; 0 loads in the main process.
         resident: Hold the whole data set in the device's memory.
@@ -84,8 +84,7 @@ class ArrayDataModule(FusionDataModule):
         self._official = OFFICIAL in self._file.headers
         self.split = split or (OfficialSplit() if self._official else FractionSplit())
         self._modalities = self._find_modalities(modalities, beside={target, self._groups, OFFICIAL})
-        if augmentation:
-            augmentation.check(self._modalities)
+        self.check_augmentation()
         self._datasets: dict[Split, ArrayDataset] = {}
 
     @property

@@ -32,7 +32,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
     Args:
         batch_size: Samples a batch and process.
         num_workers: Processes that load data; 0 loads in the main process.
-        augmentation: Varies training batches behind `convert`, differently in every epoch, batch and process; the
+        augmentation: Varies training batches after `convert`, differently in every epoch, batch and process; the
             global seed decides how, also when a run is resumed.
         resident: Hold the whole data set, raw as it is stored, in the device's memory, from where batches are gathered;
             only for data sets that are an `ArrayDataset`.
@@ -62,6 +62,11 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
     @abstractmethod
     def target(self) -> TargetSpec:
         """What is to be predicted."""
+
+    @property
+    def rays(self) -> dict[str, torch.Tensor]:
+        """Unit directions `(3, H, W)` of the pixels of each modality of points, where the sensor is known."""
+        return {}
 
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Any]:
@@ -144,8 +149,18 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         """Give the device's memory back."""
         self._resident = None
 
+    def check_augmentation(self) -> None:
+        """Refuse data that the augmentation cannot vary; a constructor that calls it says so before any training.
+
+        Raises:
+            ConfigError: If the augmentation does not fit.
+        """
+        if self.augmentation is not None:
+            self.augmentation.check(self.modalities, self.target, self.rays)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the training split."""
+        self.check_augmentation()
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -27,6 +27,11 @@ class Rays:
         self._directions = self._turned(directions).contiguous()
         self.shape: Shape = tuple(self._directions.shape[1:])
 
+    @property
+    def directions(self) -> Tensor:
+        """Unit directions `(3, *orientation)`."""
+        return self._directions[0, :3]
+
     def __call__(self, depth: Tensor) -> Tensor:
         """Points and validity `(B, 4, *orientation)` from distances `(B, H, W)`."""
         if self._directions.device != depth.device:

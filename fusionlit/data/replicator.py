@@ -9,6 +9,7 @@ from torch import Tensor
 from fusionlit.data.angles import read_angles
 from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save_assignment
+from fusionlit.data.augment import Augmentation
 from fusionlit.data.balance import BatchBalance, check_split_balance
 from fusionlit.data.base import FusionDataModule, chosen
 from fusionlit.data.pack import Pack, open_or_pack
@@ -55,6 +56,7 @@ class ReplicatorDataModule(FusionDataModule):
         on_bad_sample: `error` refuses a data set with unusable samples; `skip` leaves them out, with a warning that
             lists them, and keeps what is wrong with each in `excluded`, by sample index.
         max_class_ratio: Largest accepted ratio between the biggest and the smallest class of a split.
+        augmentation: Varies training batches.
         batch_size: Samples a batch and process.
         num_workers: Processes that load data; 0 loads in the main process.
         resident: Hold the whole data set in the device's memory.
@@ -63,7 +65,7 @@ class ReplicatorDataModule(FusionDataModule):
 
     Raises:
         DataError: If folders, angle files or the header of `positions.csv` are not as expected.
-        ConfigError: If `binary` does not fit the task or the number of classes.
+        ConfigError: If `binary` does not fit the task or the number of classes, or `augmentation` does not fit.
     """
 
     def __init__(
@@ -76,12 +78,13 @@ class ReplicatorDataModule(FusionDataModule):
         orientation: Literal["image", "course"] = "image",
         on_bad_sample: Literal["error", "skip"] = "error",
         max_class_ratio: float = 2.0,
+        augmentation: Augmentation | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
         resident: bool = False,
         pack: Path | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, resident=resident)
+        super().__init__(batch_size, num_workers, augmentation, resident)
         self.root = Path(root)
         self.task = task
         self.split = split or FractionSplit()
@@ -99,6 +102,7 @@ class ReplicatorDataModule(FusionDataModule):
         self._prepared: Prepared | None = None
         self._datasets: dict[Split, ArrayDataset] = {}
         self._batch_balance: BatchBalance | None = None
+        self.check_augmentation()
 
     @property
     def modalities(self) -> dict[str, Shape]:
@@ -109,6 +113,11 @@ class ReplicatorDataModule(FusionDataModule):
     def target(self) -> TargetSpec:
         """Shape classes by the sorted names of their folders, or nine coordinates by the header of `positions.csv`."""
         return self._target
+
+    @property
+    def rays(self) -> dict[str, Tensor]:
+        """Directions of `lidar`, in its orientation."""
+        return {"lidar": self._rays.directions}
 
     def pack(self) -> Pack:
         """Read and pack all files, unless they are as they were when that was done, and verify the pack.

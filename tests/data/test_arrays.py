@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from fusionlit.data import FusionDataModule
 from fusionlit.data.arrays import ArrayDataModule
 from fusionlit.data.assignment import SPLITS
-from fusionlit.data.augment import Augmentation
+from fusionlit.data.augment import SignalAugmentation
 from fusionlit.data.render import render
 from fusionlit.data.splits import FileSplit, FoldSplit, FractionSplit, OfficialSplit
 from fusionlit.errors import ConfigError, DataError
@@ -196,8 +196,8 @@ def test_only_the_modalities_asked_for_are_read(save):
 
 def test_signals_are_augmented_in_training_only_and_what_is_no_signal_is_refused(save, make_trainer):
     with pytest.raises(ConfigError, match=r"signals \(channels, time\), but 'text' is \(8,\)"):
-        ArrayDataModule(save(), augmentation=Augmentation(jitter=0.1))
-    data = ready(save(), augmentation=Augmentation(jitter=0.1, modalities=["signal"]))
+        ArrayDataModule(save(), augmentation=SignalAugmentation(jitter=0.1))
+    data = ready(save(), augmentation=SignalAugmentation(jitter=0.1, modalities=["signal"]))
     trainer = make_trainer()
     data.trainer = trainer
     for training in (True, False):
@@ -373,7 +373,7 @@ def test_the_shipped_config_makes_a_data_module_of_planted_signals(tmp_path):
     render(tmp_path, 40, task="signals")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(FusionDataModule, "data")
-    options = [f"--data.path={tmp_path / 'signals.npz'}", "--data.augmentation=Augmentation"]
+    options = [f"--data.path={tmp_path / 'signals.npz'}", "--data.augmentation=SignalAugmentation"]
     config = parser.parse_args([f"--data={CONFIG}", *options, "--data.augmentation.jitter=0.1"])
     data = parser.instantiate_classes(config).data
     assert isinstance(data, ArrayDataModule)

@@ -1,5 +1,6 @@
 """Signals of several sensors: readers of their files, windows, and the data module."""
 
+from fusionlit.data.signals.derived import Derived, Difference, Magnitude
 from fusionlit.data.signals.module import SignalDataModule
 from fusionlit.data.signals.npz import NPZReader
 from fusionlit.data.signals.reader import Origin, SignalReader
@@ -13,8 +14,11 @@ __all__ = [
     "CSVReader",
     "Channel",
     "Columns",
+    "Derived",
+    "Difference",
     "Grid",
     "Header",
+    "Magnitude",
     "NPZReader",
     "Origin",
     "SignalDataModule",

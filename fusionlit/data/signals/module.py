@@ -13,6 +13,7 @@ from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.base import FusionDataModule, chosen
 from fusionlit.data.pack import Pack
+from fusionlit.data.signals.derived import Derivation, Derived
 from fusionlit.data.signals.describe import describe
 from fusionlit.data.signals.files import WindowFiles
 from fusionlit.data.signals.gaps import Filled, OnMissing, check_complete, check_policy
@@ -26,7 +27,7 @@ from fusionlit.data.signals.windowing import Windowing
 from fusionlit.data.signals.windows import find_groups
 from fusionlit.data.splits import FractionSplit, OfficialSplit
 from fusionlit.errors import ConfigError
-from fusionlit.types import Shape, Split, TargetSpec
+from fusionlit.types import Batch, Shape, Split, TargetSpec
 
 
 class SignalDataModule(FusionDataModule):
@@ -49,6 +50,9 @@ class SignalDataModule(FusionDataModule):
         root: Folder or file; what it is tells the reader.
         modalities: Channels of each modality; default: the axes of one sensor (`acc_x`, `acc_y`, `acc_z` are `acc`)
             and every other channel for itself.
+        derived: Modalities to compute on the device from these, or from derived ones before them: a `Difference`, such
+            as gravity, or a `Magnitude`. Where a source is absent, so are they.
+        keep: Modalities to give to the model, packed or derived; default: all.
         split: Which groups train, validate and test; default: `OfficialSplit()` where the source comes split, else
             `FractionSplit()`.
         write_split: JSON file to which `setup` writes the groups of each split, for `FileSplit`.
@@ -77,6 +81,8 @@ class SignalDataModule(FusionDataModule):
         self,
         root: Path,
         modalities: dict[str, list[str]] | None = None,
+        derived: dict[str, Derived] | None = None,
+        keep: list[str] | None = None,
         split: GroupSplit | None = None,
         write_split: Path | None = None,
         binary: bool = False,
@@ -97,10 +103,10 @@ class SignalDataModule(FusionDataModule):
         self.write_split = write_split
         self.on_missing, self.max_gap = on_missing, max_gap
         self._files = WindowFiles(self.root, reader or find_reader(self.root, windowing), modalities, pack)
-        self._shapes = stack_shapes(self._files.modalities, self._files.header.channels)
+        self._packed_shapes = stack_shapes(self._files.modalities, self._files.header.channels)
+        self._derivation = Derivation(self._packed_shapes, derived, keep)
         self._target = _find_target(self._files.header.classes, binary)
-        if augmentation is not None:
-            augmentation.check(self._shapes)
+        self.check_augmentation()
         self._windows: Stacked | None = None
         self._datasets: dict[Split, ArrayDataset] = {}
         self._description = ""
@@ -108,7 +114,7 @@ class SignalDataModule(FusionDataModule):
     @property
     def modalities(self) -> dict[str, Shape]:
         """`(channels, time)` of each modality."""
-        return self._shapes
+        return self._derivation.shapes
 
     @property
     def target(self) -> TargetSpec:
@@ -151,7 +157,7 @@ class SignalDataModule(FusionDataModule):
         for suspect in windows.suspects:
             rank_zero_warn(f"{self.root}: {suspect}")
         side = self._assign(windows)
-        lengths = {name: shape[1] for name, shape in self._shapes.items()}
+        lengths = {name: shape[1] for name, shape in self._packed_shapes.items()}
         first = next(iter(lengths.values()))
         check_overlap([x for name, x in windows.inputs.items() if lengths[name] == first], side)
         warn_of_copies(str(self.root), windows.keys, side)
@@ -178,6 +184,11 @@ class SignalDataModule(FusionDataModule):
             f" splits:\n{self._description}",
         )
 
+    def convert(self, batch: Batch) -> Batch:
+        """Floats, and the derived modalities."""
+        batch = super().convert(batch)
+        return {**batch, "inputs": self._derivation.inputs(batch["inputs"])}
+
     def class_counts(self) -> Tensor:
         """Training windows of each class, `(classes,)`."""
         train = self._datasets["train"]
@@ -195,7 +206,7 @@ class SignalDataModule(FusionDataModule):
         return np.array([of_group.get(group, "") for group in windows.group.tolist()], dtype="<U5")
 
     def _fill(self, windows: Stacked) -> tuple[dict[str, Rows], dict[str, NDArray[np.bool_]]]:
-        """Each modality to gather from and, `(n,)`, which windows have it; the latter empty if all have all."""
+        """Each packed modality, and `(n,)` which windows have each that the model gets; empty if all have all."""
         inputs: dict[str, Rows] = dict(windows.inputs)
         presence = {name: np.ones(len(windows), np.bool_) for name in inputs}
         missing: dict[str, NDArray[np.int64]] = {}
@@ -207,7 +218,7 @@ class SignalDataModule(FusionDataModule):
                 missing |= dict(zip(channels, counts.T, strict=True))
         if self.on_missing != "absent":
             check_complete(str(self.root), missing, self.max_gap)
-        return inputs, {} if all(there.all() for there in presence.values()) else presence
+        return inputs, self._derivation.presence(presence)
 
 
 def _find_target(classes: tuple[str, ...], binary: bool) -> TargetSpec:

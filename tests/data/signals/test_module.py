@@ -6,7 +6,7 @@ import torch
 from jsonargparse import ArgumentParser
 
 from fusionlit.data import FileSplit, FoldSplit, FractionSplit, FusionDataModule, OfficialSplit, SignalDataModule
-from fusionlit.data.augment import Augmentation
+from fusionlit.data.augment import SignalAugmentation
 from fusionlit.data.signals import Channel, SignalReader, Windowing, Windows
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import TargetSpec
@@ -288,7 +288,7 @@ def test_windows_that_were_left_out_are_told(tmp_path):
 
 
 def test_augmentation_varies_training_batches_alone(make, make_trainer):
-    data = make(arrays(), augmentation=Augmentation(jitter=0.1), split=FractionSplit(0.5, 0.5, 0))
+    data = make(arrays(), augmentation=SignalAugmentation(jitter=0.1), split=FractionSplit(0.5, 0.5, 0))
     plain = make(arrays(), split=FractionSplit(0.5, 0.5, 0))
     for name, statistics in data.input_statistics().items():
         assert torch.equal(statistics.mean, plain.input_statistics()[name].mean)
@@ -301,8 +301,8 @@ def test_augmentation_varies_training_batches_alone(make, make_trainer):
 
 
 def test_augmentation_of_what_is_not_there_is_refused(make):
-    with pytest.raises(ConfigError, match=r"`modalities` of Augmentation .* but got \['gyro'\]"):
-        make(arrays(), augmentation=Augmentation(jitter=0.1, modalities=["gyro"]))
+    with pytest.raises(ConfigError, match=r"`modalities` of SignalAugmentation .* but got \['gyro'\]"):
+        make(arrays(), augmentation=SignalAugmentation(jitter=0.1, modalities=["gyro"]))
 
 
 class Sines(SignalReader):

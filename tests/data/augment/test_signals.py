@@ -3,10 +3,13 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer, seed_everything
 
-from fusionlit.data.augment import Augmentation, roll
+from fusionlit.data.augment import SignalAugmentation
+from fusionlit.data.augment.signals import roll
 from fusionlit.errors import ConfigError
+from fusionlit.types import TargetSpec
 
 SEED = (3, 1, 4)
+CLASSES = TargetSpec("multiclass", 3)
 
 
 def signals(batch=400, **shapes):
@@ -17,14 +20,14 @@ def signals(batch=400, **shapes):
 
 def test_zero_changes_nothing_bit_for_bit():
     inputs = signals()
-    for name, x in Augmentation()(inputs, SEED).items():
+    for name, x in SignalAugmentation()(inputs, SEED).items():
         assert torch.equal(x, inputs[name])
 
 
 def test_the_given_inputs_stay_as_they_are():
     inputs = signals()
     copies = {name: x.clone() for name, x in inputs.items()}
-    varied = Augmentation(0.1, 0.1, 0.2, 0.3)(inputs, SEED)
+    varied = SignalAugmentation(0.1, 0.1, 0.2, 0.3)(inputs, SEED)
     for name in inputs:
         assert torch.equal(inputs[name], copies[name])
         assert not torch.equal(varied[name], copies[name])
@@ -33,7 +36,7 @@ def test_the_given_inputs_stay_as_they_are():
 
 def test_jitter_is_normal_noise_as_a_share_of_each_windows_own_deviation():
     x = signals(acc=(3, 128))["acc"] * torch.tensor([0.01, 1.0, 100.0])[:, None]
-    noise = Augmentation(jitter=0.3)({"acc": x}, SEED)["acc"] - x
+    noise = SignalAugmentation(jitter=0.3)({"acc": x}, SEED)["acc"] - x
     share = (noise / x.std(-1, correction=0, keepdim=True)).double()
     n = share.numel()
     assert abs(share.mean()) < 4 * 0.3 / n**0.5
@@ -44,12 +47,12 @@ def test_jitter_is_normal_noise_as_a_share_of_each_windows_own_deviation():
 
 def test_a_constant_channel_gets_no_jitter():
     x = torch.full((2, 3, 8), 7.0)
-    assert torch.equal(Augmentation(jitter=0.5)({"a": x}, SEED)["a"], x)
+    assert torch.equal(SignalAugmentation(jitter=0.5)({"a": x}, SEED)["a"], x)
 
 
 def test_scale_is_one_normal_factor_a_sample_and_channel():
     x = signals(acc=(3, 16))["acc"].double()
-    factor = Augmentation(scale=0.2)({"acc": x}, SEED)["acc"] / x
+    factor = SignalAugmentation(scale=0.2)({"acc": x}, SEED)["acc"] / x
     torch.testing.assert_close(factor, factor[..., :1].expand_as(factor))
     n = factor[..., 0].numel()
     assert factor.mean() == pytest.approx(1, abs=4 * 0.2 / n**0.5)
@@ -67,7 +70,7 @@ def test_roll_is_numpys():
 def test_sensors_of_different_rates_stay_aligned_under_time_shift():
     time = {"fast": torch.arange(200) / 200, "slow": torch.arange(50) / 50}  # shares of the window
     inputs = {name: t.repeat(300, 2, 1) for name, t in time.items()}
-    varied = Augmentation(time_shift=0.25)(inputs, SEED)
+    varied = SignalAugmentation(time_shift=0.25)(inputs, SEED)
     shift = {}
     for name, x in varied.items():
         start = -x[:, 0, 0]  # the time that now stands first
@@ -81,7 +84,7 @@ def test_sensors_of_different_rates_stay_aligned_under_time_shift():
 
 
 def test_channel_dropout_zeroes_whole_channels():
-    dropped = Augmentation(channel_dropout=0.3)(signals(), SEED)
+    dropped = SignalAugmentation(channel_dropout=0.3)(signals(), SEED)
     for x in dropped.values():
         zero = (x == 0).all(-1)
         assert torch.equal(zero, (x == 0).any(-1))
@@ -89,7 +92,7 @@ def test_channel_dropout_zeroes_whole_channels():
 
 
 def test_the_same_seed_gives_the_same_bits_and_any_other_number_does_not():
-    augmentation, inputs = Augmentation(0.1, 0.1, 0.2, 0.1), signals()
+    augmentation, inputs = SignalAugmentation(0.1, 0.1, 0.2, 0.1), signals()
     first = augmentation(inputs, SEED)
     torch.rand(5)  # the global generator plays no part
     assert all(torch.equal(x, first[name]) for name, x in augmentation(inputs, SEED).items())
@@ -102,8 +105,8 @@ def test_the_same_seed_gives_the_same_bits_and_any_other_number_does_not():
 
 def test_only_the_chosen_modalities_are_varied_and_the_others_may_be_anything():
     inputs = {**signals(acc=(3, 16)), "image": torch.rand(400, 3, 8, 8)}
-    augmentation = Augmentation(jitter=0.1, time_shift=0.2, modalities=["acc"])
-    augmentation.check({"acc": (3, 16), "image": (3, 8, 8)})
+    augmentation = SignalAugmentation(jitter=0.1, time_shift=0.2, modalities=["acc"])
+    augmentation.check({"acc": (3, 16), "image": (3, 8, 8)}, CLASSES, {})
     varied = augmentation(inputs, SEED)
     assert torch.equal(varied["image"], inputs["image"])
     assert not torch.equal(varied["acc"], inputs["acc"])
@@ -111,11 +114,54 @@ def test_only_the_chosen_modalities_are_varied_and_the_others_may_be_anything():
 
 def test_what_an_absent_sample_holds_reaches_no_other():
     inputs = signals(8, acc=(3, 16))
-    varied = Augmentation(0.1, 0.1, 0.2, 0.1)(inputs, SEED)["acc"]
+    varied = SignalAugmentation(0.1, 0.1, 0.2, 0.1, rotation=90)(inputs, SEED)["acc"]
     inputs["acc"][2] = torch.nan
-    with_nan = Augmentation(0.1, 0.1, 0.2, 0.1)(inputs, SEED)["acc"]
+    with_nan = SignalAugmentation(0.1, 0.1, 0.2, 0.1, rotation=90)(inputs, SEED)["acc"]
     others = [0, 1, 3, 4, 5, 6, 7]
     assert torch.equal(varied[others], with_nan[others])
+
+
+def test_rotation_turns_all_triaxial_sensors_of_a_sample_together():
+    inputs = signals(acc=(3, 20), gyro=(3, 10), temperature=(1, 5), imu=(6, 10))
+    names = {"acc": (3, 20), "gyro": (3, 10), "temperature": (1, 5), "imu": (6, 10)}
+    augmentation = SignalAugmentation(rotation=180, rotated=["imu", "gyro", "acc"])
+    augmentation.check(names, CLASSES, {})
+    varied = augmentation(inputs, SEED)
+    assert torch.equal(varied["temperature"], inputs["temperature"])
+
+    def axes(x):
+        return torch.cat((x["acc"], x["gyro"], x["imu"][:, :3], x["imu"][:, 3:]), -1)
+
+    # The Gram matrix has all lengths and all angles between times and sensors, and only rotations keep it.
+    torch.testing.assert_close(axes(varied).mT @ axes(varied), axes(inputs).mT @ axes(inputs), rtol=1e-4, atol=1e-3)
+    before, after = axes(inputs)[:, :, :3].mT, axes(varied)[:, :, :3].mT
+    assert (before.det() * after.det() > 0).all(), "no reflections"
+    assert not torch.isclose(axes(varied), axes(inputs)).all(2).any()
+
+
+def test_by_default_modalities_of_three_channels_rotate():
+    inputs = signals(8, acc=(3, 20), gyro=(2, 10), gravity=(3, 20))
+    varied = SignalAugmentation(rotation=30)(inputs, SEED)
+    assert {name for name, x in varied.items() if torch.equal(x, inputs[name])} == {"gyro"}
+    only = SignalAugmentation(rotation=30, modalities=["gravity", "gyro"])(inputs, SEED)
+    assert {name for name, x in only.items() if torch.equal(x, inputs[name])} == {"acc", "gyro"}
+    assert torch.equal(only["gravity"], varied["gravity"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rotation": 9}, r"three channels for `rotation`, but .* are {'ecg': 1, 'pair': 2}\. Group x, y, z"),
+        (
+            {"rotation": 9, "rotated": ["acc"]},
+            r"some of the varied modalities, \['ecg', 'pair'\], but got \['acc'\]",
+        ),
+        ({"rotation": 9, "rotated": ["pair"]}, r"sensors with channels x, y, z, but got modalities with {'pair': 2}"),
+    ],
+)
+def test_what_has_no_axes_cannot_rotate(options, message):
+    with pytest.raises(ConfigError, match=message):
+        SignalAugmentation(**options).check({"ecg": (1, 9), "pair": (2, 9)}, CLASSES, {})
 
 
 @pytest.mark.parametrize(
@@ -128,18 +174,19 @@ def test_what_an_absent_sample_holds_reaches_no_other():
             r"`time_shift` to be a share of the window from 0 to 0\.5, but got 10\. .*seconds, divide",
         ),
         ({"channel_dropout": 1.0}, r"`channel_dropout` to be a probability below 1, but got 1\.0"),
+        ({"rotation": 181}, r"`rotation` to be an angle from 0 to 180 degrees, but got 181"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        Augmentation(**options)
+        SignalAugmentation(**options)
 
 
 def test_what_cannot_be_varied_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"signals \(channels, time\), but 'text' is \(32,\).*List those that are"):
-        Augmentation().check({"acc": (3, 16), "text": (32,)})
+        SignalAugmentation().check({"acc": (3, 16), "text": (32,)}, CLASSES, {})
     with pytest.raises(ConfigError, match=r"some of the data's, \['acc'\], but got \['gyro'\]"):
-        Augmentation(modalities=["gyro"]).check({"acc": (3, 16)})
+        SignalAugmentation(modalities=["gyro"]).check({"acc": (3, 16)}, CLASSES, {})
 
 
 # In a trainer
@@ -167,7 +214,7 @@ class Recorder(LightningModule):
 def trained(planted, make_trainer, seed=7):
     seed_everything(seed, verbose=False)
     data, model = planted(size=48), Recorder()
-    data.augmentation = Augmentation(scale=0.1)
+    data.augmentation = SignalAugmentation(scale=0.1)
     make_trainer(max_epochs=2, num_sanity_val_steps=0).fit(model, data)
     return data, model.seen
 

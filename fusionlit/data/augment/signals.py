@@ -1,21 +1,24 @@
-"""Random variations of signals, made on a training batch on its device."""
+"""Random variations of signals."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from fusionlit.data.augment.base import Augmentation, normal, seeded, uniform
+from fusionlit.data.augment.rotation import random_rotations, rotate
 from fusionlit.errors import ConfigError
-from fusionlit.types import Shape
+from fusionlit.types import Shape, TargetSpec
 
 
-class Augmentation:
-    """Jitter, scale, time shift and channel dropout of signals `(B, C, T)`.
+class SignalAugmentation(Augmentation):
+    """Rotation, jitter, scale, time shift and channel dropout of signals `(B, C, T)`.
 
     For sample b, modality m, channel c and time t, with n and n' standard normal and independent, in this order:
 
+    - rotation: `R[b] x[b, :, t]`, as if the device were worn another way. R turns about an axis uniform on the sphere
+      by an angle uniform in [-rotation, rotation]. It is the same for all triaxial sensors of a sample;
     - jitter: `x + jitter * std_t(x[b, c]) * n[b, c, t]`, so that a quiet window stays quiet;
     - scale: `x * (1 + scale * n'[b, c])`;
     - time shift: `x[b, c, (t - k) mod T]`, `k = round(u[b] * T)` samples with u uniform in [-time_shift, time_shift];
@@ -25,7 +28,7 @@ class Augmentation:
     What is 0 changes nothing, bit for bit, and draws no random numbers.
 
     Source: Um et al., "Data augmentation of wearable sensor data for Parkinson's disease monitoring using convolutional
-    neural networks", 2017 (jitter, scale).
+    neural networks", 2017 (rotation, jitter, scale).
 
     Args:
         jitter: Standard deviation of the added noise, as a share of that of the channel in its window.
@@ -33,6 +36,10 @@ class Augmentation:
         time_shift: Largest shift, as a share of the window; at most 0.5. What leaves on one side enters on the other.
         channel_dropout: Probability that a channel is zeroed; below 1.
         modalities: The ones to vary; default: all, which must then be signals `(channels, time)`.
+        rotation: Largest angle (degrees) that triaxial sensors are turned by; at most 180. Even with 180, small angles
+            are likelier than under rotations uniform in SO(3).
+        rotated: Triaxial sensors of one device, with channels x, y, z in the same frame. Six or nine channels are two
+            or three such triples. Default: every varied modality of three channels.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -45,6 +52,8 @@ class Augmentation:
         time_shift: float = 0.0,
         channel_dropout: float = 0.0,
         modalities: list[str] | None = None,
+        rotation: float = 0.0,
+        rotated: list[str] | None = None,
     ) -> None:
         if not all(math.isfinite(value) and value >= 0 for value in (jitter, scale)):
             raise ConfigError(f"Expected `jitter` and `scale` to be finite and >= 0, but got {jitter=} and {scale=}.")
@@ -55,45 +64,66 @@ class Augmentation:
             )
         if not 0 <= channel_dropout < 1:
             raise ConfigError(f"Expected `channel_dropout` to be a probability below 1, but got {channel_dropout}.")
+        if not 0 <= rotation <= 180:
+            raise ConfigError(f"Expected `rotation` to be an angle from 0 to 180 degrees, but got {rotation}.")
         self.jitter = jitter
         self.scale = scale
         self.time_shift = time_shift
         self.channel_dropout = channel_dropout
         self.modalities = modalities
+        self.rotation = rotation
+        self.rotated = rotated
 
-    def check(self, shapes: Mapping[str, Shape]) -> None:
+    def check(self, shapes: Mapping[str, Shape], target: TargetSpec, rays: Mapping[str, Tensor]) -> None:
         """Refuse modalities that cannot be varied.
 
         Raises:
-            ConfigError: If a modality named here is not in the data, or one to vary is no signal `(channels, time)`.
+            ConfigError: If a modality named here is not in the data, one to vary is no signal `(channels, time)`, or
+                one to rotate has no triples of channels.
         """
         if unknown := sorted(set(self.modalities or ()) - set(shapes)):
             raise ConfigError(
-                f"Expected `modalities` of Augmentation to be some of the data's, {list(shapes)}, but got {unknown}."
+                f"Expected `modalities` of SignalAugmentation to be some of the data's, {list(shapes)}, but got"
+                f" {unknown}."
             )
-        for name in self._chosen(shapes):
+        chosen = self._chosen(shapes)
+        for name in chosen:
             if len(shapes[name]) != 2:
                 raise ConfigError(
-                    f"Expected Augmentation to get signals (channels, time), but {name!r} is {tuple(shapes[name])}."
-                    " List those that are signals in its `modalities`."
+                    f"Expected SignalAugmentation to get signals (channels, time), but {name!r} is"
+                    f" {tuple(shapes[name])}. List those that are signals in its `modalities`."
                 )
+        if unknown := sorted(set(self.rotated or ()) - set(chosen)):
+            raise ConfigError(f"Expected `rotated` to be some of the varied modalities, {chosen}, but got {unknown}.")
+        channels = {name: shapes[name][0] for name in chosen}
+        if wrong := {name: channels[name] for name in self.rotated or () if channels[name] % 3}:
+            raise ConfigError(
+                f"Expected `rotated` to be sensors with channels x, y, z, but got modalities with {wrong} channels."
+            )
+        if self.rotation and not self.rotated and 3 not in channels.values():
+            raise ConfigError(
+                f"Expected a modality with three channels for `rotation`, but their numbers of channels are {channels}."
+                " Group x, y, z of a sensor in the data's `modalities`, or leave out `rotation`."
+            )
 
     def __call__(self, inputs: dict[str, Tensor], seed: Sequence[int]) -> dict[str, Tensor]:
         """Varied inputs; the given ones stay as they are.
 
         Args:
             inputs: Floats `(B, C, T)` by modality, all on one device; C and T may differ.
-            seed: Numbers >= 0 of which alone, and of the device's kind, the random numbers depend.
+            seed: Numbers >= 0. The random numbers depend on them and on the kind of device, and on nothing else.
         """
         chosen = self._chosen(inputs)
         first = next(iter(inputs.values()))
-        (state,) = np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)
-        generator = torch.Generator(first.device).manual_seed(int(state))
-        shift = None
-        if self.time_shift:
-            uniform = torch.rand(len(first), generator=generator, device=first.device)
-            shift = self.time_shift * (2 * uniform - 1)
-        return {name: self._vary(x, shift, generator) if name in chosen else x for name, x in inputs.items()}
+        generator = seeded(seed, first.device)
+        shift = uniform(len(first), self.time_shift, generator) if self.time_shift else None
+        varied = {name: inputs[name] for name in chosen}
+        if self.rotation:
+            rotation = random_rotations(len(first), self.rotation, generator)
+            triaxial = [name for name in chosen if inputs[name].shape[1] == 3] if self.rotated is None else self.rotated
+            varied |= {name: rotate(inputs[name], rotation) for name in triaxial}
+        # In the order of the inputs, on which the random numbers depend.
+        return {name: self._vary(varied[name], shift, generator) if name in chosen else x for name, x in inputs.items()}
 
     def _chosen(self, available: Iterable[str]) -> list[str]:
         return list(available if self.modalities is None else self.modalities)
@@ -102,9 +132,9 @@ class Augmentation:
         channels = (*x.shape[:2], 1)
         if self.jitter:
             deviation = x.std(-1, correction=0, keepdim=True)
-            x = x + self.jitter * deviation * _normal(x.shape, x, generator)
+            x = x + self.jitter * deviation * normal(x.shape, x, generator)
         if self.scale:
-            x = x * (1 + self.scale * _normal(channels, x, generator))
+            x = x * (1 + self.scale * normal(channels, x, generator))
         if shift is not None:
             x = roll(x, (shift * x.shape[-1]).round().long())
         if self.channel_dropout:
@@ -118,7 +148,3 @@ def roll(x: Tensor, shift: Tensor) -> Tensor:
     time = torch.arange(x.shape[-1], device=x.device)
     source = (time - shift[:, None]) % x.shape[-1]
     return x.gather(-1, source[:, None].expand_as(x))
-
-
-def _normal(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)

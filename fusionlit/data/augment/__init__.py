@@ -1,0 +1,7 @@
+"""Random variations of training batches: of signals, and of pictures with the points seen beside them."""
+
+from fusionlit.data.augment.base import Augmentation
+from fusionlit.data.augment.frames import FrameAugmentation
+from fusionlit.data.augment.signals import SignalAugmentation
+
+__all__ = ["Augmentation", "FrameAugmentation", "SignalAugmentation"]

@@ -1,0 +1,62 @@
+"""Which modalities are pictures and which are points."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from fusionlit.errors import ConfigError
+from fusionlit.types import Shape
+
+
+class Roles(NamedTuple):
+    """Modalities that are maps `(channels, H, W)`.
+
+    Args:
+        images: Pictures.
+        points: XYZA maps.
+        others: Maps that stay as they are.
+    """
+
+    images: list[str]
+    points: list[str]
+    others: list[str]
+
+
+def find_roles(
+    shapes: Mapping[str, Shape], rays: Mapping[str, Tensor], images: list[str] | None, points: list[str] | None
+) -> Roles:
+    """Pictures and points, as named or else by what is known of them.
+
+    Points are by default the modalities whose rays the data module knows. Pictures are by default all other maps,
+    except that four channels may mean RGBA or XYZA where no rays are known at all.
+
+    Raises:
+        ConfigError: If names are unknown or named twice, do not fit the shapes, or the default is not clear.
+    """
+    maps = [name for name, shape in shapes.items() if len(shape) == 3]
+    for argument, names in (("images", images), ("points", points)):
+        if unknown := sorted(set(names or ()) - set(maps)):
+            raise ConfigError(
+                f"Expected `{argument}` of FrameAugmentation to be some of the data's maps (channels, H, W), {maps},"
+                f" but got {unknown}."
+            )
+    found = [name for name in maps if name in rays and name not in (images or ())] if points is None else points
+    if wrong := {name: tuple(shapes[name]) for name in found if shapes[name][0] != 4}:
+        raise ConfigError(f"Expected `points` to be maps (4, H, W) of x, y, z and validity, but got {wrong}.")
+    if twice := sorted(set(images or ()) & set(found)):
+        raise ConfigError(f"Expected a modality either in `images` or in `points`, but {twice} is in both.")
+    rest = [name for name in maps if name not in found]
+    unclear = [name for name in rest if shapes[name][0] == 4]
+    if images is None and points is None and not rays and unclear:
+        raise ConfigError(
+            f"Expected to know whether {unclear} of four channels are pictures (RGBA) or points (XYZA). Name the"
+            " pictures in `images` and the points in `points` of FrameAugmentation."
+        )
+    pictures = rest if images is None else images
+    if not pictures and not found:
+        raise ConfigError(
+            f"Expected maps (channels, H, W) for FrameAugmentation, but the data has {dict(shapes)}. Signals take a"
+            " SignalAugmentation."
+        )
+    return Roles(list(pictures), list(found), [name for name in rest if name not in pictures])
