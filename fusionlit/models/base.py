@@ -17,6 +17,7 @@ from fusionlit.fusion import Features, FusionOperator, Presence
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.presence import complete, drop, zero_absent
+from fusionlit.models.schedules import Interval, misfit, training_length
 from fusionlit.models.training import Training
 from fusionlit.tasks import EpochLoss, MeanLoss, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
@@ -164,13 +165,25 @@ class FusionModule(LightningModule, Whole, ABC):
         own = {id(p) for p in fusion}
         weights = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
         optimizer = self.training_setup.make_optimizer(weights, fusion)
-        schedule = self.training_setup.make_schedule(optimizer)
+        schedule = self.training_setup.make_schedule(
+            optimizer, lambda interval: training_length(self.trainer, interval)
+        )
         return {"optimizer": optimizer, "lr_scheduler": schedule} if schedule else optimizer
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 (Lightning's own types)
         """Step the scheduler, then put the fusion weights' rate back to its multiple."""
         super().lr_scheduler_step(scheduler, metric)
         self.training_setup.keep_fusion_rate(scheduler.optimizer, self.current_epoch)
+
+    def on_train_start(self) -> None:
+        """Say so if the schedule does not end with the training; keep the fusion weights' rate in mid-epoch too."""
+        short = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
+        for config in () if short else self.trainer.lr_scheduler_configs:
+            interval = cast(Interval, config.interval)
+            if message := misfit(config.scheduler, training_length(self.trainer, interval), interval):
+                rank_zero_warn(message)
+        for optimizer in self.trainer.optimizers:
+            self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
     def on_train_epoch_start(self) -> None:
         """Forget an epoch that was interrupted; let the fusion weights go when their frozen epochs are over."""

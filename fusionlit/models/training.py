@@ -1,6 +1,6 @@
 """How a strategy is trained: optimizer, scheduler, fusion weights' rate, multi-task loss."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from fusionlit.errors import ConfigError
+from fusionlit.models.schedules import Interval, check_length, open_length, own_interval
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 """Of `torch.compile`; `reduce-overhead` replays CUDA graphs, which is what small networks on a GPU want."""
@@ -26,8 +27,11 @@ class Training:
 
     Args:
         optimizer: From parameters to an optimizer; default: Adam with a learning rate of 1e-3.
-        scheduler: From the optimizer to a scheduler; default: none.
-        interval: Whether the scheduler steps once an epoch or once a step.
+        scheduler: From the optimizer to a scheduler; default: none. `WarmupCosine` takes the length of the training
+            from the trainer, as do `OneCycleLR` without `total_steps` and, from Python, `CosineAnnealingLR` without
+            `T_max`.
+        interval: Whether the scheduler steps once per epoch or per optimizer step; default: `step` for WarmupCosine
+            and OneCycleLR, else `epoch`.
         monitor: Metric that a scheduler such as ReduceLROnPlateau follows.
         fusion_lr_mult: Learning rate of the fusion weights over that of everything else. Gates and attention have no
             parameters of this kind.
@@ -45,7 +49,7 @@ class Training:
 
     optimizer: OptimizerCallable | None = None
     scheduler: LRSchedulerCallable | None = None
-    interval: Literal["epoch", "step"] = "epoch"
+    interval: Interval | None = None
     monitor: str = "val/loss"
     fusion_lr_mult: float = 30.0
     frozen_fusion_epochs: int = 0
@@ -84,13 +88,23 @@ class Training:
             if group.get("name") == "fusion_weights":
                 group["lr"] = optimizer.param_groups[0]["lr"] * mult
 
-    def make_schedule(self, optimizer: Optimizer) -> dict[str, Any] | None:
-        """Lightning's description of the scheduler, or None."""
+    def make_schedule(
+        self, optimizer: Optimizer, training_length: Callable[[Interval], int | None]
+    ) -> dict[str, Any] | None:
+        """Lightning's description of the scheduler, or None; `training_length` fills in what it leaves open.
+
+        Raises:
+            ConfigError: If it leaves its length open, and the training has none.
+        """
         if self.scheduler is None:
             return None
-        scheduler = self.scheduler(optimizer)
+        interval = self.interval or own_interval(self.scheduler)
+        length = {}
+        if argument := open_length(self.scheduler):
+            length[argument] = check_length(self.scheduler, training_length(interval), interval)
+        scheduler = self.scheduler(optimizer, **length)
         self.keep_fusion_rate(optimizer, epoch=0)
-        return {"scheduler": scheduler, "interval": self.interval, "monitor": self.monitor}
+        return {"scheduler": scheduler, "interval": self.interval or own_interval(scheduler), "monitor": self.monitor}
 
     def unimodal_weights(self, modalities: Mapping[str, Any], default: float) -> dict[str, float]:
         """Weight b_k of every modality.
