@@ -3,6 +3,7 @@
 from fusionlit.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from fusionlit.callbacks.efficiency import EfficiencyMonitor
 from fusionlit.callbacks.fusion_weights import FusionWeightLogger
+from fusionlit.callbacks.interval import LoggingInterval
 from fusionlit.callbacks.permutation import PermutationLogger
 from fusionlit.callbacks.predictions import PredictionWriter
 
@@ -11,6 +12,7 @@ __all__ = [
     "EfficiencyMonitor",
     "FusionWeightLogger",
     "LastCheckpoint",
+    "LoggingInterval",
     "PermutationLogger",
     "PredictionWriter",
 ]

@@ -16,6 +16,7 @@ from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
+from fusionlit.models.penalty import check_raw, fusion_l1
 from fusionlit.models.presence import complete, drop, zero_absent
 from fusionlit.models.schedules import Interval, misfit, training_length
 from fusionlit.models.training import Training
@@ -136,8 +137,12 @@ class FusionModule(LightningModule, Whole, ABC):
         return {layer: sources for layer, sources in weights.items() if sources}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Multi-task loss of one batch."""
+        """Multi-task loss of one batch, with the penalty on the fusion weights if there is one."""
         loss, _ = self._step(batch, "train")
+        if self.training_setup.fusion_l1:
+            penalty = self.training_setup.fusion_l1 * fusion_l1(self.fusion_layers())
+            self.log("train/fusion_l1", penalty.detach(), batch_size=batch["target"].shape[0])
+            loss = loss + penalty
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
@@ -207,6 +212,8 @@ class FusionModule(LightningModule, Whole, ABC):
             self._compiled = torch.compile(self.__call__, mode=self.training_setup.compile_mode)
         if stage != "fit":
             return
+        if self.training_setup.fusion_l1:
+            check_raw(self.fusion_layers())
         if self.trainer.checkpoint_callbacks and self._unsaveable:
             raise self._unsaveable
         data: Any = getattr(self.trainer, "datamodule", None)

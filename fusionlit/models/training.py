@@ -38,13 +38,15 @@ class Training:
         frozen_fusion_epochs: Keep the fusion weights as they are for the first so many epochs.
         unimodal_loss_weight: Weight b_k of each modality's own loss in `loss + sum_k b_k loss_k`, one for all or one
             per modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.
+        fusion_l1: Factor of `sum |a|` over the raw fusion weights `a` in the training loss; the product is logged as
+            `train/fusion_l1`. Only where all fusion weights are raw (`weights: raw`).
         modality_dropout: Probability that a training sample loses a modality that it has, one for all or one per
             modality; a sample never loses all that it has.
         compile_mode: Compile the network with `torch.compile` in this mode, when training, validation or a test begins;
             default: do not. It takes a minute or so and a C++ compiler, and pays in long runs.
 
     Raises:
-        ConfigError: If `fusion_lr_mult` is negative, or there is no such mode.
+        ConfigError: If `fusion_lr_mult` or `fusion_l1` is negative, or there is no such mode.
     """
 
     optimizer: OptimizerCallable | None = None
@@ -54,6 +56,7 @@ class Training:
     fusion_lr_mult: float = 30.0
     frozen_fusion_epochs: int = 0
     unimodal_loss_weight: float | dict[str, float] | None = None
+    fusion_l1: float = 0.0
     modality_dropout: float | dict[str, float] = 0.0
     compile_mode: CompileMode | None = None
 
@@ -62,8 +65,9 @@ class Training:
             raise ConfigError(
                 f"Expected `compile_mode` to be one of {get_args(CompileMode)}, but got {self.compile_mode!r}."
             )
-        if not 0 <= self.fusion_lr_mult < float("inf"):
-            raise ConfigError(f"Expected `fusion_lr_mult` to be a number >= 0, but got {self.fusion_lr_mult}.")
+        for name in ("fusion_lr_mult", "fusion_l1"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"Expected `{name}` to be a number >= 0, but got {getattr(self, name)}.")
 
     def make_optimizer(self, weights: Iterable[nn.Parameter], fusion: Iterable[nn.Parameter]) -> Optimizer:
         """Optimizer of `weights`, with `fusion` as a second group if there are any.

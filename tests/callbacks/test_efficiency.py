@@ -71,7 +71,7 @@ def test_what_callbacks_do_after_an_epoch_is_not_in_its_time(model, data, make_t
 def test_an_epoch_that_is_cut_off_has_its_time(model, data, make_trainer):
     trainer = make_trainer(max_steps=1, callbacks=[EfficiencyMonitor(), Pace()])
     trainer.fit(model, data)
-    assert 0.02 <= trainer.callback_metrics["efficiency/epoch_seconds"].item()
+    assert trainer.callback_metrics["efficiency/epoch_seconds"].item() >= 0.02
     assert 0 < trainer.callback_metrics["efficiency/samples_per_second"].item() <= 16 / 0.02
 
 
