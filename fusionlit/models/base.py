@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -14,6 +15,7 @@ from fusionlit.contracts import Whole, check_inputs, check_output, check_presenc
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
+from fusionlit.models.averaging import keep_the_average, restart_averages
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.penalty import check_raw, fusion_l1
@@ -216,23 +218,8 @@ class FusionModule(LightningModule, Whole, ABC):
             check_raw(self.fusion_layers())
         if self.trainer.checkpoint_callbacks and self._unsaveable:
             raise self._unsaveable
-        data: Any = getattr(self.trainer, "datamodule", None)
-        pending = self._pending_normalization()
-        if not hasattr(data, "input_statistics"):
-            if pending:
-                rank_zero_warn(
-                    "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from:"
-                    " inputs stay as they are."
-                )
-            for norm in pending.values():
-                norm.fitted.fill_(True)
-            return
-        counts = data.class_counts()
-        if counts is not None:
-            self.task.set_class_counts(counts)
-        statistics = data.input_statistics() if pending else {}
-        for name, norm in pending.items():
-            norm.fit(statistics[name])
+        self._take_statistics()
+        restart_averages(self.trainer, self)
 
     def on_test_start(self) -> None:
         """Say so if the model has never been trained."""
@@ -261,6 +248,8 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that was trained on other modalities or another target, and say what differs."""
+        if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
+            keep_the_average(checkpoint)
         check_schema({name: tuple(shape) for name, shape in checkpoint["modalities"]}, self.modalities)
         check_target(TargetSpec(**checkpoint["target"]), self.target)
 
@@ -304,6 +293,25 @@ class FusionModule(LightningModule, Whole, ABC):
     def _pending_normalization(self) -> dict[str, InputNormalization]:
         norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
         return {name: norm for name, norm in norms.items() if not norm.fitted}
+
+    def _take_statistics(self) -> None:
+        data: Any = getattr(self.trainer, "datamodule", None)
+        pending = self._pending_normalization()
+        if not hasattr(data, "input_statistics"):
+            if pending:
+                rank_zero_warn(
+                    "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from:"
+                    " inputs stay as they are."
+                )
+            for norm in pending.values():
+                norm.fitted.fill_(True)
+            return
+        counts = data.class_counts()
+        if counts is not None:
+            self.task.set_class_counts(counts)
+        statistics = data.input_statistics() if pending else {}
+        for name, norm in pending.items():
+            norm.fit(statistics[name])
 
     def _reset(self, metrics: MetricCollection) -> None:
         metrics.reset()
