@@ -6,6 +6,7 @@ from fusionlit.callbacks.fusion_weights import FusionWeightLogger
 from fusionlit.callbacks.interval import LoggingInterval
 from fusionlit.callbacks.permutation import PermutationLogger
 from fusionlit.callbacks.predictions import PredictionWriter
+from fusionlit.callbacks.smoothing import SmoothedMetric
 
 __all__ = [
     "BestCheckpoint",
@@ -15,4 +16,5 @@ __all__ = [
     "LoggingInterval",
     "PermutationLogger",
     "PredictionWriter",
+    "SmoothedMetric",
 ]
