@@ -24,6 +24,7 @@ from fusionlit.callbacks import (
     FusionGain,
     FusionWeightLogger,
     LastCheckpoint,
+    LoggingInterval,
     PredictionWriter,
 )
 from fusionlit.data import FusionDataModule
@@ -65,9 +66,15 @@ class FusionCLI(LightningCLI):
 
     The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. A run
     trains 20 epochs unless told otherwise; Lightning's own default is a thousand. Every run has a `FusionWeightLogger`
+<<<<<<< HEAD
     (`--fusion_weights.*`), a `FusionGain`, an `EfficiencyMonitor`, a `PredictionWriter`, and a
     `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a
     `LastCheckpoint`.
+=======
+    (`--fusion_weights.*`), an `EfficiencyMonitor`, a `PredictionWriter`, and a `BestCheckpoint` (`--checkpoint.*`) that
+    keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a `LastCheckpoint`; and, where
+    `--trainer.log_every_n_steps` is not given, a `LoggingInterval`.
+>>>>>>> schedule
     """
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
@@ -111,6 +118,8 @@ class FusionCLI(LightningCLI):
         bars = [each for each in (asked if isinstance(asked, list) else [asked]) if isinstance(each, ProgressBar)]
         if config.get("enable_progress_bar") is not False and not config.get("barebones") and not bars:
             callbacks = [*callbacks, TQDMProgressBar(refresh_rate=REFRESH_RATE)]
+        if config.get("log_every_n_steps") is None:
+            callbacks = [*callbacks, LoggingInterval()]
         return super()._instantiate_trainer(config, callbacks)
 
     def _parse_ckpt_path(self) -> None:

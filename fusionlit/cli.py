@@ -45,6 +45,8 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.path.insert(0, str(Path.cwd()))  # a user's own module is found by class path, without being installed
     # lightning 2.6.6 under torch 2.15: its own pytree helper, nothing of ours or of the user's
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    # The weights of a checkpoint are the average: what it says it cannot restore is needed to train on alone.
+    warnings.filterwarnings("ignore", message="You're using the WeightAveraging callback, but loading a checkpoint")
     with command_line(sys.argv[1:] if args is None else args):
         try:
             command = sys.argv[1] if len(sys.argv) > 1 else "--help"

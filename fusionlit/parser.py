@@ -35,6 +35,9 @@ SEE = (
     "See fusionlit fit --help, fusionlit fit --model.help CLASS (or --data.help CLASS), and for the arguments of a part"
     " fusionlit fit --model CLASS --model.encoder.help CLASS."
 )
+ENDS_WITH_TRAINING = (
+    "To take the length of the training from the trainer, write WarmupCosine with `warmup: 0`, a cosine over all of it."
+)
 CLASS_PATH = re.compile(r"(\w+\.)+[A-Za-z_]\w*")
 FILE_AND_CLASS = re.compile(r"([\w/]+?)(?:\.py)?[:.]([A-Z]\w*)")
 UNKNOWN_OPTION = re.compile(r"Option '([\w.]+)' is not accepted")
@@ -53,6 +56,7 @@ class FusionParser(LightningArgumentParser):
         hints += [f"There is no {name}{close}" for name in UNKNOWN_OPTION.findall(message) if (close := argument(name))]
         bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
         hints += [f"Write one of {', '.join(whole(base))} as class_path, its arguments in init_args." for base in bases]
+        hints += [ENDS_WITH_TRAINING] if "required: T_max" in message else []
         lines += list(dict.fromkeys(hints))[:3]
         shown = "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
         sys.stderr.write(f"fusionlit: {shown}\n  {SEE}\n")

@@ -4,8 +4,10 @@ from fusionlit.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from fusionlit.callbacks.efficiency import EfficiencyMonitor
 from fusionlit.callbacks.fusion_gain import FusionGain
 from fusionlit.callbacks.fusion_weights import FusionWeightLogger
+from fusionlit.callbacks.interval import LoggingInterval
 from fusionlit.callbacks.permutation import PermutationLogger
 from fusionlit.callbacks.predictions import PredictionWriter
+from fusionlit.callbacks.smoothing import SmoothedMetric
 
 __all__ = [
     "BestCheckpoint",
@@ -13,6 +15,8 @@ __all__ = [
     "FusionGain",
     "FusionWeightLogger",
     "LastCheckpoint",
+    "LoggingInterval",
     "PermutationLogger",
     "PredictionWriter",
+    "SmoothedMetric",
 ]

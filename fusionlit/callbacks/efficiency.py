@@ -18,8 +18,9 @@ class EfficiencyMonitor(Callback):
     """Log parameters, time, throughput and memory, after each training epoch and after a test.
 
     - `efficiency/parameters`, `efficiency/trainable_parameters`: numbers of scalars.
-    - `efficiency/epoch_seconds`: wall-clock time of a training epoch with its validation, the slowest process's (s); at
-      a test that of the training which the checkpoint comes from (its last whole epoch, or as far as its first went).
+    - `efficiency/epoch_seconds`: wall-clock time of a training epoch with its validation, the slowest process's (s),
+      without what callbacks do after both, such as drawing; at a test that of the training which the checkpoint comes
+      from (its last whole epoch, or as far as its first went).
     - `efficiency/samples_per_second`: training samples of all processes over the time without validation (1/s).
     - `efficiency/test_samples_per_second`: the same of a test, with the loading of its data (1/s).
     - `efficiency/peak_host_memory_mb`: largest memory of a process that belongs to it alone (resident without shared
@@ -33,6 +34,7 @@ class EfficiencyMonitor(Callback):
     def __init__(self) -> None:
         self._peak_memory = 0.0
         self._begin = 0.0
+        self._end = 0.0
         self._epoch_seconds = 0.0
         self._paused = 0.0
         self._pause_begin = 0.0
@@ -67,8 +69,10 @@ class EfficiencyMonitor(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Count the samples."""
+        """Count the samples, and take the time."""
         self._samples += len(batch["target"])
+        # Only the last batch of an epoch waits for the GPU.
+        self._end = _now(pl_module) if trainer.is_last_batch else time.perf_counter()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock of the training."""
@@ -76,11 +80,12 @@ class EfficiencyMonitor(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the clock of the training go on."""
-        self._paused += _now(pl_module) - self._pause_begin
+        self._end = _now(pl_module)
+        self._paused += self._end - self._pause_begin
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch."""
-        seconds = self._epoch_seconds = _now(pl_module) - self._begin
+        seconds = self._epoch_seconds = (self._end or _now(pl_module)) - self._begin
         pl_module.log("efficiency/epoch_seconds", seconds, reduce_fx="max", sync_dist=True)
         self._log_rate(pl_module, "efficiency/samples_per_second", seconds - self._paused)
         self._log_size(pl_module)
@@ -121,6 +126,7 @@ class EfficiencyMonitor(Callback):
     def _start_clock(self, pl_module: LightningModule) -> None:
         self._samples = 0
         self._paused = 0.0
+        self._end = 0.0
         self._begin = _now(pl_module)
 
     def _read_memory(self) -> None:

@@ -29,8 +29,9 @@ class FusionWeightLogger(Callback):
     sample is the mean of the last training batch, on the first process) and, over the validation set,
     `contributions/<layer>/<source>` and `attributions/<layer>/<source>` (the formulas: `functional`). A `validate` or
     `test` run logs the shares over its own data as `test/contributions/...`. TensorBoard also gets one chart a layer
-    (under Custom Scalars) and after each epoch the figure of the run so far (under Images). The trajectories travel in
-    the checkpoint, so that a resumed run draws all of the figure.
+    (under Custom Scalars) and the figure of the run so far (under Images), after epochs 1, 2, 4, 8 and so on and at the
+    end: drawing takes longer than a short epoch. The trajectories travel in the checkpoint, so that a resumed run draws
+    all of the figure.
 
     Between two logs it compares integers; at a log one small vector goes to the host. A module without fusion weights
     gets one line that says so.
@@ -51,6 +52,7 @@ class FusionWeightLogger(Callback):
         self.figure = figure
         self.trajectories = Trajectories()
         self._last_logged = 0
+        self._last_drawn = 0
         self._contribution: Contribution | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -78,9 +80,10 @@ class FusionWeightLogger(Callback):
             self._log_weights(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the weights that training ends with."""
+        """Log the weights that training ends with, and draw all of it."""
         if trainer.global_step > self._last_logged:
             self._log_weights(trainer, pl_module)
+        self._draw(trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to measure, but not in the sanity check."""
@@ -103,10 +106,10 @@ class FusionWeightLogger(Callback):
         self._log_shares(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the figure of the run so far; the epoch's validation lies behind it."""
-        if self.figure and self.trajectories.fusion_weights:
-            for board in _boards(trainer):
-                board.experiment.add_figure("fusion_weights", plot_trajectories(self.trajectories), trainer.global_step)
+        """Draw the figure of the run so far when its epochs have doubled; the epoch's validation lies behind it."""
+        epochs = trainer.current_epoch + 1
+        if epochs.bit_count() == 1:
+            self._draw(trainer)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to measure."""
@@ -129,6 +132,12 @@ class FusionWeightLogger(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no module behind that still measures."""
         self._stop_measuring(pl_module)
+
+    def _draw(self, trainer: Trainer) -> None:
+        if self.figure and self.trajectories.fusion_weights and trainer.global_step > self._last_drawn:
+            self._last_drawn = trainer.global_step
+            for board in _boards(trainer):
+                board.experiment.add_figure("fusion_weights", plot_trajectories(self.trajectories), trainer.global_step)
 
     def _start_measuring(self, pl_module: LightningModule) -> None:
         weights = _fusion_weights(pl_module)

@@ -6,6 +6,7 @@ from fusionlit.models.early import EarlyFusion
 from fusionlit.models.intermediate import IntermediateFusion
 from fusionlit.models.late import LateFusion
 from fusionlit.models.presence import StandIns
+from fusionlit.models.schedules import WarmupCosine
 from fusionlit.models.training import Training
 from fusionlit.models.unimodal import Unimodal
 
@@ -18,4 +19,5 @@ __all__ = [
     "StandIns",
     "Training",
     "Unimodal",
+    "WarmupCosine",
 ]

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
@@ -14,9 +15,12 @@ from fusionlit.contracts import Whole, check_inputs, check_output, check_presenc
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
+from fusionlit.models.averaging import keep_the_average, restart_averages
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
+from fusionlit.models.penalty import check_raw, fusion_l1
 from fusionlit.models.presence import complete, drop, zero_absent
+from fusionlit.models.schedules import Interval, misfit, training_length
 from fusionlit.models.training import Training
 from fusionlit.tasks import EpochLoss, MeanLoss, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
@@ -136,8 +140,12 @@ class FusionModule(LightningModule, Whole, ABC):
         return {layer: sources for layer, sources in weights.items() if sources}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Multi-task loss of one batch."""
+        """Multi-task loss of one batch, with the penalty on the fusion weights if there is one."""
         loss, _ = self._step(batch, "train")
+        if self.training_setup.fusion_l1:
+            penalty = self.training_setup.fusion_l1 * fusion_l1(self.fusion_layers())
+            self.log("train/fusion_l1", penalty.detach(), batch_size=batch["target"].shape[0])
+            loss = loss + penalty
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
@@ -165,13 +173,25 @@ class FusionModule(LightningModule, Whole, ABC):
         own = {id(p) for p in fusion}
         weights = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
         optimizer = self.training_setup.make_optimizer(weights, fusion)
-        schedule = self.training_setup.make_schedule(optimizer)
+        schedule = self.training_setup.make_schedule(
+            optimizer, lambda interval: training_length(self.trainer, interval)
+        )
         return {"optimizer": optimizer, "lr_scheduler": schedule} if schedule else optimizer
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 (Lightning's own types)
         """Step the scheduler, then put the fusion weights' rate back to its multiple."""
         super().lr_scheduler_step(scheduler, metric)
         self.training_setup.keep_fusion_rate(scheduler.optimizer, self.current_epoch)
+
+    def on_train_start(self) -> None:
+        """Say so if the schedule does not end with the training; keep the fusion weights' rate in mid-epoch too."""
+        short = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
+        for config in () if short else self.trainer.lr_scheduler_configs:
+            interval = cast(Interval, config.interval)
+            if message := misfit(config.scheduler, training_length(self.trainer, interval), interval):
+                rank_zero_warn(message)
+        for optimizer in self.trainer.optimizers:
+            self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
     def on_train_epoch_start(self) -> None:
         """Forget an epoch that was interrupted; let the fusion weights go when their frozen epochs are over."""
@@ -195,25 +215,12 @@ class FusionModule(LightningModule, Whole, ABC):
             self._compiled = torch.compile(self.__call__, mode=self.training_setup.compile_mode)
         if stage != "fit":
             return
+        if self.training_setup.fusion_l1:
+            check_raw(self.fusion_layers())
         if self.trainer.checkpoint_callbacks and self._unsaveable:
             raise self._unsaveable
-        data: Any = getattr(self.trainer, "datamodule", None)
-        pending = self._pending_normalization()
-        if not hasattr(data, "input_statistics"):
-            if pending:
-                rank_zero_warn(
-                    "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from:"
-                    " inputs stay as they are."
-                )
-            for norm in pending.values():
-                norm.fitted.fill_(True)
-            return
-        counts = data.class_counts()
-        if counts is not None:
-            self.task.set_class_counts(counts)
-        statistics = data.input_statistics() if pending else {}
-        for name, norm in pending.items():
-            norm.fit(statistics[name])
+        self._take_statistics()
+        restart_averages(self.trainer, self)
 
     def on_test_start(self) -> None:
         """Say so if the model has never been trained."""
@@ -242,6 +249,8 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that was trained on other modalities or another target, and say what differs."""
+        if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
+            keep_the_average(checkpoint)
         check_schema({name: tuple(shape) for name, shape in checkpoint["modalities"]}, self.modalities)
         check_target(TargetSpec(**checkpoint["target"]), self.target)
 
@@ -285,6 +294,25 @@ class FusionModule(LightningModule, Whole, ABC):
     def _pending_normalization(self) -> dict[str, InputNormalization]:
         norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
         return {name: norm for name, norm in norms.items() if not norm.fitted}
+
+    def _take_statistics(self) -> None:
+        data: Any = getattr(self.trainer, "datamodule", None)
+        pending = self._pending_normalization()
+        if not hasattr(data, "input_statistics"):
+            if pending:
+                rank_zero_warn(
+                    "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from:"
+                    " inputs stay as they are."
+                )
+            for norm in pending.values():
+                norm.fitted.fill_(True)
+            return
+        counts = data.class_counts()
+        if counts is not None:
+            self.task.set_class_counts(counts)
+        statistics = data.input_statistics() if pending else {}
+        for name, norm in pending.items():
+            norm.fit(statistics[name])
 
     def _reset(self, metrics: MetricCollection) -> None:
         for metric in (metrics, *self.epoch_losses.values(), *self.source_metrics.values()):

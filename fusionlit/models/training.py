@@ -1,6 +1,6 @@
 """How a strategy is trained: optimizer, scheduler, fusion weights' rate, multi-task loss."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from fusionlit.errors import ConfigError
+from fusionlit.models.schedules import Interval, check_length, open_length, own_interval
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 """Of `torch.compile`; `reduce-overhead` replays CUDA graphs, which is what small networks on a GPU want."""
@@ -26,30 +27,36 @@ class Training:
 
     Args:
         optimizer: From parameters to an optimizer; default: Adam with a learning rate of 1e-3.
-        scheduler: From the optimizer to a scheduler; default: none.
-        interval: Whether the scheduler steps once an epoch or once a step.
+        scheduler: From the optimizer to a scheduler; default: none. `WarmupCosine` takes the length of the training
+            from the trainer, as do `OneCycleLR` without `total_steps` and, from Python, `CosineAnnealingLR` without
+            `T_max`.
+        interval: Whether the scheduler steps once per epoch or per optimizer step; default: `step` for WarmupCosine
+            and OneCycleLR, else `epoch`.
         monitor: Metric that a scheduler such as ReduceLROnPlateau follows.
         fusion_lr_mult: Learning rate of the fusion weights over that of everything else. Gates and attention have no
             parameters of this kind.
         frozen_fusion_epochs: Keep the fusion weights as they are for the first so many epochs.
         unimodal_loss_weight: Weight b_k of each modality's own loss in `loss + sum_k b_k loss_k`, one for all or one
             per modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.
+        fusion_l1: Factor of `sum |a|` over the raw fusion weights `a` in the training loss; the product is logged as
+            `train/fusion_l1`. Only where all fusion weights are raw (`weights: raw`).
         modality_dropout: Probability that a training sample loses a modality that it has, one for all or one per
             modality; a sample never loses all that it has.
         compile_mode: Compile the network with `torch.compile` in this mode, when training, validation or a test begins;
             default: do not. It takes a minute or so and a C++ compiler, and pays in long runs.
 
     Raises:
-        ConfigError: If `fusion_lr_mult` is negative, or there is no such mode.
+        ConfigError: If `fusion_lr_mult` or `fusion_l1` is negative, or there is no such mode.
     """
 
     optimizer: OptimizerCallable | None = None
     scheduler: LRSchedulerCallable | None = None
-    interval: Literal["epoch", "step"] = "epoch"
+    interval: Interval | None = None
     monitor: str = "val/loss"
     fusion_lr_mult: float = 30.0
     frozen_fusion_epochs: int = 0
     unimodal_loss_weight: float | dict[str, float] | None = None
+    fusion_l1: float = 0.0
     modality_dropout: float | dict[str, float] = 0.0
     compile_mode: CompileMode | None = None
 
@@ -58,8 +65,9 @@ class Training:
             raise ConfigError(
                 f"Expected `compile_mode` to be one of {get_args(CompileMode)}, but got {self.compile_mode!r}."
             )
-        if not 0 <= self.fusion_lr_mult < float("inf"):
-            raise ConfigError(f"Expected `fusion_lr_mult` to be a number >= 0, but got {self.fusion_lr_mult}.")
+        for name in ("fusion_lr_mult", "fusion_l1"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"Expected `{name}` to be a number >= 0, but got {getattr(self, name)}.")
 
     def make_optimizer(self, weights: Iterable[nn.Parameter], fusion: Iterable[nn.Parameter]) -> Optimizer:
         """Optimizer of `weights`, with `fusion` as a second group if there are any.
@@ -84,13 +92,23 @@ class Training:
             if group.get("name") == "fusion_weights":
                 group["lr"] = optimizer.param_groups[0]["lr"] * mult
 
-    def make_schedule(self, optimizer: Optimizer) -> dict[str, Any] | None:
-        """Lightning's description of the scheduler, or None."""
+    def make_schedule(
+        self, optimizer: Optimizer, training_length: Callable[[Interval], int | None]
+    ) -> dict[str, Any] | None:
+        """Lightning's description of the scheduler, or None; `training_length` fills in what it leaves open.
+
+        Raises:
+            ConfigError: If it leaves its length open, and the training has none.
+        """
         if self.scheduler is None:
             return None
-        scheduler = self.scheduler(optimizer)
+        interval = self.interval or own_interval(self.scheduler)
+        length = {}
+        if argument := open_length(self.scheduler):
+            length[argument] = check_length(self.scheduler, training_length(interval), interval)
+        scheduler = self.scheduler(optimizer, **length)
         self.keep_fusion_rate(optimizer, epoch=0)
-        return {"scheduler": scheduler, "interval": self.interval, "monitor": self.monitor}
+        return {"scheduler": scheduler, "interval": self.interval or own_interval(scheduler), "monitor": self.monitor}
 
     def unimodal_weights(self, modalities: Mapping[str, Any], default: float) -> dict[str, float]:
         """Weight b_k of every modality.

@@ -48,6 +48,33 @@ def test_time_and_throughput_of_training(model, data, make_trainer):
     assert 0.06 <= training <= measured["efficiency/epoch_seconds"] - 0.3
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("validates", [True, False])
+def test_what_callbacks_do_after_an_epoch_is_not_in_its_time(model, data, make_trainer, first, validates):
+    class Draws(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            self.begin = time.perf_counter()
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.epoch = time.perf_counter() - self.begin
+            time.sleep(0.2)
+
+    draws, monitor = Draws(), EfficiencyMonitor()
+    callbacks = [draws, monitor] if first else [monitor, draws]
+    trainer = make_trainer(callbacks=callbacks, limit_val_batches=None if validates else 0)
+    trainer.fit(model, data)
+    measured = trainer.callback_metrics["efficiency/epoch_seconds"].item()
+    assert 0 < measured < draws.epoch + 0.1  # the other's clock may have begun a little later
+    assert trainer.callback_metrics["efficiency/samples_per_second"].item() >= 40 / (draws.epoch + 0.1)
+
+
+def test_an_epoch_that_is_cut_off_has_its_time(model, data, make_trainer):
+    trainer = make_trainer(max_steps=1, callbacks=[EfficiencyMonitor(), Pace()])
+    trainer.fit(model, data)
+    assert trainer.callback_metrics["efficiency/epoch_seconds"].item() >= 0.02
+    assert 0 < trainer.callback_metrics["efficiency/samples_per_second"].item() <= 16 / 0.02
+
+
 @pytest.mark.filterwarnings("ignore:This CentralNet has never been trained")
 def test_a_test_reports_its_costs(model, data, make_trainer):
     (result,) = make_trainer(callbacks=[EfficiencyMonitor(), Pace()]).test(model, data, verbose=False)

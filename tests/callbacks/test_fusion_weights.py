@@ -206,7 +206,7 @@ def test_a_strategy_without_weights_is_told_once_and_logs_nothing(data, make_tra
     assert not events.Tags()["tensors"]
 
 
-def test_tensorboard_has_a_chart_for_each_layer_and_a_figure_for_each_validation(model, data, make_trainer, board):
+def test_tensorboard_has_a_chart_for_each_layer_and_a_figure(model, data, make_trainer, board):
     make_trainer(max_epochs=2, callbacks=[FusionWeightLogger()], logger=board).fit(model, data)
     events = EventAccumulator(board.log_dir).Reload()
     (layout,) = [Layout.FromString(e.tensor_proto.string_val[0]) for e in events.Tensors("custom_scalars__config__")]
@@ -222,6 +222,13 @@ def test_tensorboard_has_a_chart_for_each_layer_and_a_figure_for_each_validation
                 "central" in LAYERS[chart.title] and category.title == "attributions"
             )
     assert [image.step for image in events.Images("fusion_weights")] == [3, 6]
+
+
+def test_the_figure_is_drawn_when_epochs_have_doubled_and_at_the_end(model, data, make_trainer, board):
+    make_trainer(max_epochs=5, callbacks=[FusionWeightLogger()], logger=board).fit(model, data)
+    events = EventAccumulator(board.log_dir).Reload()
+    assert [image.step for image in events.Images("fusion_weights")] == [3, 6, 12, 15]
+    assert steps(read_trajectories(Path(board.log_dir)).contributions) == [3, 6, 9, 12, 15]
 
 
 def test_attention_which_is_no_sum_has_charts_of_its_weights_alone(data, make_trainer, board):

@@ -17,7 +17,7 @@ from fusionlit.types import TargetSpec
 encoder = partial(ConvEncoder, widths=(4, 8))
 SCHEDULERS = {
     "none": None,
-    "one cycle": partial(lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=13),
+    "one cycle": partial(lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=12),
     "cyclic": partial(lr_scheduler.CyclicLR, base_lr=0.001, max_lr=0.1, step_size_up=3, cycle_momentum=False),
     "cosine": partial(lr_scheduler.CosineAnnealingLR, T_max=12, eta_min=0.001),
     "exponential": partial(lr_scheduler.ExponentialLR, gamma=0.5),
