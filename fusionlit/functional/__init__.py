@@ -1,6 +1,7 @@
 """The formulas of fusion, on plain tensors."""
 
 from fusionlit.functional.attention import attention, attention_mass, attention_shares
+from fusionlit.functional.confidence import dempster_shafer, energy_log_weights, two_classes, uncertainty
 from fusionlit.functional.contribution import CENTRAL, attributions, contributions
 from fusionlit.functional.gating import gated_terms, gates
 from fusionlit.functional.products import (
@@ -22,6 +23,8 @@ __all__ = [
     "attributions",
     "bilinear_pool",
     "contributions",
+    "dempster_shafer",
+    "energy_log_weights",
     "gated_terms",
     "gates",
     "inverse_rms",
@@ -31,6 +34,8 @@ __all__ = [
     "outer_product",
     "per_sample",
     "renormalize",
+    "two_classes",
+    "uncertainty",
     "unit_rms",
     "wide_matmul",
     "widen",
