@@ -5,6 +5,7 @@ from fusionlit.callbacks.efficiency import EfficiencyMonitor
 from fusionlit.callbacks.fusion_weights import FusionWeightLogger
 from fusionlit.callbacks.permutation import PermutationLogger
 from fusionlit.callbacks.predictions import PredictionWriter
+from fusionlit.callbacks.temperature import TemperatureScaling
 
 __all__ = [
     "BestCheckpoint",
@@ -13,4 +14,5 @@ __all__ = [
     "LastCheckpoint",
     "PermutationLogger",
     "PredictionWriter",
+    "TemperatureScaling",
 ]

@@ -1,6 +1,7 @@
 """The formulas of fusion, on plain tensors."""
 
 from fusionlit.functional.attention import attention, attention_mass, attention_shares
+from fusionlit.functional.calibration import calibration_error, fit_temperature
 from fusionlit.functional.confidence import dempster_shafer, energy_log_weights, two_classes, uncertainty
 from fusionlit.functional.contribution import CENTRAL, attributions, contributions
 from fusionlit.functional.gating import gated_terms, gates
@@ -22,9 +23,11 @@ __all__ = [
     "attention_shares",
     "attributions",
     "bilinear_pool",
+    "calibration_error",
     "contributions",
     "dempster_shafer",
     "energy_log_weights",
+    "fit_temperature",
     "gated_terms",
     "gates",
     "inverse_rms",

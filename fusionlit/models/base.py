@@ -69,8 +69,8 @@ class FusionModule(LightningModule, Whole, ABC):
         self.drop_probabilities = training.dropout_probabilities(modalities)
         self.task = task(target) if task else default_task(target)
         self.train_metrics = self.task.metrics().clone(prefix="train/")
-        self.val_metrics = self.task.metrics().clone(prefix="val/")
-        self.test_metrics = self.task.metrics().clone(prefix="test/")
+        self.val_metrics = self.task.evaluation_metrics().clone(prefix="val/")
+        self.test_metrics = self.task.evaluation_metrics().clone(prefix="test/")
         names = ["loss", *(f"unimodal_loss/{name}" for name in self.modalities)]
         self.epoch_losses = nn.ModuleDict({name: EpochLoss() for name in names})
         self.normalization = nn.ModuleDict(
@@ -171,6 +171,11 @@ class FusionModule(LightningModule, Whole, ABC):
         """Step the scheduler, then put the fusion weights' rate back to its multiple."""
         super().lr_scheduler_step(scheduler, metric)
         self.training_setup.keep_fusion_rate(scheduler.optimizer, self.current_epoch)
+
+    def on_train_start(self) -> None:
+        """Forget a temperature that was fitted for the weights as they were."""
+        if self.task.temperature is not None:
+            self.task.temperature.reset()
 
     def on_train_epoch_start(self) -> None:
         """Forget an epoch that was interrupted; let the fusion weights go when their frozen epochs are over."""

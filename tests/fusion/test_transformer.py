@@ -25,10 +25,11 @@ def test_heads_must_divide_the_width(width, heads):
         TransformerBlock(width, heads)
 
 
-def test_dropout_scales_what_is_added():
-    """With the MLP at zero the block adds `out(attention)`, of which dropout keeps entries scaled by 1 / (1 - p)."""
+@pytest.mark.parametrize("silent", ["out", "mlp.3"])
+def test_dropout_scales_what_is_added(silent):
+    """Of two branches the other adds, and dropout keeps entries of it scaled by 1 / (1 - p)."""
     block = TransformerBlock(width=8, heads=2, dropout=0.75).double()
-    torch.nn.init.zeros_(block.mlp[3].weight)
+    torch.nn.init.zeros_(block.get_submodule(silent).weight)
     x = torch.randn(3, 5, 8, dtype=torch.float64)
     added = block.eval()(x, x)[0] - x
     ratio = (block.train()(x, x)[0] - x) / added
