@@ -25,12 +25,15 @@ from fusionlit.fusion import (
     BottleneckAttention,
     Concat,
     CrossModalAttention,
+    DempsterShafer,
+    EnergyWeightedAverage,
     FusionOperator,
     GatedFusion,
     Hadamard,
     LowRankFusion,
     MatMul,
     TensorFusion,
+    TransformerFusion,
     WeightedAverage,
     WeightedSum,
 )
@@ -115,6 +118,36 @@ def cross_modal(operator: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
     others = [torch.cat(t[:k] + t[k + 1 :], 1) for k in range(3)]
     asked = [look(block, own, rest).mean(1) for block, own, rest in zip(operator.blocks, t, others, strict=True)]
     return torch.as_tensor(operator.norm(torch.stack(asked).mean(0)))
+
+
+def transformer(operator: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
+    """All tokens through every layer, also those that nobody reads."""
+    pooled = [x.flatten(2).mean(2) if x.ndim > 2 else x for x in h]
+    own = [t.linear(x)[:, None] for t, x in zip(operator.tokens.values(), pooled, strict=True)]
+    x = torch.cat([operator.cls.expand(len(h[0]), 1, -1), *own], 1)
+    for block in operator.blocks:
+        x = look(block, x, x)
+    return torch.as_tensor(operator.norm(x[:, 0]))
+
+
+def energy_weighted(_: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
+    """With a temperature of one: the members' unnormalised densities, added."""
+    total = torch.stack([x.exp() for x in h]).sum(0)
+    return (total / total.sum(1, keepdim=True)).log()
+
+
+def dempster_shafer(_: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
+    """Two opinions at a time, as TMC has it; beliefs and uncertainty."""
+    size = h[0].shape[1]
+    evidence = [(1 + x.exp()).log() for x in h]
+    opinions = [torch.cat([e, torch.full_like(e[:, :1], size)], 1) for e in evidence]
+    joint, *others = (x / x.sum(1, keepdim=True) for x in opinions)
+    for other in others:
+        (b1, u1), (b2, u2) = joint.split([size, 1], 1), other.split([size, 1], 1)
+        joint = torch.cat([b1 * b2 + b1 * u2 + b2 * u1, u1 * u2], 1)
+        joint = joint / joint.sum(1, keepdim=True)
+    belief, u = joint.split([size, 1], 1)
+    return (belief + u / size).log()
 
 
 @dataclass(frozen=True)
@@ -212,6 +245,25 @@ CASES = {
         "sum(n * d * w + 6 * n * w**2 + 2 * (sum(n) - n) * (w**2 + n * w))",
         lambda s: CrossModalAttention(s, WIDTH, HEADS),
         cross_modal,
+    ),
+    "TransformerFusion": Case(
+        "any",
+        "Transformer([c; W_1 mean_p h_1[p]; ...; W_K mean_p h_K[p]]) at the CLS token c",
+        "w * sum(d + 1) + L * (8 * w**2 + 10 * w) + 3 * w",
+        "sum(d) * w + (L - 1) * (K + 1) * (8 * w**2 + 2 * (K + 1) * w) + 6 * w**2 + 2 * (K + 1) * (w**2 + w)",
+        lambda s: TransformerFusion(s, WIDTH, HEADS, layers=1),
+        transformer,
+    ),
+    "EnergyWeightedAverage": Case(
+        "predictions", "log sum_k softmax(-E / T)_k softmax(p_k)", "0", "0", EnergyWeightedAverage, energy_weighted
+    ),
+    "DempsterShafer": Case(
+        "predictions",
+        "log mean Dirichlet(1 + O (prod_k (1 + softplus(p_k) / O) - 1))",
+        "0",
+        "0",
+        DempsterShafer,
+        dempster_shafer,
     ),
 }
 

@@ -66,15 +66,9 @@ class FusionCLI(LightningCLI):
 
     The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. A run
     trains 20 epochs unless told otherwise; Lightning's own default is a thousand. Every run has a `FusionWeightLogger`
-<<<<<<< HEAD
     (`--fusion_weights.*`), a `FusionGain`, an `EfficiencyMonitor`, a `PredictionWriter`, and a
     `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a
-    `LastCheckpoint`.
-=======
-    (`--fusion_weights.*`), an `EfficiencyMonitor`, a `PredictionWriter`, and a `BestCheckpoint` (`--checkpoint.*`) that
-    keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a `LastCheckpoint`; and, where
-    `--trainer.log_every_n_steps` is not given, a `LoggingInterval`.
->>>>>>> schedule
+    `LastCheckpoint`; and, where `--trainer.log_every_n_steps` is not given, a `LoggingInterval`.
     """
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)

@@ -1,18 +1,16 @@
 """What a modality is worth to a trained model: how much worse it gets when the modality is another sample's."""
 
-from collections.abc import Iterator
 from itertools import repeat
 from typing import NamedTuple
 
 import torch
 from rich.progress import track
-from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 
+from fusionlit.analysis.batches import split_batches
 from fusionlit.data import FusionDataModule
-from fusionlit.data.base import collate
 from fusionlit.models import FusionModule
-from fusionlit.types import Batch, Split
+from fusionlit.types import Split
 
 
 class PermutationImportance(NamedTuple):
@@ -68,8 +66,8 @@ def _evaluate(
     model: FusionModule, data: FusionDataModule, split: Split, other: torch.Tensor, permuted: str | None
 ) -> dict[str, float]:
     metrics: MetricCollection = model.task.metrics().to(model.device)
-    batches = _batches(model, data, split, list(range(len(other))))
-    partners = _batches(model, data, split, other.tolist()) if permuted else repeat(None)
+    batches = split_batches(model, data, split, list(range(len(other))))
+    partners = split_batches(model, data, split, other.tolist()) if permuted else repeat(None)
     for batch, partner in zip(batches, partners, strict=False):  # `repeat` never ends
         inputs, presence = batch["inputs"], batch.get("presence")
         if partner is not None and permuted is not None:
@@ -77,9 +75,3 @@ def _evaluate(
             presence = {**presence, permuted: partner["presence"][permuted]} if presence else None
         metrics.update(model.task.predict(model(inputs, presence).prediction), batch["target"])
     return {name: value.item() for name, value in metrics.compute().items()}
-
-
-def _batches(model: FusionModule, data: FusionDataModule, split: Split, order: list[int]) -> Iterator[Batch]:
-    """Batches of the samples in this order, on the model's device and as the model takes them."""
-    for batch in DataLoader(data.dataset(split), data.batch_size, sampler=order, collate_fn=collate):
-        yield data.on_after_batch_transfer(data.transfer_batch_to_device(batch, model.device, 0), 0)

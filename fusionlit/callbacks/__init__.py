@@ -8,6 +8,7 @@ from fusionlit.callbacks.interval import LoggingInterval
 from fusionlit.callbacks.permutation import PermutationLogger
 from fusionlit.callbacks.predictions import PredictionWriter
 from fusionlit.callbacks.smoothing import SmoothedMetric
+from fusionlit.callbacks.temperature import TemperatureScaling
 
 __all__ = [
     "BestCheckpoint",
@@ -19,4 +20,5 @@ __all__ = [
     "PermutationLogger",
     "PredictionWriter",
     "SmoothedMetric",
+    "TemperatureScaling",
 ]

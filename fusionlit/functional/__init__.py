@@ -1,6 +1,8 @@
 """The formulas of fusion, on plain tensors."""
 
 from fusionlit.functional.attention import attention, attention_mass, attention_shares
+from fusionlit.functional.calibration import calibration_error, fit_temperature
+from fusionlit.functional.confidence import dempster_shafer, energy_log_weights, two_classes, uncertainty
 from fusionlit.functional.contribution import CENTRAL, attributions, contributions
 from fusionlit.functional.gating import gated_terms, gates
 from fusionlit.functional.products import (
@@ -21,7 +23,11 @@ __all__ = [
     "attention_shares",
     "attributions",
     "bilinear_pool",
+    "calibration_error",
     "contributions",
+    "dempster_shafer",
+    "energy_log_weights",
+    "fit_temperature",
     "gated_terms",
     "gates",
     "inverse_rms",
@@ -31,6 +37,8 @@ __all__ = [
     "outer_product",
     "per_sample",
     "renormalize",
+    "two_classes",
+    "uncertainty",
     "unit_rms",
     "wide_matmul",
     "widen",

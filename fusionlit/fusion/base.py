@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from fusionlit.contracts import Whole
 from fusionlit.errors import ConfigError
 from fusionlit.functional import per_sample
-from fusionlit.types import Shape
+from fusionlit.types import Shape, TargetSpec
 
 Features = dict[str, Tensor]
 Presence = dict[str, Tensor]
@@ -36,6 +37,10 @@ class FusionOperator(nn.Module, Whole, ABC):
     Raises:
         ConfigError: If there is no source.
     """
+
+    gives_prediction: ClassVar[bool] = False
+    """Whether the output is a prediction where the sources are, so that no head has to follow; others, such as gates,
+    would bound it or give it another scale."""
 
     def __init__(self, shapes: dict[str, Shape]) -> None:
         super().__init__()
@@ -67,6 +72,9 @@ class FusionOperator(nn.Module, Whole, ABC):
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
         """Mean square `(B,)` of each weighted source, for contributions; empty where the operator is no sum."""
         return {}
+
+    def check_target(self, target: TargetSpec) -> None:
+        """Raise ConfigError if predictions for such a target cannot be fused this way; by default all can."""
 
     @property
     def has_energy(self) -> bool:

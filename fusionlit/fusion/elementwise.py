@@ -1,6 +1,7 @@
 """Sum and product, element by element."""
 
 from functools import reduce
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ class Add(FusionOperator):
     Raises:
         ShapeMismatchError: If the shapes differ.
     """
+
+    gives_prediction: ClassVar[bool] = True
 
     def __init__(self, shapes: dict[str, Shape]) -> None:
         super().__init__(shapes)

@@ -1,7 +1,7 @@
 """The weighted average of predictions."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fusionlit.errors import ConfigError
 from fusionlit.functional import mean_square, mixture_log_odds, renormalize
 from fusionlit.fusion.base import Features, FusionOperator, Presence
-from fusionlit.types import Shape
+from fusionlit.types import Shape, TargetSpec
 
 
 class WeightedAverage(FusionOperator):
@@ -31,6 +31,8 @@ class WeightedAverage(FusionOperator):
         ShapeMismatchError: If the shapes differ.
         ConfigError: If the sources are not vectors, or `of` is neither of the two.
     """
+
+    gives_prediction: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -84,6 +86,17 @@ class WeightedAverage(FusionOperator):
             members = members.softmax(-1) if self.exclusive else torch.cat(both, dim=-1)
             weights = weights if self.exclusive or weights.shape[-1] == 1 else weights.repeat(1, 1, 2)
         return {source: mean_square(term) for source, term in zip(self.shapes, weights * members, strict=True)}
+
+    def check_target(self, target: TargetSpec) -> None:
+        """Refuse probabilities of another kind of target than `exclusive` says."""
+        if self.of == "probabilities" and (
+            target.kind == "regression" or self.exclusive != (target.kind == "multiclass")
+        ):
+            raise ConfigError(
+                f"Expected `of` and `exclusive` of WeightedAverage to fit a {target.kind!r} target, but got"
+                f" of='probabilities', exclusive={self.exclusive}: use of='logits' for regression, exclusive=False"
+                " for multilabel."
+            )
 
     def _members(self, features: Features, presence: Presence | None) -> Tensor:
         """Predictions `(K, B, O)`, in at least the weights' precision: half of it loses the log-odds of a mixture."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import reduce
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,8 @@ class WeightedSum(FusionOperator):
         ShapeMismatchError: If the shapes differ.
         ConfigError: If `weights` is none of the three, or `initial` lacks a source or holds what the form cannot be.
     """
+
+    gives_prediction: ClassVar[bool] = True
 
     def __init__(
         self,

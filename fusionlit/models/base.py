@@ -73,8 +73,8 @@ class FusionModule(LightningModule, Whole, ABC):
         self.drop_probabilities = training.dropout_probabilities(modalities)
         self.task = task(target) if task else default_task(target)
         self.train_metrics = self.task.metrics().clone(prefix="train/")
-        self.val_metrics = self.task.metrics().clone(prefix="val/")
-        self.test_metrics = self.task.metrics().clone(prefix="test/")
+        self.val_metrics = self.task.evaluation_metrics().clone(prefix="val/")
+        self.test_metrics = self.task.evaluation_metrics().clone(prefix="test/")
         names = ["loss", *(f"unimodal_loss/{name}" for name in self.modalities)]
         self.epoch_losses = nn.ModuleDict({name: EpochLoss() for name in names})
         self.source_metrics = nn.ModuleDict(self._source_metrics())
@@ -184,7 +184,10 @@ class FusionModule(LightningModule, Whole, ABC):
         self.training_setup.keep_fusion_rate(scheduler.optimizer, self.current_epoch)
 
     def on_train_start(self) -> None:
-        """Say so if the schedule does not end with the training; keep the fusion weights' rate in mid-epoch too."""
+        """Say so if the schedule does not end with the training, keep the fusion weights' rate in mid-epoch too.
+
+        A temperature that was fitted for the weights as they were is forgotten.
+        """
         short = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
         for config in () if short else self.trainer.lr_scheduler_configs:
             interval = cast(Interval, config.interval)
@@ -192,6 +195,8 @@ class FusionModule(LightningModule, Whole, ABC):
                 rank_zero_warn(message)
         for optimizer in self.trainer.optimizers:
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
+        if self.task.temperature is not None:
+            self.task.temperature.reset()
 
     def on_train_epoch_start(self) -> None:
         """Forget an epoch that was interrupted; let the fusion weights go when their frozen epochs are over."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.errors import ConfigError
-from fusionlit.fusion import Add, FusionFactory, FusionOperator, WeightedAverage, WeightedSum
+from fusionlit.fusion import FusionFactory, FusionOperator, WeightedAverage
 from fusionlit.models.base import FusionModule
 from fusionlit.models.members import load_members
 from fusionlit.models.normalization import InputNormalization
@@ -15,9 +15,6 @@ from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Shape, TargetSpec
-
-COMBINATIONS = (Add, WeightedAverage, WeightedSum)
-"""Operators that make a prediction of predictions; others, such as gates, would bound it or give it another scale."""
 
 
 class LateFusion(FusionModule):
@@ -37,8 +34,8 @@ class LateFusion(FusionModule):
         members: Checkpoint of a trained `Unimodal` for every modality, which is then frozen; instead of encoders and
             heads. (A checkpoint of this strategy has the members' configuration here, as JSON, so that it loads alone.)
         fusion: From the members' shapes to the operator; default: `WeightedAverage`.
-        joint: From the fused shape to the final head; default: none where the operator gives the prediction itself
-            (`WeightedAverage`, `WeightedSum`, `Add` of predictions), else linear.
+        joint: From the fused shape to the final head; default: none where the operator makes a prediction of
+            predictions (its `gives_prediction`: `WeightedAverage`, `DempsterShafer`, `Add` and others), else linear.
         task: Loss and metrics; default: the one for the target's kind.
         training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
@@ -46,8 +43,8 @@ class LateFusion(FusionModule):
             leaves out, or one learned token a modality, which counts as if it were there.
 
     Raises:
-        ConfigError: If `members` does not fit the modalities or goes with arguments it replaces, or probabilities of
-            another kind of target are to be averaged.
+        ConfigError: If `members` does not fit the modalities or goes with arguments it replaces, or the operator cannot
+            fuse predictions for this kind of target.
     """
 
     def __init__(
@@ -89,8 +86,8 @@ class LateFusion(FusionModule):
         asked = [name for name, weight in self.unimodal_weights.items() if weight]
         self.unimodal_heads = make_heads({n: shapes[n] for n in asked}, target.size, None) if embedding else None
         self.fusion = make_operator(fusion or WeightedAverage, shapes)
-        self._check_probabilities()
-        direct = joint is None and embedding is None and isinstance(self.fusion, COMBINATIONS)
+        self.fusion.check_target(target)
+        direct = joint is None and embedding is None and self.fusion.gives_prediction
         self.joint = None if direct else make_head(self.fusion.out_shape, target.size, joint)
 
     def fusion_layers(self) -> dict[str, FusionOperator]:
@@ -119,14 +116,3 @@ class LateFusion(FusionModule):
             self.encoders.eval()
             self.heads.eval()
         return self
-
-    def _check_probabilities(self) -> None:
-        fusion, kind = self.fusion, self.target.kind
-        if not isinstance(fusion, WeightedAverage) or fusion.of != "probabilities":
-            return
-        if kind == "regression" or fusion.exclusive != (kind == "multiclass"):
-            raise ConfigError(
-                f"Expected `of` and `exclusive` of WeightedAverage to fit a {kind!r} target, but got"
-                f" of='probabilities', exclusive={fusion.exclusive}: use of='logits' for regression, exclusive=False"
-                " for multilabel."
-            )

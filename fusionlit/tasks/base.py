@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from fusionlit.errors import ConfigError, DataError
+from fusionlit.tasks.calibration import Temperature
 from fusionlit.types import TargetKind, TargetSpec
 
 
@@ -65,6 +66,8 @@ class Task(nn.Module, ABC):
     kind: ClassVar[TargetKind]
     main_metric: ClassVar[str | None] = None
     """The one of `metrics` that is also logged for each source's own head; None logs none."""
+    temperature: Temperature | None
+    """What `predict` divides logits by; None where a task has no logits."""
 
     def __init__(self, target: TargetSpec) -> None:
         super().__init__()
@@ -74,6 +77,7 @@ class Task(nn.Module, ABC):
                 f" {self.kind!r}. Leave out `task` to get the one that fits the data."
             )
         self.target = target
+        self.temperature = None
         self._checked: set[bool] = set()
 
     @abstractmethod
@@ -95,6 +99,18 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def check_values(self, target: Tensor) -> None:
         """Raise DataError if a value of `target` is none that can be predicted; called on the first batches only."""
+
+    def evaluation_metrics(self) -> MetricCollection:
+        """A fresh collection of the metrics of validation and test: those of training, and what would slow it down."""
+        return self.metrics()
+
+    def class_logits(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `(N, K)` and labels `(N,)` whose cross-entropy is that of the probabilities, to fit a temperature on.
+
+        Raises:
+            ConfigError: If the task predicts no probabilities.
+        """
+        raise ConfigError(f"Expected a classification task, but {type(self).__name__} has no logits of classes.")
 
     def set_class_counts(self, counts: Tensor) -> None:
         """Take the number of training samples of each class; the base class has no use for it.

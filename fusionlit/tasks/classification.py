@@ -18,7 +18,8 @@ from torchmetrics.classification import (
 )
 from torchmetrics.utilities import dim_zero_cat
 
-from fusionlit.tasks.base import SampleLosses, Task, at_least_float32
+from fusionlit.tasks.base import SampleLosses, Task
+from fusionlit.tasks.calibration import Temperature, with_calibration_error
 from fusionlit.tasks.checks import check_labels, check_zeros_and_ones, checked_smoothing
 from fusionlit.tasks.class_weights import ClassWeights
 from fusionlit.types import TargetSpec
@@ -30,7 +31,8 @@ _IGNORE = torch.iinfo(torch.int64).min
 class MulticlassClassification(Task):
     """One of K classes, by cross-entropy; the mean is weighted by the class, as `torch.nn.CrossEntropyLoss` does.
 
-    Metrics: `accuracy`, `balanced_accuracy` (mean recall of the classes), `f1` (mean of the classes' F1).
+    Metrics: `accuracy`, `balanced_accuracy` (mean recall of the classes), `f1` (mean of the classes' F1); of validation
+    and test also `calibration_error`.
 
     Args:
         target: What the data asks for.
@@ -43,6 +45,7 @@ class MulticlassClassification(Task):
 
     kind = "multiclass"
     main_metric = "accuracy"
+    temperature: Temperature
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class MulticlassClassification(Task):
         super().__init__(target)
         self.label_smoothing = checked_smoothing(label_smoothing)
         self.class_weights = ClassWeights(class_weights, target.size, target.names)
+        self.temperature = Temperature()
 
     def losses(self, prediction: Tensor, target: Tensor) -> SampleLosses:
         """Weighted cross-entropy and class weight of each sample."""
@@ -60,7 +64,8 @@ class MulticlassClassification(Task):
 
     def predict(self, prediction: Tensor) -> Tensor:
         """Probability of each class `(B, K)`."""
-        return at_least_float32(prediction).softmax(-1)
+        probabilities: Tensor = self.temperature(prediction).softmax(-1)
+        return probabilities
 
     def metrics(self) -> MetricCollection:
         """Accuracy, balanced accuracy and F1."""
@@ -74,6 +79,14 @@ class MulticlassClassification(Task):
             compute_groups=[["accuracy"], ["balanced_accuracy", "f1"]],  # to find them, states would be compared
         )
 
+    def evaluation_metrics(self) -> MetricCollection:
+        """Accuracy, balanced accuracy, F1 and calibration error."""
+        return with_calibration_error(self.metrics())
+
+    def class_logits(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Both as they are."""
+        return prediction, target
+
     def check_values(self, target: Tensor) -> None:
         """Refuse what is no integer from 0 to K - 1."""
         check_labels(target, self.target.size)
@@ -86,7 +99,8 @@ class MulticlassClassification(Task):
 class BinaryClassification(Task):
     """Two classes from one logit z: cross-entropy over the logits (0, z), so that all of multiclass holds for K = 2.
 
-    Metrics: `accuracy`, `auroc` (NaN where only one class was seen), `f1`.
+    Metrics: `accuracy`, `auroc` (NaN where only one class was seen), `f1`; of validation and test also
+    `calibration_error`, of the probability of the positive class.
 
     Args:
         target: What the data asks for.
@@ -99,6 +113,7 @@ class BinaryClassification(Task):
 
     kind = "binary"
     main_metric = "accuracy"
+    temperature: Temperature
 
     def __init__(
         self,
@@ -109,15 +124,17 @@ class BinaryClassification(Task):
         super().__init__(target)
         self.label_smoothing = checked_smoothing(label_smoothing)
         self.class_weights = ClassWeights(class_weights, 2, target.names)
+        self.temperature = Temperature()
 
     def losses(self, prediction: Tensor, target: Tensor) -> SampleLosses:
         """Weighted cross-entropy and class weight of each sample."""
-        logits = torch.cat([torch.zeros_like(prediction), prediction], dim=1)
+        logits, _ = self.class_logits(prediction, target)
         return _cross_entropy(logits, target, self.class_weights(prediction), self.label_smoothing)
 
     def predict(self, prediction: Tensor) -> Tensor:
         """Probability of the positive class `(B,)`."""
-        return at_least_float32(prediction)[:, 0].sigmoid()
+        probabilities: Tensor = self.temperature(prediction)[:, 0].sigmoid()
+        return probabilities
 
     def metrics(self) -> MetricCollection:
         """Accuracy, area under the ROC curve and F1."""
@@ -129,6 +146,14 @@ class BinaryClassification(Task):
             },
             compute_groups=[["accuracy", "f1"], ["auroc"]],
         )
+
+    def evaluation_metrics(self) -> MetricCollection:
+        """Accuracy, area under the ROC curve, F1 and calibration error."""
+        return with_calibration_error(self.metrics())
+
+    def class_logits(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits (0, z)."""
+        return torch.cat([torch.zeros_like(prediction), prediction], dim=1), target
 
     def check_values(self, target: Tensor) -> None:
         """Refuse what is neither 0 nor 1."""

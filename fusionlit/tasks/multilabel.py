@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelF1Score
 
-from fusionlit.tasks.base import SampleLosses, Task, at_least_float32
+from fusionlit.tasks.base import SampleLosses, Task
+from fusionlit.tasks.calibration import Temperature, with_calibration_error
 from fusionlit.tasks.checks import check_zeros_and_ones, checked_smoothing
 from fusionlit.tasks.class_weights import ClassWeights
 from fusionlit.types import TargetSpec
@@ -17,7 +19,8 @@ from fusionlit.types import TargetSpec
 class MultilabelClassification(Task):
     """K independent labels, each by binary cross-entropy; the mean over samples and labels is weighted by the label.
 
-    Metrics: `f1_weighted` (mean of the labels' F1, weighted by how often each is there), `f1_macro`, `accuracy`.
+    Metrics: `f1_weighted` (mean of the labels' F1, weighted by how often each is there), `f1_macro`, `accuracy`; of
+    validation and test also `calibration_error`, of the probabilities of all labels together.
 
     Args:
         target: What the data asks for.
@@ -30,6 +33,7 @@ class MultilabelClassification(Task):
 
     kind = "multilabel"
     main_metric = "f1_weighted"
+    temperature: Temperature
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class MultilabelClassification(Task):
         super().__init__(target)
         self.label_smoothing = checked_smoothing(label_smoothing)
         self.class_weights = ClassWeights(class_weights, target.size, target.names)
+        self.temperature = Temperature()
 
     def losses(self, prediction: Tensor, target: Tensor) -> SampleLosses:
         """Weighted binary cross-entropy of each sample, summed over its labels, and the sum of their weights."""
@@ -50,7 +55,8 @@ class MultilabelClassification(Task):
 
     def predict(self, prediction: Tensor) -> Tensor:
         """Probability of each label `(B, K)`."""
-        return at_least_float32(prediction).sigmoid()
+        probabilities: Tensor = self.temperature(prediction).sigmoid()
+        return probabilities
 
     def metrics(self) -> MetricCollection:
         """Weighted F1, macro F1 and accuracy."""
@@ -63,6 +69,15 @@ class MultilabelClassification(Task):
             },
             compute_groups=[["f1_weighted", "f1_macro", "accuracy"]],  # to find them, states would be compared
         )
+
+    def evaluation_metrics(self) -> MetricCollection:
+        """Weighted F1, macro F1, accuracy and calibration error."""
+        return with_calibration_error(self.metrics())
+
+    def class_logits(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits (0, z) of every label of every sample."""
+        z = prediction.reshape(-1, 1)
+        return torch.cat([torch.zeros_like(z), z], dim=1), target.flatten()
 
     def check_values(self, target: Tensor) -> None:
         """Refuse what is neither 0 nor 1."""

@@ -16,12 +16,15 @@ from fusionlit.fusion import (
     BottleneckAttention,
     Concat,
     CrossModalAttention,
+    DempsterShafer,
+    EnergyWeightedAverage,
     FusionOperator,
     GatedFusion,
     Hadamard,
     LowRankFusion,
     MatMul,
     TensorFusion,
+    TransformerFusion,
     WeightedAverage,
     WeightedSum,
 )
@@ -49,9 +52,17 @@ OURS = {
     "bottleneck": partial(BottleneckAttention, width=8, heads=2),
     "bottleneck, two layers": partial(BottleneckAttention, width=8, heads=2, layers=2),
     "cross-modal": partial(CrossModalAttention, width=8, heads=2),
+    "transformer": partial(TransformerFusion, width=8, heads=2, layers=1),
+    "transformer, two layers": partial(TransformerFusion, width=8, heads=2),
+    "energy": EnergyWeightedAverage,
+    "energy, cold": partial(EnergyWeightedAverage, temperature=0.5),
+    "Dempster-Shafer": DempsterShafer,
 }
 ONE_CASE = {"bottleneck, two layers": {"a": (3, 4, 4), "b": (5, 6), "c": (7,)}}  # all of them take seconds
-SYMMETRIC = ("add", "hadamard", "softmax", "average", "plain average", "mixture", "low rank", "bilinear, factorised")
+SYMMETRIC = (
+    *("add", "hadamard", "softmax", "average", "plain average", "mixture", "low rank", "bilinear, factorised"),
+    *("transformer", "transformer, two layers", "energy", "Dempster-Shafer"),
+)
 
 
 @pytest.mark.parametrize("name", OURS)

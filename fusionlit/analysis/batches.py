@@ -1,0 +1,22 @@
+"""Batches of a split, for what looks at a trained model."""
+
+from collections.abc import Iterator, Sequence
+
+from torch.utils.data import DataLoader
+
+from fusionlit.data import FusionDataModule
+from fusionlit.data.base import collate
+from fusionlit.models import FusionModule
+from fusionlit.types import Batch, Split
+
+
+def split_batches(
+    model: FusionModule, data: FusionDataModule, split: Split, order: Sequence[int] | None = None
+) -> Iterator[Batch]:
+    """Batches of the samples in this order (default: as they lie), on the model's device and as the model takes them.
+
+    The whole split is read in this process, however many there are.
+    """
+    sampler = None if order is None else list(order)
+    for batch in DataLoader(data.dataset(split), data.batch_size, sampler=sampler, collate_fn=collate):
+        yield data.on_after_batch_transfer(data.transfer_batch_to_device(batch, model.device, 0), 0)

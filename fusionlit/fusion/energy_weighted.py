@@ -1,0 +1,86 @@
+"""The average of predictions, weighted by their energy scores."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fusionlit.errors import ConfigError
+from fusionlit.functional import energy_log_weights, mean_square, mixture_log_odds
+from fusionlit.fusion.base import Features, FusionOperator, Presence
+from fusionlit.fusion.batch_weights import BatchWeights, presence_matrix
+from fusionlit.fusion.predictions import as_prediction, check_one_of_several, check_predictions, class_logits
+from fusionlit.types import Shape, TargetSpec
+
+
+class EnergyWeightedAverage(FusionOperator):
+    """Mixture of the members' probabilities, in which the member with the lower energy counts for more, `(B, O)`.
+
+    `out = log sum_k w_k softmax(z_k)`, `w = softmax_k(-E_k / T)`, with the energy score
+    `E_k = -T logsumexp_o(z_ko / T)` of each sample. The softmax of the output is the mixture, so that the usual
+    cross-entropy is its negative log likelihood. At `T = 1` the output is `logsumexp_k z_ko` but for a constant.
+
+    The energy is that of QMF; the rest differs. QMF adds logits, `sum_k (a E_k + b) z_k`, with weights that are not
+    normalised, may be negative, and get no gradient; a loss on the history of each sample ranks them. Here the weights
+    are positive, add up to one, and are trained by the loss of the prediction alone; there is no ranking loss.
+
+    Absent members get weight zero. A single logit z of a binary target counts as the two logits `(-z / 2, z / 2)`, and
+    the log-odds come out. `fusion_weights` are the mean weights of the last training batch.
+
+    Source: Zhang et al., "Provable dynamic fusion for low-quality multimodal data", 2023 (arXiv 2306.02050).
+
+    Args:
+        shapes: Shape `(O,)` of each member's prediction.
+        temperature: T; towards zero the surest member alone counts, towards infinity all count alike.
+
+    Raises:
+        ShapeMismatchError: If the shapes differ.
+        ConfigError: If the sources are not vectors, or `temperature` is not positive.
+    """
+
+    gives_prediction: ClassVar[bool] = True
+
+    def __init__(self, shapes: dict[str, Shape], temperature: float = 1.0) -> None:
+        super().__init__(shapes)
+        check_predictions("EnergyWeightedAverage", self.shapes)
+        self._out_shape = self.common_shape()
+        if not 0 < temperature < float("inf"):
+            raise ConfigError(
+                f"Expected `temperature` of EnergyWeightedAverage to be a number above 0, but got {temperature}."
+            )
+        self.temperature = temperature
+        self.batch_weights = BatchWeights(self.shapes)
+
+    @property
+    def out_shape(self) -> Shape:
+        """The members' shape."""
+        return self._out_shape
+
+    def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
+        """Mix the probabilities."""
+        members = self.present(features, presence, absent=0.0)
+        logits, log_weights = self._weigh(members, presence)
+        there = presence_matrix(self.shapes, presence, members[0])
+        self.batch_weights.update(log_weights.exp(), there)
+        mixture = mixture_log_odds(logits, log_weights.T[..., None], exclusive=True)
+        return as_prediction(mixture, members[0])
+
+    def fusion_weights(self) -> dict[str, Tensor]:
+        """Mean weight of each member over the last training batch, a scalar."""
+        return self.batch_weights.told()
+
+    def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
+        """Mean square of each member's weighted probabilities."""
+        logits, log_weights = self._weigh(self.present(features, presence, absent=0.0), presence)
+        terms = log_weights.exp().T[..., None] * logits.softmax(-1)
+        return {source: mean_square(term) for source, term in zip(self.shapes, terms, strict=True)}
+
+    def check_target(self, target: TargetSpec) -> None:
+        """Refuse what is not one of several classes."""
+        check_one_of_several("EnergyWeightedAverage", target)
+
+    def _weigh(self, members: list[Tensor], presence: Presence | None) -> tuple[Tensor, Tensor]:
+        """Logits `(K, B, O)` and logarithms of the weights `(B, K)`."""
+        logits = class_logits(members)
+        there = None if presence is None else torch.stack([presence[source] for source in self.shapes], dim=1)
+        return logits, energy_log_weights(logits, self.temperature, there)
