@@ -110,6 +110,7 @@ class OneAgainstRest(Task):
     """One of K classes, by K binary cross-entropies with logits."""
 
     kind = "multiclass"
+    main_metric = "accuracy"
 
     def __init__(self, target: TargetSpec) -> None:
         super().__init__(target)
@@ -124,6 +125,10 @@ class OneAgainstRest(Task):
     def predict(self, prediction: Tensor) -> Tensor:
         """Probability of each class against the rest."""
         return prediction.sigmoid()
+
+    def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """As for one of K classes."""
+        return self.classes.scores(prediction, target)
 
     def metrics(self) -> MetricCollection:
         """As for one of K classes."""

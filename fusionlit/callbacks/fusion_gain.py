@@ -5,7 +5,6 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from fusionlit.functional import CENTRAL
 from fusionlit.models.base import FusionModule
 
 
@@ -42,9 +41,7 @@ class FusionGain(Callback):
         """Say which modality is as good as the fusion, if one is."""
         if self._fused is None or len(self._single) < 2 or not isinstance(pl_module, FusionModule):
             return
-        metric = pl_module.task.main_metric
-        higher = pl_module.source_metrics[CENTRAL].higher_is_better
-        sign = 1 if higher else -1
+        metric, sign = pl_module.task.main_metric, 1 if pl_module.task.higher_is_better else -1
         best = max(self._single, key=lambda modality: sign * float(self._single[modality]))
         if sign * float(self._single[best]) >= sign * float(self._fused):
             rank_zero_warn(

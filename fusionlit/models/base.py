@@ -22,7 +22,7 @@ from fusionlit.models.penalty import check_raw, fusion_l1
 from fusionlit.models.presence import complete, drop, zero_absent
 from fusionlit.models.schedules import Interval, misfit, training_length
 from fusionlit.models.training import Training
-from fusionlit.tasks import EpochLoss, MeanLoss, TaskFactory, default_task
+from fusionlit.tasks import BatchMean, EpochMean, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
@@ -76,8 +76,8 @@ class FusionModule(LightningModule, Whole, ABC):
         self.val_metrics = self.task.evaluation_metrics().clone(prefix="val/")
         self.test_metrics = self.task.evaluation_metrics().clone(prefix="test/")
         names = ["loss", *(f"unimodal_loss/{name}" for name in self.modalities)]
-        self.epoch_losses = nn.ModuleDict({name: EpochLoss() for name in names})
-        self.source_metrics = nn.ModuleDict(self._source_metrics())
+        self.epoch_losses = nn.ModuleDict({name: EpochMean() for name in names})
+        self.source_scores = nn.ModuleDict({source: EpochMean() for source in (*self.modalities, CENTRAL)})
         self.normalization = nn.ModuleDict(
             {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
         )
@@ -282,7 +282,7 @@ class FusionModule(LightningModule, Whole, ABC):
         energy = operator.energy(sources, presence) if self.measuring else {}
         return fused, {layer: energy} if energy else {}
 
-    def multitask_loss(self, output: FusionOutput, batch: Batch) -> tuple[Tensor, dict[str, MeanLoss]]:
+    def multitask_loss(self, output: FusionOutput, batch: Batch) -> tuple[Tensor, dict[str, BatchMean]]:
         """`loss + sum_k b_k loss_k`, and its parts: `loss`, and `unimodal_loss/<modality>` for each unimodal head."""
         presence = batch.get("presence")
         parts = {"loss": self.task.mean_loss(output.prediction, batch["target"])}
@@ -320,13 +320,8 @@ class FusionModule(LightningModule, Whole, ABC):
             norm.fit(statistics[name])
 
     def _reset(self, metrics: MetricCollection) -> None:
-        for metric in (metrics, *self.epoch_losses.values(), *self.source_metrics.values()):
+        for metric in (metrics, *self.epoch_losses.values(), *self.source_scores.values()):
             cast(Metric, metric).reset()
-
-    def _source_metrics(self) -> dict[str, Metric]:
-        if self.task.main_metric is None:
-            return {}
-        return {source: self.task.metrics()[self.task.main_metric] for source in (*self.modalities, CENTRAL)}
 
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
         batch = self.modality_dropout(batch)
@@ -344,7 +339,7 @@ class FusionModule(LightningModule, Whole, ABC):
                 self.log(f"train/{name}", part.value.detach(), batch_size=size)
             else:
                 # Over the epoch each batch counts by its own weights, however the samples fall into batches.
-                mean = cast(EpochLoss, self.epoch_losses[name])
+                mean = cast(EpochMean, self.epoch_losses[name])
                 mean.update(part)
                 if new:
                     self.log(f"{stage}/{name}", mean, on_epoch=True, batch_size=size)
@@ -354,17 +349,14 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def _measure_sources(self, output: FusionOutput, batch: Batch, stage: Split, *, log: bool) -> None:
         """The main metric of every source that has a head, over the samples that have the source."""
-        if not self.source_metrics:
-            return
         presence = batch.get("presence", {})
         central = {} if output.central is None else {CENTRAL: output.central}
         for source, prediction in {**output.unimodal, **central}.items():
-            metric = cast(Metric, self.source_metrics[source])
-            there = presence.get(source, slice(None))
-            metric.update(self.task.predict(prediction[there]), batch["target"][there])
+            mean = cast(EpochMean, self.source_scores[source])
+            mean.update(self.task.mean_score(prediction, batch["target"], presence.get(source)))
             if log:
                 size = batch["target"].shape[0]
-                self.log(f"{stage}/{self.task.main_metric}/{source}", metric, on_epoch=True, batch_size=size)
+                self.log(f"{stage}/{self.task.main_metric}/{source}", mean, on_epoch=True, batch_size=size)
 
 
 def check_names(modalities: dict[str, Shape]) -> None:

@@ -1,15 +1,15 @@
 """Tasks: what is predicted, its loss and its metrics."""
 
-from fusionlit.tasks.base import EpochLoss, MeanLoss, SampleLosses, Task, TaskFactory
+from fusionlit.tasks.base import BatchMean, EpochMean, SampleLosses, Task, TaskFactory
 from fusionlit.tasks.classification import BinaryClassification, MulticlassClassification
 from fusionlit.tasks.multilabel import MultilabelClassification
 from fusionlit.tasks.regression import Regression
 from fusionlit.types import TargetSpec
 
 __all__ = [
+    "BatchMean",
     "BinaryClassification",
-    "EpochLoss",
-    "MeanLoss",
+    "EpochMean",
     "MulticlassClassification",
     "MultilabelClassification",
     "Regression",

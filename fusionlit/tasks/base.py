@@ -20,15 +20,15 @@ class SampleLosses(NamedTuple):
     weight: Tensor
 
 
-class MeanLoss(NamedTuple):
-    """Mean loss of a batch and the sum of the weights behind it, by which it counts in a mean over batches; scalars."""
+class BatchMean(NamedTuple):
+    """Mean loss or score of a batch, and the sum of its weights, by which it counts in a mean over batches; scalars."""
 
     value: Tensor
     weight: Tensor
 
 
-class EpochLoss(Metric):
-    """Mean of batches' mean losses, each by its weight, so that it does not depend on how samples fall into batches.
+class EpochMean(Metric):
+    """Mean of batches' means, each by its weight, so that it does not depend on how samples fall into batches.
 
     torchmetrics' own (1.9) looks for NaN in every batch, for which the host waits, or else forgets the weights.
     """
@@ -41,10 +41,10 @@ class EpochLoss(Metric):
         for name in ("total", "weight"):
             self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
 
-    def update(self, loss: MeanLoss) -> None:
+    def update(self, batch: BatchMean) -> None:
         """Add a batch."""
-        self.total += loss.value.detach() * loss.weight
-        self.weight += loss.weight
+        self.total += batch.value.detach() * batch.weight
+        self.weight += batch.weight
 
     def compute(self) -> Tensor:
         """The mean so far; NaN where nothing has weight, or a loss was NaN."""
@@ -64,8 +64,10 @@ class Task(nn.Module, ABC):
     """
 
     kind: ClassVar[TargetKind]
-    main_metric: ClassVar[str | None] = None
-    """The one of `metrics` that is also logged for each source's own head; None logs none."""
+    main_metric: ClassVar[str]
+    """The one of `metrics` that is also logged for each source's own head; a mean over samples."""
+    higher_is_better: ClassVar[bool] = True
+    """Whether a higher `main_metric` is better."""
     temperature: Temperature | None
     """What `predict` divides logits by; None where a task has no logits."""
 
@@ -100,6 +102,10 @@ class Task(nn.Module, ABC):
     def check_values(self, target: Tensor) -> None:
         """Raise DataError if a value of `target` is none that can be predicted; called on the first batches only."""
 
+    @abstractmethod
+    def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """`main_metric` of each sample `(B,)`, from `prediction` `(B, size)`; its mean over samples is the metric."""
+
     def evaluation_metrics(self) -> MetricCollection:
         """A fresh collection of the metrics of validation and test: those of training, and what would slow it down."""
         return self.metrics()
@@ -122,7 +128,7 @@ class Task(nn.Module, ABC):
         """Value of `mean_loss`, a scalar."""
         return self.mean_loss(prediction, target, present).value
 
-    def mean_loss(self, prediction: Tensor, target: Tensor, present: Tensor | None = None) -> MeanLoss:
+    def mean_loss(self, prediction: Tensor, target: Tensor, present: Tensor | None = None) -> BatchMean:
         """Mean loss over the samples that are present: `sum_i m_i loss_i / sum_i m_i weight_i`.
 
         Computed in at least float32. Nothing of an absent sample's prediction, not even NaN, reaches the loss or its
@@ -147,6 +153,12 @@ class Task(nn.Module, ABC):
         loss, weight = self.losses(torch.where(present[:, None], prediction, 0.0), target)
         return _mean(loss * present, weight * present)
 
+    def mean_score(self, prediction: Tensor, target: Tensor, present: Tensor | None = None) -> BatchMean:
+        """Mean of `scores` over the samples that are present; the arguments are those of `mean_loss`."""
+        scores = self.scores(prediction, target)
+        weight = torch.ones_like(scores) if present is None else present.to(scores.dtype)
+        return _mean(torch.where(weight > 0, scores, 0.0), weight)
+
     def _check(self, prediction: Tensor, target: Tensor) -> None:
         batch, size = prediction.shape[0], self.target.size
         if prediction.shape != (batch, size):
@@ -170,9 +182,9 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _mean(loss: Tensor, weight: Tensor) -> MeanLoss:
+def _mean(loss: Tensor, weight: Tensor) -> BatchMean:
     total = weight.sum()
-    return MeanLoss(loss.sum() / total.where(total > 0, 1.0), total)
+    return BatchMean(loss.sum() / total.where(total > 0, 1.0), total)
 
 
 TaskFactory = Callable[[TargetSpec], Task]

@@ -67,6 +67,10 @@ class MulticlassClassification(Task):
         probabilities: Tensor = self.temperature(prediction).softmax(-1)
         return probabilities
 
+    def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """1 where the likeliest class is right, else 0."""
+        return (prediction.argmax(1) == target).float()
+
     def metrics(self) -> MetricCollection:
         """Accuracy, balanced accuracy and F1."""
         classes = self.target.size
@@ -135,6 +139,10 @@ class BinaryClassification(Task):
         """Probability of the positive class `(B,)`."""
         probabilities: Tensor = self.temperature(prediction)[:, 0].sigmoid()
         return probabilities
+
+    def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """1 where the likelier class is right, else 0."""
+        return ((prediction[:, 0] > 0) == target.bool()).float()
 
     def metrics(self) -> MetricCollection:
         """Accuracy, area under the ROC curve and F1."""

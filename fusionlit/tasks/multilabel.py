@@ -32,7 +32,7 @@ class MultilabelClassification(Task):
     """
 
     kind = "multilabel"
-    main_metric = "f1_weighted"
+    main_metric = "accuracy"
     temperature: Temperature
 
     def __init__(
@@ -57,6 +57,10 @@ class MultilabelClassification(Task):
         """Probability of each label `(B, K)`."""
         probabilities: Tensor = self.temperature(prediction).sigmoid()
         return probabilities
+
+    def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Share of the labels that are right."""
+        return ((prediction > 0) == target.bool()).float().mean(1)
 
     def metrics(self) -> MetricCollection:
         """Weighted F1, macro F1 and accuracy."""

@@ -30,6 +30,7 @@ class Regression(Task):
 
     kind = "regression"
     main_metric = "mse"
+    higher_is_better = False
 
     def __init__(self, target: TargetSpec, loss: Literal["mse", "mae", "huber"] = "mse") -> None:
         super().__init__(target)
@@ -45,6 +46,10 @@ class Regression(Task):
     def predict(self, prediction: Tensor) -> Tensor:
         """The prediction `(B, size)` itself."""
         return at_least_float32(prediction)
+
+    def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Mean squared error of each sample's outputs."""
+        return (at_least_float32(prediction) - target).square().mean(1)
 
     def metrics(self) -> MetricCollection:
         """Mean squared and absolute error, and the share of variance explained."""

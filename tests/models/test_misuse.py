@@ -371,7 +371,7 @@ def test_stages_and_their_shapes(mine, planted):
         CentralNet(data.modalities, data.target, encoder=mine.OtherShapeEncoder)
 
 
-@pytest.mark.parametrize("strategy", [LateFusion, CentralNet])
+@pytest.mark.parametrize("strategy", [LateFusion, partial(CentralNet, fuse_predictions=True)])
 def test_a_wrong_head_is_not_blamed_on_the_operator(mine, planted, strategy):
     data = planted()
     model = strategy(data.modalities, data.target, head=mine.OneHead)

@@ -52,8 +52,8 @@ def test_the_penalty_is_logged_and_no_part_of_the_task_s_loss(planted, make_trai
     trainer = make_trainer(limit_train_batches=1)
     train(planted(), trainer, 0.5)
     logged = {name: x.item() for name, x in trainer.callback_metrics.items() if name.startswith("train/")}
-    # Four layers begin with weights that add up to 1 each.
-    assert logged["train/fusion_l1"] == pytest.approx(0.5 * 4)
+    # Three layers begin with weights that add up to 1 each.
+    assert logged["train/fusion_l1"] == pytest.approx(0.5 * 3)
     free = make_trainer(limit_train_batches=1)
     train(planted(), free, 0.0)
     assert "train/fusion_l1" not in free.callback_metrics
@@ -95,7 +95,7 @@ def test_other_raw_weights_are_penalised_too(planted, make_trainer, fusion):
 @pytest.mark.parametrize("weights", ["softmax", "sigmoid"])
 def test_weights_that_are_made_of_their_parameters_are_refused(planted, make_trainer, weights):
     said = (
-        "Expected raw fusion weights for `fusion_l1`, but those of ['inputs', 'stage1', 'stage2', 'prediction'] are"
+        "Expected raw fusion weights for `fusion_l1`, but those of ['inputs', 'stage1', 'stage2'] are"
         " made of their parameters, by a softmax say, where smaller parameters mean no smaller weights. Set"
         " `weights: raw`, or leave it out."
     )

@@ -44,7 +44,7 @@ def rates_of(planted, make_trainer):
     def fit(scheduler, interval=None, ckpt_path=None, **options):
         data, watch = planted(), Rates()
         make_trainer(callbacks=[watch], **options).fit(make_model(data, scheduler, interval), data, ckpt_path=ckpt_path)
-        assert watch.fusion == pytest.approx([30 * rate for rate in watch.main])
+        assert watch.fusion == pytest.approx([Training().fusion_lr_mult * rate for rate in watch.main])
         return watch.main
 
     return fit
@@ -157,7 +157,7 @@ def test_frozen_fusion_weights_are_let_go_under_a_schedule(planted, make_trainer
     model = make_model(data, WarmupCosine, frozen_fusion_epochs=1)
     make_trainer(max_epochs=2, callbacks=[watch]).fit(model, data)
     assert watch.fusion[:4] == [0] * 4
-    assert watch.fusion[4:] == pytest.approx([30 * rate for rate in watch.main[4:]])
+    assert watch.fusion[4:] == pytest.approx([Training().fusion_lr_mult * rate for rate in watch.main[4:]])
 
 
 class Resumable(DataLoader):

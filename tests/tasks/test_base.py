@@ -10,9 +10,9 @@ from torchmetrics.classification import MulticlassF1Score, MulticlassRecall
 import fusionlit.tasks
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.tasks import (
+    BatchMean,
     BinaryClassification,
-    EpochLoss,
-    MeanLoss,
+    EpochMean,
     MulticlassClassification,
     MultilabelClassification,
     Regression,
@@ -202,14 +202,14 @@ def test_values_are_read_on_the_first_batch_only(task, prediction, target, monke
 
 
 def test_epoch_loss_weighs_batches_and_forgets_on_reset():
-    mean = EpochLoss()
+    mean = EpochMean()
     for value, weight in ((1.0, 3.0), (5.0, 1.0), (9.0, 0.0)):
-        mean.update(MeanLoss(torch.tensor(value), torch.tensor(weight)))
+        mean.update(BatchMean(torch.tensor(value), torch.tensor(weight)))
     assert mean.compute() == 2.0
-    mean.update(MeanLoss(torch.tensor(torch.nan), torch.tensor(1.0)))
+    mean.update(BatchMean(torch.tensor(torch.nan), torch.tensor(1.0)))
     assert mean.compute().isnan()
     mean.reset()
-    mean.update(MeanLoss(torch.tensor(7.0), torch.tensor(2.0)))
+    mean.update(BatchMean(torch.tensor(7.0), torch.tensor(2.0)))
     assert mean.compute() == 7.0
 
 
