@@ -5,8 +5,9 @@ A window lasts 2.56 s. Channel c of sensor s holds K rhythms of complex strength
     x[s, c](t) = sum_k Re(u[s, k] g[s, k, c] exp(2 pi i f_k t)) + SENSOR_NOISE * n[s, c](t),
 
 with gains g, unit vectors over the channels. A rhythm has whole periods in a window, so that rhythms are orthogonal.
-The matched filter `z_k = 2 / T sum_c conj(g_c) sum_t x_c exp(-2 pi i f_k t)` then holds all that x knows about u: it is u
-and complex normal noise of power `leak`.
+All that x knows about u is then in the matched filter,
+
+    z[s, k] = 2 / T sum_c conj(g[s, k, c]) sum_t x[s, c](t) exp(-2 pi i f_k t) = u[s, k] + noise of power `leak`.
 """
 
 import numpy as np
