@@ -22,8 +22,8 @@ the energies. It is right with P(B > P_quiet / (P_loud + P_quiet)), B of the Bet
   are broken.
 - Ratio: the left sensor's log-odds L rise with its energy. (The law of P for y = 1, divided by that for y = 0, is 0,
   then 1, then infinite: it rises, and Gamma laws keep this order.) The right sensor's are -L(E_r). So the average is
-  above 0 just where E_l > E_r: exact members lose nothing. But L is nearly flat over most of its range, and real members
-  have errors. `blurred_average` says what these cost.
+  above 0 just where E_l > E_r: exact members lose nothing. But L is nearly flat over most of its range, and real
+  members have errors. `blurred_average` says what these cost.
 
 *What it is not:* the best that an average can be. Members that are trained together, through their average, need not
 be each sensor's own best prediction.
@@ -48,7 +48,7 @@ from fusionlit.data.render.rhythms import Reals
 
 Figure = dict[str, float]
 """An accuracy, `value`, and its `standard_error`."""
-STEPS = 1000
+STEPS = 400
 """Of the integral over the common gain."""
 
 
