@@ -160,7 +160,7 @@ def write_joint_signals(root: Path, frames: int, seed: int) -> None:
         carriers = [make_carriers(own, _frequencies(interaction), RATE) for own in gains[name].values()]
         arrays = {sensor: np.empty((len(target), *carriers[0].shape[1:]), np.float32) for sensor in SENSORS}
         for index in track(range(len(target)), description=f"rendering {name}"):
-            rng = _generator(seed, name, index)
+            rng = make_generator(seed, name, index)
             strengths = interaction.strengths(int(target[index]), rng)
             for sensor, strength, carrier in zip(SENSORS, strengths, carriers, strict=True):
                 arrays[sensor][index] = observe(strength, carrier, rng)
@@ -169,7 +169,7 @@ def write_joint_signals(root: Path, frames: int, seed: int) -> None:
 
 def draw_sensor_gains(name: str, seed: int) -> dict[str, Complex]:
     """Fixed gains `(K, C)` of each sensor in one interaction."""
-    rng = _generator(seed, name)
+    rng = make_generator(seed, name)
     return {sensor: draw_gains(rng, len(INTERACTIONS[name].periods)) for sensor in SENSORS}
 
 
@@ -184,8 +184,8 @@ def describe(name: str, gains: dict[str, Complex]) -> dict[str, object]:
     }
 
 
-def _generator(seed: int, name: str, *index: int) -> np.random.Generator:
-    """Of the gains, or of one window: no two share their numbers."""
+def make_generator(seed: int, name: str, *index: int) -> np.random.Generator:
+    """Of one window of an interaction, or of its gains where there is no index: no two share their numbers."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(list(INTERACTIONS).index(name), *index)))
 
 

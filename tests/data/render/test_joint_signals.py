@@ -8,6 +8,7 @@ from scipy.special import expit, log_expit
 
 from fusionlit.data import ArrayDataModule, FractionSplit
 from fusionlit.data.render import render
+from fusionlit.data.render.joint_signals import make_generator
 from fusionlit.errors import DataError
 
 FRAMES = 2000
@@ -252,6 +253,12 @@ def test_files_sensors_and_seeds_share_no_numbers(root, tmp_path):
     correlation = np.corrcoef(list(white.values()))
     assert np.abs(correlation - np.eye(len(white))).max() < 5 / 384**0.5
     assert np.std(list(white.values())) == pytest.approx(0.5, abs=0.01)
+
+
+def test_gains_and_windows_of_every_file_have_streams_of_their_own():
+    indices = [(), *((k,) for k in range(20))]
+    first = [make_generator(seed, name, *k).random() for seed in range(3) for name in NAMES for k in indices]
+    assert len(set(first)) == len(first) == 3 * 3 * 21
 
 
 def digests(root):
