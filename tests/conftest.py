@@ -175,3 +175,11 @@ def planted_signals(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("data") / "planted_signals"
     render(root, frames=20, task="signals")
     return root / "signals.npz"
+
+
+@pytest.fixture(scope="session")
+def joint_signals(tmp_path_factory) -> Path:
+    """A folder of rendered signals that two sensors understand together alone."""
+    root = tmp_path_factory.mktemp("data") / "joint_signals"
+    render(root, frames=20, task="joint_signals")
+    return root

@@ -12,6 +12,7 @@ STRATEGIES = sorted((CONFIGS / "model").glob("*.yaml"))
 RECIPES = sorted((CONFIGS / "model" / "recipes").glob("*.yaml"))
 UCI_HAR = ["uci_har", "uci_har_gravity", "uci_har_nine_sensors"]
 SIGNALS = sorted((CONFIGS / "model" / "signals").glob("*.yaml"))
+JOINT = ["joint_exclusive_or", "joint_ratio", "joint_synchrony"]
 
 # Added by the strided form: 9 w^2 + w for every stage of width w.
 BRANCH = {"position": 118_300, "shape": 472_850}
@@ -90,11 +91,18 @@ def test_centralnet_runs_on_signals(fusionlit, name, uci_har_folder, planted_sig
     fusionlit("fit", *files, path, "--trainer.fast_dev_run=1")
 
 
+@pytest.mark.parametrize("name", JOINT)
+def test_centralnet_runs_on_joint_signals(fusionlit, name, joint_signals):
+    files = [f"--data={CONFIGS}/data/{name}.yaml", f"--model={CONFIGS}/model/centralnet.yaml"]
+    path = f"--data.path={joint_signals / name.removeprefix('joint_')}.npz"
+    fusionlit("fit", *files, path, "--trainer.fast_dev_run=1")
+
+
 def test_no_part_is_left_out():
     """Trainer and data files are run by the tests above, through the quickstart, the models and the comparison."""
     parts = {kind: [path.stem for path in sorted((CONFIGS / kind).glob("*.yaml"))] for kind in ("data", "trainer")}
     replicator = [f"replicator_{kind}" for kind in ("augmented", "compare", "position", "shape")]
-    assert parts["data"] == ["planted_compare", "planted_signals", *replicator, *UCI_HAR]
+    assert parts["data"] == [*JOINT, "planted_compare", "planted_signals", *replicator, *UCI_HAR]
     assert parts["trainer"] == ["compare", "quickstart"]
     assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}
 

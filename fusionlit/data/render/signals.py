@@ -21,18 +21,23 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from fusionlit.data.render.loudest import Evidence, accuracies
+from fusionlit.data.render.rhythms import (
+    DURATION,
+    SENSOR_NOISE,
+    Complex,
+    complex_normal,
+    draw_gains,
+    leak,
+    list_gains,
+    make_carriers,
+    observe,
+)
 
 Floats = NDArray[np.float32]
-Complex = NDArray[np.complex128]
 
 FILES = ("truth.json", "signals.npz")
-DURATION = 2.56
-"""Of a window (s)."""
 RHYTHMS = np.array([4, 9, 16, 26]) / DURATION
-"""Frequency of each class (Hz). Whole periods in a window, so that the rhythms are orthogonal there."""
-CHANNELS = 3
-SENSOR_NOISE = 0.5
-"""Standard deviation of the white noise on every sample; a rhythm without evidence has rms 1 over all channels."""
+"""Frequency of each class (Hz)."""
 COPY_POWER = 1.0
 """Power of each rhythm that `redundant` adds to what it copies."""
 RATES = {"strong": 50.0, "weak": 50.0, "redundant": 50.0, "noise": 50.0}
@@ -62,8 +67,7 @@ class Sensor(NamedTuple):
     @property
     def carriers(self) -> Complex:
         """`g exp(2 pi i f t)`, `(K, C, T)`."""
-        time = np.arange(round(DURATION * self.rate)) / self.rate
-        return np.asarray(self.gains[:, :, None] * np.exp(2j * np.pi * RHYTHMS[:, None, None] * time))
+        return make_carriers(self.gains, RHYTHMS, self.rate)
 
 
 def make_sensors(seed: int, rates: dict[str, float]) -> dict[str, Sensor]:
@@ -71,12 +75,11 @@ def make_sensors(seed: int, rates: dict[str, float]) -> dict[str, Sensor]:
     rng = np.random.default_rng(seed)
     sensors = {}
     for name, snr in SNR.items():
-        gains = _complex_normal(rng, (len(RHYTHMS), CHANNELS))
-        gains /= np.linalg.norm(gains, axis=1, keepdims=True)
-        power = 1 + _leak(SENSOR_NOISE**2, rates[name])
+        gains = draw_gains(rng, len(RHYTHMS))
+        power = 1 + leak(SENSOR_NOISE**2, rates[name])
         sensors[name] = Sensor(rates[name], (snr * power) ** 0.5, power, gains)
     strong, rate = sensors["strong"], rates["redundant"]
-    power = 1 + COPY_POWER + _leak(2 * SENSOR_NOISE**2, rate)
+    power = 1 + COPY_POWER + leak(2 * SENSOR_NOISE**2, rate)
     sensors["redundant"] = Sensor(rate, strong.amplitude, power, strong.gains, copy_of="strong")
     return {name: sensors[name] for name in rates}
 
@@ -88,12 +91,12 @@ def draw_window(
     rng = np.random.default_rng((seed, index))
     signals = {}
     for name in SNR:
-        strength = _complex_normal(rng, (len(RHYTHMS),))
+        strength = complex_normal(rng, (len(RHYTHMS),))
         strength[label] += sensors[name].amplitude * np.exp(2j * np.pi * rng.random())
-        signals[name] = _observe(strength, carriers[name], rng)
+        signals[name] = observe(strength, carriers[name], rng)
     step = round(sensors["strong"].rate / sensors["redundant"].rate)
-    added = COPY_POWER**0.5 * _complex_normal(rng, (len(RHYTHMS),))
-    signals["redundant"] = signals["strong"][:, ::step] + _observe(added, carriers["redundant"], rng)
+    added = COPY_POWER**0.5 * complex_normal(rng, (len(RHYTHMS),))
+    signals["redundant"] = signals["strong"][:, ::step] + observe(added, carriers["redundant"], rng)
     return {name: signals[name].astype(np.float32) for name in sensors}
 
 
@@ -133,27 +136,9 @@ def describe(sensors: dict[str, Sensor]) -> dict[str, object]:
                 "snr": round(sensor.amplitude**2 / sensor.power, 6),
                 "amplitude": sensor.amplitude,
                 "power": sensor.power,
-                "gains": [[[gain.real, gain.imag] for gain in rhythm] for rhythm in sensor.gains.tolist()],
+                "gains": list_gains(sensor.gains),
             }
             for name, sensor in sensors.items()
         },
         "accuracy": accuracies(evidence, copies, len(RHYTHMS)),
     }
-
-
-def _observe(strength: Complex, carriers: Complex, rng: np.random.Generator) -> NDArray[np.float64]:
-    """All rhythms with their strengths, and white noise on top, `(C, T)`."""
-    signal = SENSOR_NOISE * rng.standard_normal(carriers.shape[1:])
-    for k in range(len(RHYTHMS)):
-        signal += (strength[k] * carriers[k]).real
-    return signal
-
-
-def _leak(variance: float, rate: float) -> float:
-    """Power that white noise leaves in `z = 2 / T sum_c conj(g_c) sum_t x_c exp(-2 pi i f t)`: `4 variance / T`."""
-    return 4 * variance / round(DURATION * rate)
-
-
-def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Complex:
-    """Of unit power, `E |z|^2 = 1`."""
-    return np.asarray((rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) / 2**0.5, np.complex128)

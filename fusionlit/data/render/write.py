@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from fusionlit.data.render.joint_signals import FILES as JOINT_FILES
+from fusionlit.data.render.joint_signals import write_joint_signals
 from fusionlit.data.render.raycast import ShapeHit, hit_cube, hit_sphere
 from fusionlit.data.render.scene import PRIMARIES, Objects, draw_objects
 from fusionlit.data.render.sensors import ANGLES, camera_image, camera_rays, lidar_depth, lidar_rays
@@ -19,7 +21,7 @@ from fusionlit.data.render.signals import FILES, MIXED_RATES, RATES, write_signa
 from fusionlit.data.replicator_folders import UNFINISHED
 from fusionlit.errors import ConfigError, DataError
 
-Task = Literal["shape", "position", "signals", "multirate_signals"]
+Task = Literal["shape", "position", "signals", "multirate_signals", "joint_signals"]
 SHAPES: dict[str, ShapeHit] = {"cubes": hit_cube, "spheres": hit_sphere}
 CHUNK = 16
 """Frames that are cast at once: small enough for the processor's cache. The bytes do not depend on it."""
@@ -39,6 +41,11 @@ def render(root: Path, frames: int = 1000, seed: int = 0, task: Task = "shape", 
     accuracy of the best possible rule (of Bayes) for every set of sensors, exact or with its standard error.
     `multirate_signals`: the same at 25, 50 and 100 Hz.
 
+    `joint_signals`: three files of two classes, `exclusive_or.npz`, `ratio.npz` and `synchrony.npz`, whose class the
+    sensors `left` and `right` know together: which bits differ, who is louder, who leads. One alone knows nothing (of
+    the ratio, little), and `noise` nothing at all. `truth.json` also states what an average of the sensors' own best
+    predictions gets.
+
     The same seed gives the same bytes. Until the last file is written, a marker file tells readers that the data set
     is not whole.
 
@@ -46,7 +53,7 @@ def render(root: Path, frames: int = 1000, seed: int = 0, task: Task = "shape", 
         root: Folder of the data set; made if it is not there.
         frames: Frames or windows of each class.
         seed: Seed of the scenes or signals; frame k depends on seed and k alone.
-        task: What to render, `shape`, `position`, `signals` or `multirate_signals`.
+        task: What to render, `shape`, `position`, `signals`, `multirate_signals` or `joint_signals`.
         overwrite: Remove the files of a data set that was rendered into `root` first, and no others.
 
     Raises:
@@ -66,6 +73,8 @@ def render(root: Path, frames: int = 1000, seed: int = 0, task: Task = "shape", 
             folder.rmdir()
     if task in ("signals", "multirate_signals"):
         write_signals(root, frames, seed, RATES if task == "signals" else MIXED_RATES)
+    elif task == "joint_signals":
+        write_joint_signals(root, frames, seed)
     elif task == "shape":
         _write_frames({root / name: hit for name, hit in SHAPES.items()}, frames, seed, None)
     else:
@@ -134,4 +143,5 @@ def _owned_files(root: Path) -> Iterator[Path]:
         yield from (path for path in sorted(folder.glob("rgb/*.png")) if path.stem.isdecimal())
         yield from (path for path in sorted(folder.glob("lidar/*.npy")) if path.stem.isdecimal())
         yield from (folder / name for name in ("azimuth.npy", "zenith.npy") if (folder / name).exists())
-    yield from (root / name for name in ("positions.csv", *FILES, UNFINISHED) if (root / name).exists())
+    names = dict.fromkeys(("positions.csv", *FILES, *JOINT_FILES, UNFINISHED))  # both have a truth.json
+    yield from (root / name for name in names if (root / name).exists())
