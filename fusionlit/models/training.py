@@ -53,7 +53,7 @@ class Training:
     scheduler: LRSchedulerCallable | None = None
     interval: Interval | None = None
     monitor: str = "val/loss"
-    fusion_lr_mult: float = 100.0
+    fusion_lr_mult: float = 30.0
     frozen_fusion_epochs: int = 0
     unimodal_loss_weight: float | dict[str, float] | None = None
     fusion_l1: float = 0.0

@@ -273,6 +273,7 @@ def test_plain_loaders_train_without_normalisation_and_that_is_said_once(planted
     assert torch.equal(model.normalization["strong"](x), x)
 
 
+@pytest.mark.filterwarnings("ignore:This CentralNet has never been trained")
 @pytest.mark.parametrize(
     ("kind", "metric"),
     [("multiclass", "accuracy"), ("binary", "accuracy"), ("multilabel", "accuracy"), ("regression", "mse")],
