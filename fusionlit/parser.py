@@ -17,10 +17,21 @@ from fusionlit.contracts import lacking
 from fusionlit.data import Augmentation, FusionDataModule
 from fusionlit.encoders import Encoder, Head
 from fusionlit.fusion import FusionOperator
-from fusionlit.models import FusionModule
+from fusionlit.models import Balance, FusionModule
 from fusionlit.tasks import Task
 
-BASES = (FusionModule, FusionDataModule, Augmentation, FusionOperator, Encoder, Head, Task, Optimizer, LRScheduler)
+BASES = (
+    FusionModule,
+    FusionDataModule,
+    Augmentation,
+    FusionOperator,
+    Encoder,
+    Head,
+    Task,
+    Balance,
+    Optimizer,
+    LRScheduler,
+)
 NOISE = re.compile(
     r"\s*(- )?(Does not validate against any|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|tip:|usage:"
     r"|Problem with given class_path)"

@@ -1,5 +1,6 @@
 """Strategies: where fusion happens."""
 
+from fusionlit.models.balance import OGMGE, UMT, AMCo, Balance, GBlending, MMPareto
 from fusionlit.models.base import FusionModule
 from fusionlit.models.centralnet import CentralNet
 from fusionlit.models.early import EarlyFusion
@@ -11,11 +12,17 @@ from fusionlit.models.training import Training
 from fusionlit.models.unimodal import Unimodal
 
 __all__ = [
+    "OGMGE",
+    "UMT",
+    "AMCo",
+    "Balance",
     "CentralNet",
     "EarlyFusion",
     "FusionModule",
+    "GBlending",
     "IntermediateFusion",
     "LateFusion",
+    "MMPareto",
     "StandIns",
     "Training",
     "Unimodal",

@@ -71,6 +71,7 @@ class FusionModule(LightningModule, Whole, ABC):
         self.training_setup = training
         self.unimodal_weights = training.unimodal_weights(modalities, self.default_unimodal_loss_weight)
         self.drop_probabilities = training.dropout_probabilities(modalities)
+        self.balance = training.make_balance(self.modalities, self.unimodal_weights)
         self.task = task(target) if task else default_task(target)
         self.train_metrics = self.task.metrics().clone(prefix="train/")
         self.val_metrics = self.task.evaluation_metrics().clone(prefix="val/")
@@ -126,13 +127,15 @@ class FusionModule(LightningModule, Whole, ABC):
         What is dropped is absent to all that follows, the unimodal losses included. Only the training step drops;
         `forward` takes presence as it comes.
         """
-        if not self.training or not any(self.drop_probabilities.values()):
+        given = self.drop_probabilities
+        probabilities = self.balance.drop_probabilities(given) if self.balance else given
+        if not self.training or not any(probabilities.values()):
             return batch
         check_inputs(batch["inputs"], self.modalities)
         inputs = {name: batch["inputs"][name] for name in self.modalities}
         presence = batch.get("presence", {})
         check_presence(presence, inputs)
-        return {**batch, "presence": drop(complete(presence, inputs), self.drop_probabilities)}
+        return {**batch, "presence": drop(complete(presence, inputs), probabilities)}
 
     def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
         """Fusion weight of each source at each layer that has any, in order of depth."""
@@ -204,6 +207,25 @@ class FusionModule(LightningModule, Whole, ABC):
         for optimizer in self.trainer.optimizers:
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (Lightning's own arguments)
+        """Add the gradients of the loss, as the balance has them."""
+        if self.balance:
+            self.balance.backward(loss, self, *args, **kwargs)
+        else:
+            super().backward(loss, *args, **kwargs)
+
+    def on_validation_epoch_end(self) -> None:
+        """Let the balance take stock before a checkpoint is written."""
+        if self.balance:
+            self.balance.end_epoch(self, validated=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Let the balance take stock, and log it."""
+        if self.balance:
+            self.balance.end_epoch(self, validated=False)
+            numbers = {f"balance/{name}": value for name, value in self.balance.numbers.items()}
+            self.log_dict(numbers, sync_dist=True)  # the same on all processes, which Lightning cannot know
+
     def on_validation_epoch_start(self) -> None:
         """Forget an epoch that was interrupted."""
         self._reset(self.val_metrics)
@@ -222,10 +244,17 @@ class FusionModule(LightningModule, Whole, ABC):
             return
         if self.training_setup.fusion_l1:
             check_raw(self.fusion_layers())
+        if self.balance:
+            self.balance.begin(self)
         if self.trainer.checkpoint_callbacks and self._unsaveable:
             raise self._unsaveable
         self._take_statistics()
         restart_averages(self.trainer, self)
+
+    def teardown(self, stage: str) -> None:
+        """Let the balance go when training is over."""
+        if self.balance and stage == "fit":
+            self.balance.end(self)
 
     def on_test_start(self) -> None:
         """Say so if the model has never been trained."""
@@ -246,6 +275,8 @@ class FusionModule(LightningModule, Whole, ABC):
             raise self._unsaveable
         checkpoint["modalities"] = [[name, list(shape)] for name, shape in self.modalities.items()]
         checkpoint["target"] = to_config(self.target)
+        if self.balance:
+            checkpoint["balance"] = self.balance.save()
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
             "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
             **without_initial_files(dict(self.hparams)),
@@ -258,6 +289,8 @@ class FusionModule(LightningModule, Whole, ABC):
             keep_the_average(checkpoint)
         check_schema({name: tuple(shape) for name, shape in checkpoint["modalities"]}, self.modalities)
         check_target(TargetSpec(**checkpoint["target"]), self.target)
+        if self.balance:
+            self.balance.load(checkpoint.get("balance"))
 
     def fuse_at(self, layer: str, sources: Features, presence: Presence | None) -> tuple[Tensor, Energy]:
         """Fuse at one of `fusion_layers`.
@@ -327,6 +360,8 @@ class FusionModule(LightningModule, Whole, ABC):
         batch = self.modality_dropout(batch)
         output: FusionOutput = (self._compiled or self)(batch["inputs"], batch.get("presence"))
         total, parts = self.multitask_loss(output, batch)
+        if self.balance and stage == "train":
+            total = self.balance.loss(self, total, parts, output, batch)
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
         # Told to Lightning once, it computes and resets them at the end of the epoch; every time would take longer.
         new = not any(metric.update_called for metric in metrics.values(copy_state=False))

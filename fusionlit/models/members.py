@@ -36,9 +36,9 @@ def load_members(members: Mapping[str, str], strategy: FusionModule) -> Members:
         raise ConfigError(
             f"Expected `members` to name every modality, {list(strategy.modalities)}, but got {list(members)}."
         )
-    loaded = {name: _load(members[name], name) for name in strategy.modalities}
+    loaded = {name: load_member(members[name], name, strategy, "members") for name in strategy.modalities}
     for name, (member, _) in loaded.items():
-        _check(name, member, strategy)
+        _check_normalize(name, member, strategy)
         if strategy.normalization:
             strategy.normalization[name].load_state_dict(member.normalization[name].state_dict())
     return Members(
@@ -48,14 +48,31 @@ def load_members(members: Mapping[str, str], strategy: FusionModule) -> Members:
     )
 
 
-def _check(name: str, member: Unimodal, strategy: FusionModule) -> None:
-    own = {name: member.modalities[name]} if name in member.modalities else member.modalities
+def load_member(member: str, name: str, strategy: FusionModule, argument: str) -> tuple[Unimodal, dict[str, Any]]:
+    """The network of one modality, which fits the data of `strategy`, and its configuration.
+
+    Args:
+        member: Checkpoint of a `Unimodal`, or its configuration as JSON: then without weights.
+        name: Its modality.
+        strategy: What it becomes part of, or teaches.
+        argument: What names the checkpoint, for messages.
+
+    Raises:
+        ConfigError: If the checkpoint is missing, or was trained for other data or another modality.
+    """
+    loaded, config = _load(member, f"{argument}.{name}")
+    own = {name: loaded.modalities[name]} if name in loaded.modalities else loaded.modalities
     check_schema(own, {name: strategy.modalities[name]})
-    check_target(member.target, strategy.target)
-    if member.modality != name:
+    check_target(loaded.target, strategy.target)
+    if loaded.modality != name:
         raise ConfigError(
-            f"Expected member {name!r} to predict from {name!r}, but its checkpoint predicts from {member.modality!r}."
+            f"Expected {argument.removesuffix('s')} {name!r} to predict from {name!r}, but its checkpoint predicts from"
+            f" {loaded.modality!r}."
         )
+    return loaded, config
+
+
+def _check_normalize(name: str, member: Unimodal, strategy: FusionModule) -> None:
     if bool(member.normalization) != bool(strategy.normalization):
         raise ConfigError(
             f"Expected `normalize` to be {bool(member.normalization)}, as member {name!r} was trained with, but got"
@@ -63,14 +80,14 @@ def _check(name: str, member: Unimodal, strategy: FusionModule) -> None:
         )
 
 
-def _load(member: str, name: str) -> tuple[Unimodal, dict[str, Any]]:
+def _load(member: str, argument: str) -> tuple[Unimodal, dict[str, Any]]:
     if member.startswith("{"):
         config = json.loads(member)
         return instantiate_module(Unimodal, {k: v for k, v in config.items() if not k.startswith("_")}), config
     if not Path(member).is_file():
-        raise ConfigError(f"Expected `members.{name}` to be a checkpoint of Unimodal, but there is no file {member}.")
+        raise ConfigError(f"Expected `{argument}` to be a checkpoint of Unimodal, but there is no file {member}.")
     config = torch.load(member, weights_only=True, map_location="cpu")["hyper_parameters"]
     saved = config.get("_class_path", "")
     if not saved.endswith(".Unimodal"):
-        raise ConfigError(f"Expected `members.{name}` to be a checkpoint of Unimodal, but {member} is one of {saved}.")
+        raise ConfigError(f"Expected `{argument}` to be a checkpoint of Unimodal, but {member} is one of {saved}.")
     return Unimodal.load_from_checkpoint(member, map_location="cpu"), config

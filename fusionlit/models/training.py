@@ -10,8 +10,11 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
+from fusionlit.contracts import make
 from fusionlit.errors import ConfigError
+from fusionlit.models.balance.base import Balance, BalanceFactory
 from fusionlit.models.schedules import Interval, check_length, open_length, own_interval
+from fusionlit.types import Shape
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 """Of `torch.compile`; `reduce-overhead` replays CUDA graphs, which is what small networks on a GPU want."""
@@ -44,6 +47,8 @@ class Training:
             modality; a sample never loses all that it has.
         compile_mode: Compile the network with `torch.compile` in this mode, when training, validation or a test begins;
             default: do not. It takes a minute or so and a C++ compiler, and pays in long runs.
+        balance: What keeps one modality from being learned at the cost of the others: `OGMGE`, `MMPareto`, `AMCo`,
+            `GBlending` or `UMT`; default: nothing does. All but `UMT` of features need `unimodal_loss_weight`.
 
     Raises:
         ConfigError: If `fusion_lr_mult` or `fusion_l1` is negative, or there is no such mode.
@@ -59,6 +64,7 @@ class Training:
     fusion_l1: float = 0.0
     modality_dropout: float | dict[str, float] = 0.0
     compile_mode: CompileMode | None = None
+    balance: BalanceFactory | None = None
 
     def __post_init__(self) -> None:
         if self.compile_mode not in (None, *get_args(CompileMode)):
@@ -134,6 +140,18 @@ class Training:
         if wrong:
             raise ConfigError(f"Expected `modality_dropout` to be in [0, 1), but got {wrong}.")
         return probabilities
+
+    def make_balance(self, modalities: dict[str, Shape], unimodal_weights: dict[str, float]) -> Balance | None:
+        """What keeps the modalities in balance, if anything does.
+
+        Raises:
+            ConfigError: If it is none, or needs unimodal heads that are not there.
+        """
+        if self.balance is None:
+            return None
+        balance = make(self.balance, Balance, modalities)
+        balance.check_heads(unimodal_weights)
+        return balance
 
 
 def use_fused_kernel(optimizer: Optimizer) -> None:

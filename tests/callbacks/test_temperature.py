@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from torch.nn.functional import cross_entropy
 
 from fusionlit.callbacks import LastCheckpoint, TemperatureScaling
+from fusionlit.data import Augmentation
 from fusionlit.encoders import MLPEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.models import Training, Unimodal
@@ -119,9 +120,19 @@ def test_a_checkpoint_keeps_all_else_and_training_goes_on_from_it(hard, make_tra
     assert sorted(path.name for path in (tmp_path / "with").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
+class Raised(Augmentation):
+    """Far from the samples as they are."""
+
+    def check(self, shapes, target, rays):
+        pass
+
+    def __call__(self, inputs, seed):
+        return {name: x + 100 for name, x in inputs.items()}
+
+
 def test_the_data_module_does_not_vary_the_samples(hard, make_trainer, tmp_path):
     data = hard(size=60)
-    data.augmentation = lambda inputs, _: {name: x + 100 for name, x in inputs.items()}
+    data.augmentation = Raised()
     fit(data, make_trainer, tmp_path, epochs=2)
     loaded = Unimodal.load_from_checkpoint(tmp_path / "last.ckpt")
     assert loaded.task.temperature.value.item() == pytest.approx(best_temperature(loaded, data), rel=1e-3)

@@ -1,0 +1,90 @@
+"""Adaptive masks for the modalities that are ahead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fusionlit.errors import ConfigError
+from fusionlit.functional import discrepancy_ratios, mask_probabilities, mean_score
+from fusionlit.models.balance.base import Balance
+from fusionlit.models.balance.scores import score_means
+from fusionlit.tasks import BatchMean
+from fusionlit.types import Batch, FusionOutput, Shape
+
+if TYPE_CHECKING:
+    from fusionlit.models.base import FusionModule
+
+
+class AMCo(Balance):
+    """AMCo: let training samples lose the modalities that are ahead, so that the others have to be learned.
+
+    After every epoch, with s_k its mean probability of the truth by modality k's unimodal head and `rho_k = s_k /
+    mean_{j != k} s_j`, a sample loses modality k with probability `p_k = maximum sin(pi min(t / growing_epochs, 1) / 2)
+    tanh(alpha max(rho_k - 1, 0))` in the next, t the number of epochs so far, or with that of `modality_dropout` where
+    it is larger. The unimodal losses go on (co-optimisation). Logged per modality: p_k.
+
+    Where it differs from the paper, which masks a growing number of the features of every modality whose share of the
+    prediction is above a threshold: whole modalities of single samples are masked, as absent ones are; the probability
+    follows from how far the modality is ahead; and a masked sample is left out of that modality's unimodal loss, which
+    is a mean over the others. A sample never loses all that it has.
+
+    Source: Zhou et al., "Adaptive mask co-optimization for modal dependence in multimodal learning", 2023 (ICASSP).
+
+    Args:
+        modalities: Shape of each modality; given by the strategy.
+        alpha: How fast the probability grows with the lead.
+        maximum: Probability that is never exceeded.
+        growing_epochs: Epochs until masks have their full rate.
+
+    Raises:
+        ConfigError: If an argument cannot be.
+    """
+
+    def __init__(
+        self, modalities: dict[str, Shape], alpha: float = 1.0, maximum: float = 0.5, growing_epochs: int = 5
+    ) -> None:
+        super().__init__(modalities)
+        if not 0 < alpha < float("inf"):
+            raise ConfigError(f"Expected `alpha` of AMCo to be a number > 0, but got {alpha}.")
+        if not 0 <= maximum < 1:
+            raise ConfigError(f"Expected `maximum` of AMCo to be in [0, 1), but got {maximum}.")
+        if growing_epochs < 1:
+            raise ConfigError(f"Expected `growing_epochs` of AMCo to be at least 1, but got {growing_epochs}.")
+        self.alpha = alpha
+        self.maximum = maximum
+        self.growing_epochs = growing_epochs
+        self.probabilities = dict.fromkeys(self.names, 0.0)
+
+    def loss(
+        self, model: FusionModule, total: Tensor, parts: dict[str, BatchMean], output: FusionOutput, batch: Batch
+    ) -> Tensor:
+        """The same loss; add up the scores."""
+        self.check_output(output)
+        self.means.add(*score_means(output, batch, model.target.kind, self.names))
+        return total
+
+    def drop_probabilities(self, given: dict[str, float]) -> dict[str, float]:
+        """The larger of what the last epoch asks for and what is given."""
+        return {name: max(p, self.probabilities[name]) for name, p in given.items()}
+
+    def update(self, model: FusionModule) -> None:
+        """Find out which modality was ahead."""
+        means = self.means.take()
+        scores = mean_score(torch.tensor([means.get(name, 0.0) for name in self.names]), model.target.kind)
+        ratios = discrepancy_ratios(scores, torch.tensor([name in means for name in self.names]))
+        progress = (model.current_epoch + 1) / self.growing_epochs
+        masked = mask_probabilities(ratios, self.alpha, self.maximum, progress).tolist()
+        self.probabilities = dict(zip(self.names, masked, strict=True))
+        self.numbers = dict(self.probabilities)
+
+    def state(self) -> dict[str, Any]:
+        """The probabilities."""
+        return {"probabilities": dict(self.probabilities)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take the probabilities."""
+        self.probabilities = dict(state["probabilities"])
+        self.numbers = dict(self.probabilities)

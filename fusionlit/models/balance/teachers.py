@@ -1,0 +1,160 @@
+"""Unimodal teachers."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from fusionlit.encoders import StagedEncoder
+from fusionlit.errors import ConfigError
+from fusionlit.functional import feature_distance, prediction_divergence
+from fusionlit.models.balance.base import Balance
+from fusionlit.models.balance.encoders import own_encoders, own_parameters
+from fusionlit.models.presence import zero_absent
+from fusionlit.tasks import BatchMean
+from fusionlit.types import Batch, FusionOutput, Shape
+
+if TYPE_CHECKING:
+    from fusionlit.models.base import FusionModule
+    from fusionlit.models.unimodal import Unimodal
+
+Distilled = Literal["features", "predictions"]
+
+
+class UMT(Balance):
+    """UMT: let each modality's encoder learn from a frozen teacher that was trained on that modality alone.
+
+    The loss is `loss + weight sum_k d_k`. `of: features`: d_k is the mean square of the difference between the
+    features of encoder k and of its teacher, over the samples that have the modality. `of: predictions`: d_k is the
+    divergence of the unimodal head's prediction from the teacher's, `T^2 KL(teacher | head)`; for regression the mean
+    square of the difference. Logged per modality: the epoch's mean of d_k.
+
+    Teachers take raw inputs with their own normalisation and are in evaluation mode. They are loaded when training
+    begins and are part of no checkpoint: a student's checkpoint loads alone, and only further training needs them.
+
+    Source: Du et al., "On uni-modal feature learning in supervised multi-modal learning", 2023 (arXiv 2305.01233),
+    which distils features; predictions are ours, after Hinton et al. 2015 (arXiv 1503.02531).
+
+    Args:
+        modalities: Shape of each modality; given by the strategy.
+        teachers: Checkpoint of a trained `Unimodal` by modality; what is not named has no teacher.
+        of: Distil the encoders' features or the unimodal heads' predictions.
+        weight: Weight of the distances.
+        temperature: T, for predictions of classes.
+
+    Raises:
+        ConfigError: If `teachers` names none, or a modality that is not there, or another argument cannot be.
+    """
+
+    def __init__(
+        self,
+        modalities: dict[str, Shape],
+        teachers: dict[str, str],
+        of: Distilled = "features",
+        weight: float = 1.0,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(modalities)
+        if not teachers or not set(teachers) <= set(modalities):
+            raise ConfigError(
+                f"Expected `teachers` of UMT to name some of the modalities {list(modalities)}, but got"
+                f" {list(teachers)}."
+            )
+        if of not in get_args(Distilled):
+            raise ConfigError(f"Expected `of` of UMT to be one of {get_args(Distilled)}, but got {of!r}.")
+        for name, value in (("weight", weight), ("temperature", temperature)):
+            if not 0 < value < float("inf"):
+                raise ConfigError(f"Expected `{name}` of UMT to be a number > 0, but got {value}.")
+        self.names = list(teachers)
+        self.means.names = self.names
+        self.paths = dict(teachers)
+        self.of = of
+        self.needs_heads = of == "predictions"
+        self.weight = weight
+        self.temperature = temperature
+        self.teachers: dict[str, Unimodal] = {}
+        self._features: dict[str, Tensor] = {}
+        self._hooks: list[RemovableHandle] = []
+
+    def begin(self, model: FusionModule) -> None:
+        """Load the teachers, and listen to the encoders."""
+        # Here and not above: members are strategies, whose base holds a balance.
+        from fusionlit.models.members import load_member
+
+        self.end(model)
+        if self.of == "features" and model.training_setup.compile_mode:
+            raise ConfigError(
+                "UMT listens to the encoders for their features, which a compiled network does not allow: leave out"
+                " `training.compile_mode`, or set `of: predictions`."
+            )
+        for name, path in self.paths.items():
+            if not Path(path).is_file():
+                raise ConfigError(
+                    f"Expected `teachers.{name}` to be a checkpoint of Unimodal, but there is no file {path}. A model"
+                    " that is trained on needs its teachers again."
+                )
+            teacher, _ = load_member(path, name, model, "teachers")
+            self.teachers[name] = teacher.requires_grad_(False).eval()
+        if self.of == "features":
+            why = "UMT distils the features of"
+            own_parameters(model, self.names, why)
+            for name, encoder in own_encoders(model, self.names, why).items():
+                last = encoder.stages[-1] if isinstance(encoder, StagedEncoder) else encoder
+                self._hooks.append(last.register_forward_hook(partial(self._keep, name)))
+
+    def end(self, model: FusionModule) -> None:
+        """Let the teachers go."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks, self._features, self.teachers = [], {}, {}
+
+    def loss(
+        self, model: FusionModule, total: Tensor, parts: dict[str, BatchMean], output: FusionOutput, batch: Batch
+    ) -> Tensor:
+        """The loss and the distances from the teachers."""
+        if self.of == "predictions":
+            self.check_output(output)
+        distances = []
+        for name, teacher in self.teachers.items():
+            features, present = self._teach(teacher, name, batch, next(model.parameters()))
+            if self.of == "features":
+                student = self._features.pop(name)
+                _check_shapes(name, student, features)
+                distances.append(feature_distance(student, features, present))
+            else:
+                student, said = output.unimodal[name], teacher.head(features)
+                kind = model.target.kind
+                distances.append(prediction_divergence(student, said, kind, self.temperature, present))
+        each = torch.stack(distances)
+        self.means.add(each)
+        return total + self.weight * each.sum()
+
+    @torch.no_grad()
+    def _teach(self, teacher: Unimodal, name: str, batch: Batch, like: Tensor) -> tuple[Tensor, Tensor | None]:
+        own = next(teacher.parameters())
+        if own.device != like.device or own.dtype != like.dtype:
+            teacher.to(like.device, like.dtype)
+        given: dict[str, Tensor] = batch.get("presence") or {}
+        present = given.get(name)
+        x = batch["inputs"][name]
+        if teacher.normalization:
+            x = teacher.normalization[name](x)
+        x = zero_absent({name: x}, None if present is None else {name: present})[name]
+        return cast(Tensor, teacher.encoder(x)), present
+
+    def _keep(self, name: str, module: nn.Module, inputs: Any, features: Tensor) -> None:  # noqa: ANN401
+        if module.training:
+            self._features[name] = features
+
+
+def _check_shapes(name: str, student: Tensor, teacher: Tensor) -> None:
+    if student.shape != teacher.shape:
+        raise ConfigError(
+            f"Expected the features of {name!r} to have the shape of its teacher's, {tuple(teacher.shape[1:])}, but got"
+            f" {tuple(student.shape[1:])}: give both the same encoder, or set `of: predictions`."
+        )
