@@ -2,9 +2,9 @@
 
     python benchmarks/joint_signals.py                 trains what is not trained yet, prints the table
     python benchmarks/joint_signals.py exclusive_or    trains on one of exclusive_or, ratio and synchrony, no more
-    python benchmarks/joint_signals.py seeds           ten seeds of CentralNet on exclusive_or, as it is shipped and with
-                                                       fused predictions; also with a quarter of the windows, with
-                                                       and without augmentation
+    python benchmarks/joint_signals.py seeds           ten seeds of CentralNet on exclusive_or, its predictions fused or
+                                                       not, with all windows and with a quarter of them, the latter
+                                                       also without augmentation
 
 Two processes may train at once, on different data. The checkpoint with the lowest validation loss is tested, once.
 Rows go to benchmarks/results/joint_*.jsonl, runs to runs/joint_signals.
