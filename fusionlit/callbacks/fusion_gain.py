@@ -1,28 +1,45 @@
 """Compares the fused prediction with that of the best single modality."""
 
+from typing import Any
+
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from fusionlit.models.base import FusionModule
+from fusionlit.types import Batch
 
 
 class FusionGain(Callback):
-    """Warn at the end of training if one modality's own head is as good as the fusion.
+    """Warn at the end of training if the fusion is no better than one modality's own head.
 
     It compares the task's main metric over the validation set, `val/accuracy` with `val/accuracy/<modality>`, at the
-    epoch with the lowest `val/loss`, which `best.ckpt` keeps. Models without unimodal heads have nothing to compare.
+    epoch with the lowest `val/loss` of this run. A modality that some validation samples lack is left out, since its
+    metric is over other samples. Models without unimodal heads have nothing to compare.
     """
 
     def __init__(self) -> None:
         self._lowest_loss = torch.inf
         self._fused: Tensor | None = None
         self._single: dict[str, Tensor] = {}
+        self._incomplete: set[str] = set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget an earlier run."""
-        self.__init__()  # type: ignore[misc]  # the state of a new callback
+        self._lowest_loss, self._fused, self._single, self._incomplete = torch.inf, None, {}, set()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 (Lightning's own type)
+        batch: Batch,
+        *_: Any,  # noqa: ANN401
+    ) -> None:
+        """Note which modalities are absent from a sample."""
+        presence = batch.get("presence", {})
+        self._incomplete |= {name for name, there in presence.items() if not bool(there.all())}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the metrics of the best epoch so far."""
@@ -34,18 +51,19 @@ class FusionGain(Callback):
         if name in metrics and float(loss) < self._lowest_loss:
             self._lowest_loss = float(loss)
             self._fused = metrics[name]
-            singles = {modality: f"{name}/{modality}" for modality in pl_module.modalities}
+            singles = {x: f"{name}/{x}" for x in pl_module.modalities if x not in self._incomplete}
             self._single = {modality: metrics[key] for modality, key in singles.items() if key in metrics}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say which modality is as good as the fusion, if one is."""
-        if self._fused is None or len(self._single) < 2 or not isinstance(pl_module, FusionModule):
+        short = trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
+        if short or self._fused is None or not self._single or not isinstance(pl_module, FusionModule):
             return
         metric, sign = pl_module.task.main_metric, 1 if pl_module.task.higher_is_better else -1
         best = max(self._single, key=lambda modality: sign * float(self._single[modality]))
         if sign * float(self._single[best]) >= sign * float(self._fused):
             rank_zero_warn(
-                f"The best single modality, {best}, is as good as the fusion: its own head has a validation {metric} of"
-                f" {float(self._single[best]):.4g}, the fused prediction {float(self._fused):.4g}. Compare with a model"
-                f" of {best} alone (`Unimodal`), or try another fusion model."
+                f"The fusion is no better than its best single modality, {best}: the validation {metric} is"
+                f" {float(self._fused):.4g}, and {float(self._single[best]):.4g} of the head of {best} alone. Compare"
+                f" with a model of {best} (`Unimodal`), or try another fusion model."
             )

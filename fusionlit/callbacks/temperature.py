@@ -52,7 +52,7 @@ class TemperatureScaling(Callback):
                 " Leave the callback out of a regression."
             )
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Calibrate every checkpoint of the run, and the model in memory."""
         module, data = _checked(trainer, pl_module)
         value = 1.0

@@ -6,10 +6,10 @@ from fusionlit.functional.balance import (
     discrepancy_ratios,
     enhanced_gradient,
     mask_probabilities,
-    mean_score,
     min_norm_weight,
     ogm_coefficients,
     pareto_gradient,
+    score_of_mean,
     truth_scores,
 )
 from fusionlit.functional.calibration import calibration_error, fit_temperature
@@ -49,7 +49,6 @@ __all__ = [
     "inverse_rms",
     "low_rank_product",
     "mask_probabilities",
-    "mean_score",
     "mean_square",
     "min_norm_weight",
     "mixture_log_odds",
@@ -59,6 +58,7 @@ __all__ = [
     "per_sample",
     "prediction_divergence",
     "renormalize",
+    "score_of_mean",
     "truth_scores",
     "two_classes",
     "uncertainty",

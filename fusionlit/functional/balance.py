@@ -16,7 +16,7 @@ def truth_scores(prediction: Tensor, target: Tensor, kind: TargetKind) -> Tensor
     """How well each sample's truth is predicted, in at least float32.
 
     Probability of the true class (`multiclass`, `binary`); mean probability of each label's true value (`multilabel`);
-    for `regression` the squared error, mean over the outputs: `mean_score` turns its mean into a score.
+    for `regression` the squared error, mean over the outputs: `score_of_mean` turns its mean into a score.
 
     Shapes: `prediction` `(B, size)` logits or values, `target` `(B,)` or `(B, size)`, result `(B,)`.
 
@@ -32,12 +32,12 @@ def truth_scores(prediction: Tensor, target: Tensor, kind: TargetKind) -> Tensor
     return torch.where(truth > 0, wide, -wide).sigmoid().mean(1)
 
 
-def mean_score(mean: Tensor, kind: TargetKind) -> Tensor:
+def score_of_mean(mean: Tensor, kind: TargetKind) -> Tensor:
     """Score of a mean of `truth_scores`: itself, or for `regression` its reciprocal.
 
     So a larger score is always better, and the ratio of two scores has no unit.
 
-    >>> mean_score(torch.tensor([0.5, 2.0]), "regression")
+    >>> score_of_mean(torch.tensor([0.5, 2.0]), "regression")
     tensor([2.0000, 0.5000])
     """
     return 1 / mean.clamp(min=TINY) if kind == "regression" else mean

@@ -19,20 +19,29 @@ MULTITASK = Training(optimizer=partial(torch.optim.Adam, lr=0.02), unimodal_loss
 
 
 class Bits(Dataset):
-    """Two sensors that read one bit each; the label is the first bit, or whether they differ."""
+    """Two sensors that read one bit each; the label is the first bit, or whether they differ (`number`: as a number).
+
+    Of `rare`, the label is whether they differ, and few samples have `b`: those in which it says the label.
+    """
 
     def __init__(self, seed: int, kind: str) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.bits = torch.randint(2, (256, 2), generator=generator)
         self.noise = 0.3 * torch.randn(256, 2, 2, generator=generator)
         self.label = self.bits[:, 0] if kind == "first" else self.bits.sum(1) % 2
+        self.kind = kind
 
     def __len__(self) -> int:
         return 256
 
     def __getitem__(self, i: int) -> dict:
         x = 2.0 * self.bits[i, :, None] - 1 + self.noise[i]
-        return {"inputs": {"a": x[0], "b": x[1]}, "target": self.label[i], "index": i}
+        label = self.label[i].float()[None] if self.kind == "number" else self.label[i]
+        sample = {"inputs": {"a": x[0], "b": x[1]}, "target": label, "index": i}
+        if self.kind == "rare":
+            says = (self.bits[i, 0] == 0) & (i % 8 == 0)
+            sample["presence"] = {"a": torch.tensor(True), "b": says}
+        return sample
 
 
 class BitsData(FusionDataModule):
@@ -42,6 +51,8 @@ class BitsData(FusionDataModule):
     def __init__(self, kind: str) -> None:
         super().__init__(batch_size=32)
         self.kind = kind
+        if kind == "number":
+            self.target = TargetSpec("regression", 1)
 
     def dataset(self, split):
         return Bits({"train": 0, "val": 1, "test": 2}[split], self.kind)
@@ -51,14 +62,15 @@ def fit(make_trainer, kind, model_class=IntermediateFusion, **arguments):
     seed_everything(0, verbose=False)
     data = BitsData(kind)
     head = partial(MLPHead, hidden=(16,))
-    model = model_class(data.modalities, data.target, ENCODER, head=head, training=MULTITASK, **arguments)
+    arguments = {"training": MULTITASK, **arguments}
+    model = model_class(data.modalities, data.target, ENCODER, head=head, **arguments)
     trainer = make_trainer(max_epochs=8, callbacks=[FusionGain()])
     trainer.fit(model, datamodule=data)
     return trainer.callback_metrics
 
 
 def test_a_single_modality_that_knows_all_is_named(make_trainer):
-    message = r"best single modality, a, is as good as the fusion: its own head has a validation accuracy of 1, the"
+    message = r"no better than its best single modality, a: the validation accuracy is 1, and 1 of the head of a alone"
     with pytest.warns(UserWarning, match=message):
         fit(make_trainer, "first")
 
@@ -72,6 +84,25 @@ def test_exclusive_or_is_no_case_for_a_warning(make_trainer, fuse_predictions):
     assert metrics["val/accuracy"] > 0.95
     assert max(metrics["val/accuracy/a"], metrics["val/accuracy/b"]) < 0.65
     assert ("val/accuracy/central" in metrics) == fuse_predictions
+
+
+def test_lower_is_better_where_the_metric_is_an_error(make_trainer):
+    """Each sensor's own error of the exclusive or is the larger, and no case for a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        metrics = fit(make_trainer, "number")
+    assert metrics["val/mse"] < 0.1 < 0.2 < min(metrics["val/mse/a"], metrics["val/mse/b"])
+
+
+def test_a_modality_that_samples_lack_is_left_out(make_trainer):
+    """Where `b` is there it says the label; the fusion is measured where it is not there, too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", message="The fusion is no better than its best single modality, a")
+        metrics = fit(make_trainer, "rare")
+    assert metrics["val/accuracy/b"] > metrics["val/accuracy"] + 0.1
 
 
 def test_without_unimodal_heads_there_is_nothing_to_say(make_trainer):

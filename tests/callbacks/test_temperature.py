@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from lightning import seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from scipy.optimize import minimize_scalar
 from torch.nn.functional import cross_entropy
 
@@ -118,6 +118,15 @@ def test_a_checkpoint_keeps_all_else_and_training_goes_on_from_it(hard, make_tra
     changed = [k for k, x in scaled["state_dict"].items() if not torch.equal(x, bare["state_dict"][k])]
     assert changed == ["task.temperature.value"]
     assert sorted(path.name for path in (tmp_path / "with").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_the_average_of_weights_is_calibrated_whatever_the_order(hard, make_trainer):
+    data = hard(size=60)
+    seed_everything(0, verbose=False)
+    model = Unimodal(data.modalities, data.target, "strong", encoder, training=FAST)
+    callbacks = [TemperatureScaling(), EMAWeightAveraging(decay=0.9)]
+    make_trainer(max_epochs=4, callbacks=callbacks).fit(model, datamodule=data)
+    assert model.task.temperature.value.item() == pytest.approx(best_temperature(model, data), rel=1e-3)
 
 
 class Raised(Augmentation):

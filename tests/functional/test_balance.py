@@ -12,10 +12,10 @@ from fusionlit.functional import (
     discrepancy_ratios,
     enhanced_gradient,
     mask_probabilities,
-    mean_score,
     min_norm_weight,
     ogm_coefficients,
     pareto_gradient,
+    score_of_mean,
     truth_scores,
 )
 
@@ -35,10 +35,10 @@ def test_scores_are_the_likelihood_of_the_truth():
 def test_scores_of_regression_are_reciprocal_errors():
     errors = truth_scores(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.zeros(2, 2), "regression")
     assert errors.tolist() == [5.0, 0.0]
-    assert mean_score(errors.mean(), "regression").item() == pytest.approx(1 / 2.5)
-    assert mean_score(errors.mean(), "binary").item() == 2.5
+    assert score_of_mean(errors.mean(), "regression").item() == pytest.approx(1 / 2.5)
+    assert score_of_mean(errors.mean(), "binary").item() == 2.5
     # In other units all errors grow alike, and the ratio of scores is the same.
-    scores = [mean_score(scale**2 * torch.tensor([1.0, 4.0]), "regression") for scale in (1.0, 1000.0)]
+    scores = [score_of_mean(scale**2 * torch.tensor([1.0, 4.0]), "regression") for scale in (1.0, 1000.0)]
     known = torch.tensor([True, True])
     assert_close(discrepancy_ratios(scores[0], known), discrepancy_ratios(scores[1], known))
     assert discrepancy_ratios(scores[0], known).tolist() == [4.0, 0.25]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusionlit.errors import ConfigError
-from fusionlit.functional import discrepancy_ratios, mask_probabilities, mean_score
+from fusionlit.functional import discrepancy_ratios, mask_probabilities, score_of_mean
 from fusionlit.models.balance.base import Balance
 from fusionlit.models.balance.scores import score_means
 from fusionlit.tasks import BatchMean
@@ -73,7 +73,7 @@ class AMCo(Balance):
     def update(self, model: FusionModule) -> None:
         """Find out which modality was ahead."""
         means = self.means.take()
-        scores = mean_score(torch.tensor([means.get(name, 0.0) for name in self.names]), model.target.kind)
+        scores = score_of_mean(torch.tensor([means.get(name, 0.0) for name in self.names]), model.target.kind)
         ratios = discrepancy_ratios(scores, torch.tensor([name in means for name in self.names]))
         progress = (model.current_epoch + 1) / self.growing_epochs
         masked = mask_probabilities(ratios, self.alpha, self.maximum, progress).tolist()

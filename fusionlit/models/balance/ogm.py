@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionlit.errors import ConfigError
-from fusionlit.functional import discrepancy_ratios, enhanced_gradient, mean_score, ogm_coefficients
+from fusionlit.functional import discrepancy_ratios, enhanced_gradient, ogm_coefficients, score_of_mean
 from fusionlit.models.balance.base import Balance
 from fusionlit.models.balance.encoders import check_whole_gradients, own_parameters
 from fusionlit.models.balance.means import across_processes
@@ -74,7 +74,7 @@ class OGMGE(Balance):
             kind = model.target.kind
             means, counts = score_means(output, batch, kind, self.names)
             sums, counts = across_processes(torch.stack([means * counts, counts]))
-            ratios = discrepancy_ratios(mean_score(sums / counts.clamp(min=1), kind), counts > 0)
+            ratios = discrepancy_ratios(score_of_mean(sums / counts.clamp(min=1), kind), counts > 0)
             self._coefficients = ogm_coefficients(ratios, self.alpha)
             self.means.add(self._coefficients)
         return total
