@@ -106,7 +106,7 @@ class FusionWeightLogger(Callback):
         self._log_shares(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the figure of the run so far when its epochs have doubled; the epoch's validation lies behind it."""
+        """Draw the figure of the run so far when its epochs have doubled; the epoch's validation is over."""
         epochs = trainer.current_epoch + 1
         if epochs.bit_count() == 1:
             self._draw(trainer)
