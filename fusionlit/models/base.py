@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
 from fusionlit.models.averaging import keep_the_average, restart_averages
+from fusionlit.models.held_out import HeldOutLoss, check_weights, is_held_out
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.penalty import check_raw, fusion_l1
@@ -84,6 +86,7 @@ class FusionModule(LightningModule, Whole, ABC):
         )
         self.measuring = False
         self._compiled: Callable[..., FusionOutput] | None = None
+        self._held_out: HeldOutLoss | None = None
 
     @abstractmethod
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
@@ -144,11 +147,16 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Multi-task loss of one batch, with the penalty on the fusion weights if there is one."""
-        loss, _ = self._step(batch, "train")
+        loss, output = self._step(batch, "train")
+        penalty: Tensor | float = 0.0
         if self.training_setup.fusion_l1:
             penalty = self.training_setup.fusion_l1 * fusion_l1(self.fusion_layers())
             self.log("train/fusion_l1", penalty.detach(), batch_size=batch["target"].shape[0])
-            loss = loss + penalty
+        share = self.training_setup.fusion_held_out
+        if not share:
+            return loss + penalty
+        held_out = self.task.loss(output.prediction, batch["target"], is_held_out(batch["index"], share))
+        self._held_out = HeldOutLoss(held_out + penalty, loss)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
@@ -172,7 +180,7 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own union)
         """Optimizer with the fusion weights in a group of their own, and the scheduler."""
-        fusion = [p for op in self.fusion_layers().values() for p in op.fusion_parameters() if p.requires_grad]
+        fusion = self._fusion_parameters()
         own = {id(p) for p in fusion}
         weights = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
         optimizer = self.training_setup.make_optimizer(weights, fusion)
@@ -208,11 +216,16 @@ class FusionModule(LightningModule, Whole, ABC):
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (Lightning's own arguments)
-        """Add the gradients of the loss, as the balance has them."""
+        """Add the gradients of the loss, as the balance has them, and those of held-out samples."""
         if self.balance:
-            self.balance.backward(loss, self, *args, **kwargs)
+            add = partial(self.balance.backward, loss, self, *args, **kwargs)
         else:
-            super().backward(loss, *args, **kwargs)
+            add = partial(super().backward, loss, *args, **kwargs)
+        held_out, self._held_out = self._held_out, None
+        if held_out is None:
+            add()
+        else:
+            held_out.backward(loss, self._fusion_parameters(), add)
 
     def on_validation_epoch_end(self) -> None:
         """Let the balance take stock before a checkpoint is written."""
@@ -244,6 +257,8 @@ class FusionModule(LightningModule, Whole, ABC):
             return
         if self.training_setup.fusion_l1:
             check_raw(self.fusion_layers())
+        if self.training_setup.fusion_held_out:
+            check_weights(self.fusion_layers())
         if self.balance:
             self.balance.begin(self)
         if self.trainer.checkpoint_callbacks and self._unsaveable:
@@ -315,19 +330,28 @@ class FusionModule(LightningModule, Whole, ABC):
         energy = operator.energy(sources, presence) if self.measuring else {}
         return fused, {layer: energy} if energy else {}
 
-    def multitask_loss(self, output: FusionOutput, batch: Batch) -> tuple[Tensor, dict[str, BatchMean]]:
-        """`loss + sum_k b_k loss_k`, and its parts: `loss`, and `unimodal_loss/<modality>` for each unimodal head."""
-        presence = batch.get("presence")
-        parts = {"loss": self.task.mean_loss(output.prediction, batch["target"])}
+    def multitask_loss(
+        self, output: FusionOutput, batch: Batch, of: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, BatchMean]]:
+        """`loss + sum_k b_k loss_k`, and its parts: `loss`, and `unimodal_loss/<modality>` for each unimodal head.
+
+        Over the samples `of` `(B,)`; default: all.
+        """
+        presence = batch.get("presence", {})
+        parts = {"loss": self.task.mean_loss(output.prediction, batch["target"], of)}
         total = parts["loss"].value
         for name, prediction in output.unimodal.items():
-            part = self.task.mean_loss(prediction, batch["target"], None if presence is None else presence.get(name))
+            there = [mask for mask in (of, presence.get(name)) if mask is not None]
+            part = self.task.mean_loss(prediction, batch["target"], torch.stack(there).all(0) if there else None)
             total = total + self.unimodal_weights[name] * part.value
             parts[f"unimodal_loss/{name}"] = part
         return total, parts
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_compiled": None}  # a copy would go on to run this module's network
+
+    def _fusion_parameters(self) -> list[nn.Parameter]:
+        return [p for op in self.fusion_layers().values() for p in op.fusion_parameters() if p.requires_grad]
 
     def _pending_normalization(self) -> dict[str, InputNormalization]:
         norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
@@ -359,7 +383,8 @@ class FusionModule(LightningModule, Whole, ABC):
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
         batch = self.modality_dropout(batch)
         output: FusionOutput = (self._compiled or self)(batch["inputs"], batch.get("presence"))
-        total, parts = self.multitask_loss(output, batch)
+        share = self.training_setup.fusion_held_out if stage == "train" else 0.0
+        total, parts = self.multitask_loss(output, batch, ~is_held_out(batch["index"], share) if share else None)
         if self.balance and stage == "train":
             total = self.balance.loss(self, total, parts, output, batch)
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")

@@ -1,0 +1,139 @@
+"""How long to train, and which weights to keep? One training each, watched on validation and on an outer fold.
+
+    python benchmarks/recipe.py SET MODEL [KEY=VALUE ...]
+
+SET is a file of data/public (benchmarks/public_sets.py), whose official test samples are left out, or a data file; the
+outer fold is the test part of a `FoldSplit` over the rest. KEY is an argument of the command line, such as
+`trainer.max_epochs`, or `variant`, `folds` and `seed`. Twenty times a training the accuracy and the loss on both parts
+are taken, of the weights and of their moving average; a row says what each way to choose would have got on the fold.
+Rows go to benchmarks/results/recipe.jsonl.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from lightning import Callback, LightningModule, Trainer
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fusionlit.build import FusionCLI, command_line
+from fusionlit.models.quiet import quiet_lightning
+
+RESULTS = Path("benchmarks/results/recipe.jsonl")
+CHECKS = 20
+DECAY = 0.99
+
+
+class Watch(Callback):
+    """Loss and accuracy of the weights and of their average, `CHECKS` times a training."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, tuple[float, float]]] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the average."""
+        pl_module._trainer, kept = None, pl_module._trainer
+        self.average = AveragedModel(pl_module, multi_avg_fn=get_ema_multi_avg_fn(DECAY), use_buffers=True)
+        pl_module._trainer = kept
+        self.every = max(1, int(trainer.estimated_stepping_batches) // CHECKS)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Average, and look."""
+        self.average.update_parameters(pl_module)
+        if trainer.global_step % self.every == 0:
+            looked = {}
+            for part in ("val", "test"):
+                looked[part] = look(trainer, pl_module, part)
+                looked[f"{part}_average"] = look(trainer, self.average.module, part)
+            self.seen.append(looked)
+            pl_module.train()
+
+
+@torch.no_grad()
+def look(trainer: Trainer, model: LightningModule, part: str) -> tuple[float, float]:
+    """Loss and accuracy."""
+    data = trainer.datamodule
+    model.eval()
+    logits, targets = [], []
+    for raw in getattr(data, f"{part}_dataloader")():
+        batch = data.convert(raw)
+        logits.append(model(batch["inputs"], batch.get("presence")).prediction)
+        targets.append(batch["target"])
+    p, y = torch.cat(logits), torch.cat(targets)
+    return float(F.cross_entropy(p, y)), 100 * float((p.argmax(1) == y).float().mean())
+
+
+def choices(seen: list[dict[str, tuple[float, float]]]) -> dict[str, float]:
+    """Accuracy on the outer fold of each way to choose."""
+    found = {}
+    for kind in ("", "_average"):
+        loss = np.array([s[f"val{kind}"][0] for s in seen])
+        accuracy = np.array([s[f"val{kind}"][1] for s in seen])
+        outer = [s[f"test{kind}"][1] for s in seen]
+        smooth = np.convolve(np.pad(loss, (2, 0), mode="edge"), np.ones(3) / 3, "valid")
+        found |= {
+            f"last{kind}": outer[-1],
+            f"least_loss{kind}": outer[int(loss.argmin())],
+            f"least_smoothed{kind}": outer[int(smooth.argmin())],
+            f"best_accuracy{kind}": outer[len(seen) - 1 - int(accuracy[::-1].argmax())],
+        }
+    return found
+
+
+def main() -> None:
+    """Train on the folds asked for."""
+    os.chdir(Path(__file__).parents[1])
+    name, model, *rest = sys.argv[1:]
+    options = dict(item.split("=", 1) for item in rest)
+    variant, folds, seed = options.pop("variant", ""), options.pop("folds", "0"), int(options.pop("seed", "0"))
+    K = int(options.pop("K", "5"))
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        for fold in map(int, folds.split(",")):
+            began = time.perf_counter()
+            args = [f"--data={data_file(name, fold, Path(scratch), K)}", f"--model={model}", f"--seed_everything={seed}"]
+            args += [f"--{key}={value}" for key, value in options.items()]
+            args += ["--trainer.logger=false", "--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
+            args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.num_sanity_val_steps=0"]
+            with quiet_lightning(), command_line(args):
+                cli = FusionCLI(run=False)
+            watch = Watch()
+            cli.trainer.callbacks = [c for c in cli.trainer.callbacks if "Fusion" not in type(c).__name__] + [watch]
+            cli.trainer.fit(cli.model, cli.datamodule)
+            row = {"set": name, "model": model, "variant": variant, "options": options, "fold": fold, "seed": seed}
+            row |= {key: round(value, 2) for key, value in choices(watch.seen).items()}
+            row["val_last"] = round(watch.seen[-1]["val"][1], 2)
+            row["seconds"] = round(time.perf_counter() - began, 1)
+            print(json.dumps(row), flush=True)
+            with RESULTS.open("a") as lines:
+                lines.write(json.dumps(row) + "\n")
+
+
+def data_file(name: str, fold: int, scratch: Path, K: int) -> Path:
+    """The training part alone of a public set, or a data file, with the fold as its test part."""
+    split = {"class_path": "fusionlit.data.FoldSplit", "init_args": {"folds": K, "fold": fold, "seed": 0}}
+    if name.endswith(".yaml"):
+        config = yaml.safe_load(Path(name).read_text())
+    else:
+        saved = dict(np.load(f"data/public/{name}.npz"))
+        official = saved.pop("split", None)
+        kept = slice(None) if official is None else official == "train"
+        path = scratch / f"{name}.npz"
+        np.savez(path, **{key: value[kept] for key, value in saved.items()})
+        config = {"class_path": "fusionlit.data.ArrayDataModule", "init_args": {"path": str(path), "batch_size": 64}}
+    config["init_args"]["split"] = split
+    file = scratch / "data.yaml"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+if __name__ == "__main__":
+    main()

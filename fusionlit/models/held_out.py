@@ -1,0 +1,59 @@
+"""Fusion weights that learn from training samples which the rest of the network does not learn from."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fusionlit.errors import ConfigError
+from fusionlit.fusion import FusionOperator
+
+GOLDEN = 2654435769
+"""The golden ratio's fraction times 2**32: its multiples modulo 2**32 lie evenly, and so do those of every k-th one."""
+
+
+class HeldOutLoss(NamedTuple):
+    """What one training step leaves to its backward pass.
+
+    Args:
+        loss: Loss of the held-out samples, for the fusion weights.
+        total: Loss of the other samples, for everything else, as the step gave it to the trainer.
+    """
+
+    loss: Tensor
+    total: Tensor
+
+    def backward(self, total: Tensor, weights: list[nn.Parameter], backward: Callable[[], None]) -> None:
+        """Run `backward`, which differentiates `total`, with gradients of `loss` in place of those of the weights.
+
+        They are replaced before they are accumulated, so that what follows, such as the mean over processes, takes them
+        as it takes the others. `total` may be scaled, for half precision or gradient accumulation; so is `loss` then.
+        """
+        scale = (total.detach() / self.total.detach()).nan_to_num(nan=1.0)
+        gradients = torch.autograd.grad(self.loss * scale, weights, retain_graph=True, materialize_grads=True)
+        with ExitStack() as hooks:
+            for parameter, gradient in zip(weights, gradients, strict=True):
+                hooks.callback(parameter.register_hook(partial(_instead, gradient)).remove)  # type: ignore[no-untyped-call]
+            backward()
+
+
+def is_held_out(index: Tensor, share: float) -> Tensor:
+    """Which samples `(B,)` are held out, by their `index` `(B,)` alone: the same in every epoch and process."""
+    return (index.long() * GOLDEN) % 2**32 < round(share * 2**32)
+
+
+def check_weights(layers: Mapping[str, FusionOperator]) -> None:
+    """Refuse to hold samples out for weights that are not there.
+
+    Raises:
+        ConfigError: If no layer has fusion weights that are trained.
+    """
+    if not any(p.requires_grad for operator in layers.values() for p in operator.fusion_parameters()):
+        raise ConfigError("Expected fusion weights for `fusion_held_out`, but this model has none. Leave it out.")
+
+
+def _instead(gradient: Tensor, _: Tensor) -> Tensor:
+    return gradient
