@@ -99,10 +99,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for fold in map(int, folds.split(",")):
             began = time.perf_counter()
-            args = [f"--data={data_file(name, fold, Path(scratch), K)}", f"--model={model}", f"--seed_everything={seed}"]
+            args = [
+                f"--data={data_file(name, fold, Path(scratch), K)}",
+                f"--model={model}",
+                f"--seed_everything={seed}",
+            ]
             args += [f"--{key}={value}" for key, value in options.items()]
             args += ["--trainer.logger=false", "--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
-            args += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.num_sanity_val_steps=0"]
+            args += [
+                "--trainer.enable_progress_bar=false",
+                "--trainer.enable_model_summary=false",
+                "--trainer.num_sanity_val_steps=0",
+            ]
             with quiet_lightning(), command_line(args):
                 cli = FusionCLI(run=False)
             watch = Watch()

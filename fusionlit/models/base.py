@@ -10,6 +10,7 @@ from lightning import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
 from torchmetrics import Metric, MetricCollection
 
 from fusionlit.contracts import Whole, check_inputs, check_output, check_presence, is_shape
@@ -49,6 +50,7 @@ class FusionModule(LightningModule, Whole, ABC):
     """
 
     default_unimodal_loss_weight = 0.0
+    default_fusion_held_out = 0.0
 
     def __init__(
         self,
@@ -72,6 +74,8 @@ class FusionModule(LightningModule, Whole, ABC):
         self.target = target
         self.training_setup = training
         self.unimodal_weights = training.unimodal_weights(modalities, self.default_unimodal_loss_weight)
+        held_out = training.fusion_held_out
+        self.held_out = self.default_fusion_held_out if held_out is None else held_out
         self.drop_probabilities = training.dropout_probabilities(modalities)
         self.balance = training.make_balance(self.modalities, self.unimodal_weights)
         self.task = task(target) if task else default_task(target)
@@ -152,10 +156,9 @@ class FusionModule(LightningModule, Whole, ABC):
         if self.training_setup.fusion_l1:
             penalty = self.training_setup.fusion_l1 * fusion_l1(self.fusion_layers())
             self.log("train/fusion_l1", penalty.detach(), batch_size=batch["target"].shape[0])
-        share = self.training_setup.fusion_held_out
-        if not share:
+        if not self.held_out:
             return loss + penalty
-        held_out = self.task.loss(output.prediction, batch["target"], is_held_out(batch["index"], share))
+        held_out = self.task.loss(output.prediction, batch["target"], is_held_out(batch["index"], self.held_out))
         self._held_out = HeldOutLoss(held_out + penalty, loss)
         return loss
 
@@ -251,13 +254,14 @@ class FusionModule(LightningModule, Whole, ABC):
         """Compile if asked to; before training, take the input statistics and class counts of the training split."""
         if self.training_setup.compile_mode and self._compiled is None:
             torch.compiler.reset()  # after some models of one class, torch would go on without compiling
+            functorch_config.donated_buffer = False  # held-out samples and balances go back through a graph twice
             # Beside the module and not in its place: a checkpoint has the same names, compiled or not.
             self._compiled = torch.compile(self.__call__, mode=self.training_setup.compile_mode)
         if stage != "fit":
             return
         if self.training_setup.fusion_l1:
             check_raw(self.fusion_layers())
-        if self.training_setup.fusion_held_out:
+        if self.held_out:
             check_weights(self.fusion_layers())
         if self.balance:
             self.balance.begin(self)
@@ -383,8 +387,8 @@ class FusionModule(LightningModule, Whole, ABC):
     def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
         batch = self.modality_dropout(batch)
         output: FusionOutput = (self._compiled or self)(batch["inputs"], batch.get("presence"))
-        share = self.training_setup.fusion_held_out if stage == "train" else 0.0
-        total, parts = self.multitask_loss(output, batch, ~is_held_out(batch["index"], share) if share else None)
+        learned = ~is_held_out(batch["index"], self.held_out) if self.held_out and stage == "train" else None
+        total, parts = self.multitask_loss(output, batch, learned)
         if self.balance and stage == "train":
             total = self.balance.loss(self, total, parts, output, batch)
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")

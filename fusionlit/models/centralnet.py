@@ -38,7 +38,10 @@ class CentralNet(FusionModule):
     activation (`fuse_predictions`). There the central net learns only through its own weight. A sensor's head that fits
     the training samples by heart takes that weight, and the central net starves
     (docs/why_fusion_weights_barely_move.md). `weights="raw", source_norm=False, fuse_predictions=True` is the paper's
-    network.
+    network, which is trained as in the paper with `Training(fusion_lr_mult=1, fusion_held_out=0)`.
+
+    A tenth of the training samples teach the fusion weights and nothing else (`training.fusion_held_out`): they learn
+    which source helps with samples that the networks have not learned, so that one which only remembers gets none.
 
     Source: Vielzeuf et al., "CentralNet: a multilayer approach for multimodal fusion", 2018 (arXiv 1808.07275).
 
@@ -75,6 +78,7 @@ class CentralNet(FusionModule):
     """
 
     default_unimodal_loss_weight = 1.0
+    default_fusion_held_out = 0.1
 
     def __init__(
         self,

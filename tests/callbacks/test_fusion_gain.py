@@ -15,7 +15,7 @@ from fusionlit.models import CentralNet, IntermediateFusion, Training
 from fusionlit.types import TargetSpec
 
 ENCODER = partial(MLPEncoder, widths=[16])
-MULTITASK = Training(optimizer=partial(torch.optim.Adam, lr=0.02), unimodal_loss_weight=1.0)
+MULTITASK = Training(optimizer=partial(torch.optim.Adam, lr=0.02), fusion_lr_mult=5.0, unimodal_loss_weight=1.0)
 
 
 class Bits(Dataset):

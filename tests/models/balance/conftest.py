@@ -30,7 +30,8 @@ class Watch(Callback):
 
 def make_model(data, balance, name="intermediate", **training):
     seed_everything(0, verbose=False)
-    training = {"optimizer": partial(torch.optim.SGD, lr=0.1), "unimodal_loss_weight": 0.5, **training}
+    alone = {"unimodal_loss_weight": 0.5, "fusion_held_out": 0.0}  # the oracles learn from all samples of a batch
+    training = {"optimizer": partial(torch.optim.SGD, lr=0.1), **alone, **training}
     encoder = partial(ConvEncoder, widths=(4, 6), norm="group")
     return MODELS[name](data.modalities, data.target, encoder=encoder, training=Training(balance=balance, **training))
 
