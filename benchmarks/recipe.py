@@ -2,8 +2,8 @@
 
     python benchmarks/recipe.py SET MODEL [KEY=VALUE ...]
 
-SET is a file of data/public (benchmarks/public_sets.py), whose official test samples are left out, or a data file; the
-outer fold is the test part of a `FoldSplit` over the rest. KEY is an argument of the command line, such as
+SET is a file of data/public (benchmarks/public_sets.py), whose official test samples are left out and of whose others a
+`FoldSplit` takes the outer fold; or a data file, whose test split is the outer fold. KEY is an argument of the command line, such as
 `trainer.max_epochs`, or `variant`, `folds` and `seed`. Twenty times a training the accuracy and the loss on both parts
 are taken, of the weights and of their moving average; a row says what each way to choose would have got on the fold.
 Rows go to benchmarks/results/recipe.jsonl.
@@ -129,7 +129,7 @@ def data_file(name: str, fold: int, scratch: Path, K: int) -> Path:
     """The training part alone of a public set, or a data file, with the fold as its test part."""
     split = {"class_path": "fusionlit.data.FoldSplit", "init_args": {"folds": K, "fold": fold, "seed": 0}}
     if name.endswith(".yaml"):
-        config = yaml.safe_load(Path(name).read_text())
+        return Path(name)
     else:
         saved = dict(np.load(f"data/public/{name}.npz"))
         official = saved.pop("split", None)

@@ -56,6 +56,7 @@ class Setting:
         bce: Binary cross-entropy of each class against the rest, instead of the cross-entropy over the classes.
         relu: ReLU on the fused prediction.
         fuse_predictions: Fuse the predictions of the modalities into that of the central net.
+        held_out: Share of the training samples that teach the fusion weights, and nothing else.
     """
 
     weights: WeightForm = "raw"
@@ -67,11 +68,12 @@ class Setting:
     bce: bool = True
     relu: bool = True
     fuse_predictions: bool = True
+    held_out: float = 0.0
 
 
 QUESTION = Setting()
 WEIGHTS = Setting("softmax", source_norm=True, adam=True, mult=30.0, l1=0.0, l2=0.0, bce=False, relu=False)
-DEFAULT = replace(WEIGHTS, fuse_predictions=False)
+DEFAULT = replace(WEIGHTS, mult=50.0, fuse_predictions=False, held_out=0.1)
 SETTINGS = {
     "the question": QUESTION,
     "weights' rate 0.01": replace(QUESTION, mult=10.0),
@@ -89,7 +91,7 @@ SETTINGS = {
 }
 """The question, what it saw with higher rates, each change to it alone, all of them, and fusionlit's default.
 
-In the default the central net also predicts alone.
+In the default the central net also predicts alone, and the weights learn from held-out samples.
 """
 
 
@@ -175,7 +177,7 @@ def make_model(setting: Setting, plan: Plan, data: FusionDataModule) -> CentralN
         source_norm=setting.source_norm,
         fuse_predictions=setting.fuse_predictions,
         task=OneAgainstRest if setting.bce else None,
-        training=Training(optimizer=adam if setting.adam else sgd, fusion_lr_mult=setting.mult),
+        training=Training(adam if setting.adam else sgd, fusion_lr_mult=setting.mult, fusion_held_out=setting.held_out),
     )
     if setting.relu:
         model.fusions["prediction"].register_forward_hook(lambda module, inputs, output: output.relu())

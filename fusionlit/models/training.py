@@ -62,7 +62,7 @@ class Training:
     scheduler: LRSchedulerCallable | None = None
     interval: Interval | None = None
     monitor: str = "val/loss"
-    fusion_lr_mult: float = 30.0
+    fusion_lr_mult: float = 50.0
     frozen_fusion_epochs: int = 0
     fusion_held_out: float | None = None
     unimodal_loss_weight: float | dict[str, float] | None = None
