@@ -34,15 +34,11 @@ def find_groups(
         labels: Class of each sample; None if the target is not one class, as in regression.
         official: The source's own split of each sample, or None.
     """
-    classes: dict[str, Counter[int | None]] = {name: Counter() for name in names}
-    splits: dict[str, set[Split]] = {name: set() for name in classes}
-    for name, label in zip(names, [None] * len(names) if labels is None else labels, strict=True):
-        classes[name][label] += 1
-    for name, split in zip(names, official or (), strict=official is not None):
-        splits[name].add(split)
-    return {name: Group(tuple(sorted(splits[name])), _majority(counts)) for name, counts in classes.items()}
-
-
-def _majority(counts: Counter[int | None]) -> int | None:
-    label, count = counts.most_common(1)[0]
-    return label if 2 * count > counts.total() else None
+    sizes, strata = Counter(names), dict[str, int]()
+    for (name, label), count in Counter(zip(names, labels, strict=True) if labels is not None else ()).items():
+        if 2 * count > sizes[name]:
+            strata[name] = label
+    splits: dict[str, tuple[Split, ...]] = dict.fromkeys(sizes, ())
+    for name, split in sorted(set(zip(names, official, strict=True) if official is not None else ())):
+        splits[name] += (split,)
+    return {name: Group(own, strata.get(name)) for name, own in splits.items()}
