@@ -4,6 +4,7 @@ from fusionlit.data.arrays import ArrayDataModule
 from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation, FrameAugmentation, SignalAugmentation
 from fusionlit.data.base import FusionDataModule, collate
+from fusionlit.data.groups import Group, find_groups
 from fusionlit.data.replicator import ReplicatorDataModule
 from fusionlit.data.signals import SignalDataModule
 from fusionlit.data.splits import FileSplit, FoldSplit, FractionSplit, LastFramesSplit, OfficialSplit
@@ -16,6 +17,7 @@ __all__ = [
     "FractionSplit",
     "FrameAugmentation",
     "FusionDataModule",
+    "Group",
     "GroupSplit",
     "LastFramesSplit",
     "OfficialSplit",
@@ -23,4 +25,5 @@ __all__ = [
     "SignalAugmentation",
     "SignalDataModule",
     "collate",
+    "find_groups",
 ]

@@ -13,6 +13,7 @@ from fusionlit.data.array_samples import PRESENCE, check_presence, find_shape, r
 from fusionlit.data.assignment import SPLITS, Assignment, GroupSplit, check_assignment, save_assignment, some
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.base import FusionDataModule, chosen
+from fusionlit.data.groups import find_groups
 from fusionlit.data.npz import NpzFile
 from fusionlit.data.splits import FractionSplit, OfficialSplit
 from fusionlit.data.targets import Targets, count_classes, default_kind, make_targets
@@ -158,15 +159,13 @@ class ArrayDataModule(FusionDataModule):
         """Group of every sample, and the groups of each split."""
         samples = len(self._targets.values)
         names = self._file.read_names(self._groups, samples) if self._groups else [str(row) for row in range(samples)]
-        groups: dict[str, list[Split]] = {name: [] for name in names}
-        if self._official:
-            own = self._file.read_names(OFFICIAL, samples)
-            if unknown := sorted(set(own) - set(SPLITS)):
-                raise DataError(
-                    f"{self._file.where(OFFICIAL)}: expected 'train', 'val' and 'test', but got {some(unknown)}."
-                )
-            for name, split in sorted(set(zip(names, own, strict=True))):
-                groups[name].append(cast(Split, split))
+        own = self._file.read_names(OFFICIAL, samples) if self._official else None
+        if unknown := sorted(set(own or ()) - set(SPLITS)):
+            raise DataError(
+                f"{self._file.where(OFFICIAL)}: expected 'train', 'val' and 'test', but got {some(unknown)}."
+            )
+        labels = self._targets.values.tolist() if self.target.kind in ("multiclass", "binary") else None
+        groups = find_groups(names, labels, cast(list[Split] | None, own))
         assigned = self.split.assign(groups)
         check_assignment(assigned, groups, self.split)
         return names, assigned
@@ -181,6 +180,6 @@ class ArrayDataModule(FusionDataModule):
             names = self.target.names or range(self.target.size)
             raise DataError(
                 f"{self.path}: expected every class in every split, but the {split} split ({len(rows)} samples) lacks"
-                f" {some([str(names[k]) for k in absent])}. Choose another `split` (its seed, its fractions), or leave"
-                " out the class."
+                f" {some([str(names[k]) for k in absent])}. Choose another `split` (larger fractions; the seed"
+                " matters only where groups hold several classes), or leave out the class."
             )

@@ -8,18 +8,17 @@ to both sides.
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import get_args
 
+from fusionlit.data.groups import Groups
 from fusionlit.errors import DataError
 from fusionlit.types import Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 Assignment = dict[Split, list[str]]
-Groups = Mapping[str, Collection[Split]]
-"""All groups in their order, each with the splits that the source itself puts it in; none if it does not come split."""
 
 
 class GroupSplit(ABC):
@@ -29,7 +28,11 @@ class GroupSplit(ABC):
 
     @abstractmethod
     def assign(self, groups: Groups) -> Assignment:
-        """Groups of each split; a split may be empty."""
+        """Groups of each split; a split may be empty.
+
+        Args:
+            groups: All groups by name, each with the source's own splits and its stratum.
+        """
 
     def __str__(self) -> str:
         return type(self).__name__

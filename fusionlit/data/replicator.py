@@ -12,6 +12,7 @@ from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.balance import BatchBalance, check_split_balance
 from fusionlit.data.base import FusionDataModule, chosen
+from fusionlit.data.groups import find_groups
 from fusionlit.data.pack import Pack, open_or_pack
 from fusionlit.data.positions import read_names, read_positions
 from fusionlit.data.rays import Rays
@@ -147,7 +148,8 @@ class ReplicatorDataModule(FusionDataModule):
         self.excluded = excluded | pack.bad
         samples = [sample for sample in samples if sample.index not in self.excluded]
         report_bad(self.root, self.excluded, len(samples), skip=self.on_bad_sample == "skip")
-        assigned = self.split.assign(dict.fromkeys((sample.frame for sample in samples), ()))
+        labels = targets[[sample.index for sample in samples]].tolist() if self.task == "shape" else None
+        assigned = self.split.assign(find_groups([sample.frame for sample in samples], labels))
         check_assignment(assigned, frames, self.split)
         for split in SPLITS:
             chosen_frames = set(assigned[split])

@@ -1,18 +1,26 @@
 """The ways to say which groups (frames, subjects, recordings) train, validate and test."""
 
-import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from fusionlit.data.assignment import SPLITS, Assignment, Groups, GroupSplit, some
+from fusionlit.data.assignment import SPLITS, Assignment, GroupSplit, some
+from fusionlit.data.groups import Groups
+from fusionlit.data.strata import cut, deal, shuffled, whole
 from fusionlit.errors import ConfigError, DataError
 
 
 class FractionSplit(GroupSplit):
-    """Seeded fractions, cut in the order of a hash of `seed:group`.
+    """Seeded fractions of every class, cut in the order of a hash of `seed:group`.
+
+    The class of a group is that of more than half of its samples. Groups without one are cut as a class of their own,
+    and so are all groups where the target is no class.
+
+    The splits have the sizes that the fractions give, and no split with a fraction above 0 is empty while there are
+    groups for it. A class has its fraction in each split, in whole groups. If every split has at least as many groups
+    as there are classes, then a class with a group for every split is in every split; one with fewer is in the training
+    split, and in one other if it has two groups.
 
     A group that is missing or broken moves no other to another split, but at the borders. The global seed plays no
     part.
@@ -30,18 +38,20 @@ class FractionSplit(GroupSplit):
     def __init__(self, train: float = 0.7, val: float = 0.15, test: float = 0.15, seed: int = 0) -> None:
         if min(train, val, test) < 0 or abs(train + val + test - 1) > 1e-6:
             raise ConfigError(f"Expected fractions >= 0 that add up to 1, but got {train=}, {val=}, {test=}.")
-        self.train, self.val, self.seed = train, val, seed
+        self.fractions, self.seed = (train, val, test), seed
 
     def assign(self, groups: Groups) -> Assignment:
-        """Cut the groups, in the order of their hashes, at the fractions."""
-        order = shuffled(groups, self.seed)
-        first = round(self.train * len(groups))
-        second = round((self.train + self.val) * len(groups))
-        return {"train": order[:first], "val": order[first:second], "test": order[second:]}
+        """Cut the groups of each class, in the order of their hashes, at the fractions."""
+        totals = whole(len(groups), self.fractions)
+        train, val, test = cut(groups, shuffled(groups, self.seed), self.fractions, totals)
+        return {"train": train, "val": val, "test": test}
 
 
 class FoldSplit(GroupSplit):
     """One of K folds: fold k tests, the next one validates, the others train; over all k every group tests once.
+
+    The folds have equal numbers of groups, up to one, and equal numbers of each class (see `FractionSplit`), up to one.
+    A class with at least K groups is in every fold, and one with three groups is in the training split of every k.
 
     Args:
         folds: Number of folds, K.
@@ -61,7 +71,7 @@ class FoldSplit(GroupSplit):
         self.folds, self.fold, self.seed = folds, fold, seed
 
     def assign(self, groups: Groups) -> Assignment:
-        """Deal the groups, in the order of their hashes, to the folds in turn.
+        """Cut the groups of each class, in the order of their hashes, into the folds.
 
         Raises:
             ConfigError: If there are fewer groups than folds.
@@ -70,8 +80,7 @@ class FoldSplit(GroupSplit):
             raise ConfigError(
                 f"Expected at least as many groups as folds, but got {len(groups)} groups for `folds` {self.folds}."
             )
-        order = shuffled(groups, self.seed)
-        dealt = [order[k :: self.folds] for k in range(self.folds)]
+        dealt = deal(groups, shuffled(groups, self.seed), self.folds)
         after = (self.fold + 1) % self.folds
         train = [group for k, fold in enumerate(dealt) if k not in (self.fold, after) for group in fold]
         return {"train": train, "val": dealt[after], "test": dealt[self.fold]}
@@ -79,6 +88,8 @@ class FoldSplit(GroupSplit):
 
 class OfficialSplit(GroupSplit):
     """The split that the source comes with; validation is cut from its training groups, unless it has its own.
+
+    The cut takes its fraction of every class, with the promises of `FractionSplit` for training and validation.
 
     Args:
         val: Fraction of the official training groups to validate on, rounded to whole groups, at least one.
@@ -100,27 +111,27 @@ class OfficialSplit(GroupSplit):
             ConfigError: If the source does not come split, or has too few training groups to validate on some.
             DataError: If it puts windows of one group on both sides.
         """
-        if not all(groups.values()):
+        if not all(group.splits for group in groups.values()):
             raise ConfigError(
                 "OfficialSplit needs a source that comes split, but this one does not: choose FractionSplit, FoldSplit"
                 " or FileSplit."
             )
-        if torn := [group for group, splits in groups.items() if len(splits) > 1]:
+        if torn := [name for name, group in groups.items() if len(group.splits) > 1]:
             raise DataError(
                 f"The source's own split puts these groups on both sides: {some(torn)}. Choose FractionSplit or"
                 " FoldSplit, which keep a group together."
             )
-        assigned: Assignment = {s: [group for group, own in groups.items() if s in own] for s in SPLITS}
+        assigned: Assignment = {s: [name for name, group in groups.items() if s in group.splits] for s in SPLITS}
         if not assigned["val"]:
-            order = shuffled(assigned["train"], self.seed)
-            count = max(1, round(self.val * len(order)))
-            if count >= len(order):
+            total = len(assigned["train"])
+            count = max(1, round(self.val * total))
+            if count >= total:
                 raise ConfigError(
-                    f"Expected `val` of OfficialSplit to leave groups to train on, but it takes {count} of"
-                    f" {len(order)}."
+                    f"Expected `val` of OfficialSplit to leave groups to train on, but it takes {count} of {total}."
                 )
-            assigned["val"] = order[:count]
-            assigned["train"] = [group for group in assigned["train"] if group not in set(order[:count])]
+            # Backwards, since the first of the order validate.
+            order = shuffled(assigned["train"], self.seed)[::-1]
+            assigned["train"], assigned["val"] = cut(groups, order, (1 - self.val, self.val), (total - count, count))
         return assigned
 
 
@@ -190,8 +201,3 @@ class FileSplit(GroupSplit):
                     " '0001'."
                 )
         return {split: lists[split] for split in SPLITS}
-
-
-def shuffled(groups: Iterable[str], seed: int) -> list[str]:
-    """The groups in the order of a hash of `seed:group`, which a missing one does not change for the others."""
-    return sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())

@@ -3,6 +3,7 @@ import shutil
 import pytest
 
 from fusionlit.data.render import render
+from fusionlit.data.splits import FractionSplit
 
 FRAMES = 20
 
@@ -14,6 +15,18 @@ def rendered(tmp_path_factory):
     for task in ("shape", "position"):
         render(root / task, FRAMES, seed=3, task=task)
     return root
+
+
+@pytest.fixture
+def seen_groups():
+    """A split by fractions that keeps the groups it was asked to assign."""
+
+    class SeenGroups(FractionSplit):
+        def assign(self, groups):
+            self.groups = groups
+            return super().assign(groups)
+
+    return SeenGroups
 
 
 @pytest.fixture

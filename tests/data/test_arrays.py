@@ -7,7 +7,7 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 
-from fusionlit.data import FusionDataModule
+from fusionlit.data import FusionDataModule, Group
 from fusionlit.data.arrays import ArrayDataModule
 from fusionlit.data.assignment import SPLITS
 from fusionlit.data.augment import SignalAugmentation
@@ -219,6 +219,29 @@ def test_groups_are_never_torn_apart(save):
             subjects = [{row // 6 for row in rows} for rows in found.values()]
             assert [len(chosen) for chosen in subjects] == [6, 2, 2]
             assert not subjects[0] & subjects[1] | subjects[0] & subjects[2] | subjects[1] & subjects[2]
+
+
+def test_rare_classes_are_in_every_split_whatever_the_seed(save):
+    labels = np.repeat(["often", "seldom", "rare"], [51, 5, 4])
+    for seed in range(20):
+        for split in (FractionSplit(seed=seed), FoldSplit(4, 1, seed)):
+            for rows in indices(ready(save(target=labels), split=split)).values():
+                assert set(labels[rows]) == {"often", "seldom", "rare"}
+
+
+def test_only_a_target_that_is_one_class_gives_strata(save, seen_groups):
+    subject = np.arange(N) // 6
+    for target, kind, strata in (
+        (LABELS, "multiclass", LABELS.tolist()),
+        (LABELS > 0, "binary", (LABELS > 0).tolist()),
+        (LABELS, "regression", [None] * N),
+        (MAP[:, :2, 0, 0] % 2, "multilabel", [None] * N),
+    ):
+        split = seen_groups()
+        ready(save(target=target), kind=kind, split=split)
+        assert [group.stratum for group in split.groups.values()] == strata
+    ready(save(groups=subject), split=(split := seen_groups()))
+    assert dict.fromkeys(map(str, range(10)), Group()) == split.groups
 
 
 def test_groups_of_another_name_are_named(save):

@@ -5,11 +5,12 @@ import json
 import pytest
 
 from fusionlit.data.assignment import GroupSplit, check_assignment
+from fusionlit.data.groups import Group
 from fusionlit.data.splits import FileSplit, LastFramesSplit
 from fusionlit.errors import DataError
 
 FRAMES = [f"{k:04d}" for k in range(1000)]
-GROUPS = dict.fromkeys(FRAMES, ())
+GROUPS = dict.fromkeys(FRAMES, Group())
 
 
 @pytest.mark.parametrize(

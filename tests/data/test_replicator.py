@@ -175,6 +175,16 @@ def test_a_split_of_uneven_classes_is_refused_unless_allowed(shape_root):
         assert ready(shape_root, split=split, max_class_ratio=20).class_counts().sum() == 21
 
 
+def test_frames_with_their_twins_have_no_stratum_and_frames_of_one_class_have_its_label(shape_root, seen_groups):
+    for folder, stem in (("cubes", "0003"), ("spheres", "0007")):
+        (shape_root / folder / "rgb" / f"{stem}.png").unlink()
+        (shape_root / folder / "lidar" / f"{stem}.npy").unlink()
+    with pytest.warns(UserWarning, match="lacks 1 of the 20 frames"):
+        ready(shape_root, split=(split := seen_groups()))
+    strata = {frame: group.stratum for frame, group in split.groups.items() if group.stratum is not None}
+    assert strata == {"0003": 1, "0007": 0}
+
+
 def test_a_class_does_not_vanish_because_its_folders_are_misspelled(shape_root):
     (shape_root / "cones" / "RGB").mkdir(parents=True)
     with pytest.raises(DataError, match=r"expected rgb/ and lidar/ in lower case, but found cones/RGB\. Rename"):

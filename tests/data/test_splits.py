@@ -3,12 +3,13 @@ from itertools import chain
 import pytest
 
 from fusionlit.data.assignment import SPLITS, check_assignment, save_assignment
+from fusionlit.data.groups import Group
 from fusionlit.data.splits import FileSplit, FoldSplit, FractionSplit, LastFramesSplit, OfficialSplit
 from fusionlit.errors import ConfigError, DataError
 
 FRAMES = [f"{k:04d}" for k in range(1000)]
-GROUPS = dict.fromkeys(FRAMES, ())
-OFFICIAL = {f"{k}": ("train",) if k % 3 else ("test",) for k in range(30)}
+GROUPS = dict.fromkeys(FRAMES, Group())
+OFFICIAL = {f"{k}": Group(("train",) if k % 3 else ("test",)) for k in range(30)}
 
 
 def test_fractions_cover_every_frame_once_in_the_asked_proportion():
@@ -23,7 +24,10 @@ def test_fractions_depend_on_their_own_seed_alone():
 
 
 def test_a_missing_frame_moves_hardly_any_other():
-    whole, less = FractionSplit().assign(GROUPS), FractionSplit().assign(dict.fromkeys(FRAMES[:500] + FRAMES[501:], ()))
+    whole, less = (
+        FractionSplit().assign(GROUPS),
+        FractionSplit().assign(dict.fromkeys(FRAMES[:500] + FRAMES[501:], Group())),
+    )
     moved = [f for split in whole for f in set(whole[split]) - set(less[split]) - {"0500"}]
     assert len(moved) <= 2
 
@@ -107,24 +111,24 @@ def test_a_fold_that_is_none_is_refused(folds, fold):
 
 def test_folds_need_as_many_groups():
     with pytest.raises(ConfigError, match="at least as many groups as folds, but got 4 groups for `folds` 5"):
-        FoldSplit().assign(dict.fromkeys("abcd", ()))
+        FoldSplit().assign(dict.fromkeys("abcd", Group()))
 
 
 def test_the_official_split_cuts_validation_from_its_training_groups():
     assigned = OfficialSplit(val=0.25, seed=1).assign(OFFICIAL)
-    assert assigned["test"] == [group for group, splits in OFFICIAL.items() if splits == ("test",)]
+    assert assigned["test"] == [group for group, (splits, _) in OFFICIAL.items() if splits == ("test",)]
     assert (len(assigned["train"]), len(assigned["val"])) == (15, 5)
     assert sorted(chain(*assigned.values())) == sorted(OFFICIAL)
     assert assigned["val"] != OfficialSplit(val=0.25, seed=2).assign(OFFICIAL)["val"]
 
 
 def test_the_official_split_takes_at_least_one_group_to_validate_on():
-    assigned = OfficialSplit(val=0.01).assign({"a": ("train",), "b": ("train",), "c": ("test",)})
+    assigned = OfficialSplit(val=0.01).assign({"a": Group(("train",)), "b": Group(("train",)), "c": Group(("test",))})
     assert [len(assigned[split]) for split in SPLITS] == [1, 1, 1]
 
 
 def test_an_official_validation_split_is_taken_as_it_is():
-    groups = {"a": ("train",), "b": ("val",), "c": ("test",), "d": ("train",)}
+    groups = {"a": Group(("train",)), "b": Group(("val",)), "c": Group(("test",)), "d": Group(("train",))}
     assert OfficialSplit(val=0.5).assign(groups) == {"train": ["a", "d"], "val": ["b"], "test": ["c"]}
 
 
@@ -136,7 +140,7 @@ def test_the_official_splits_fraction_is_checked(val):
 
 def test_the_official_split_must_leave_groups_to_train_on():
     with pytest.raises(ConfigError, match="to leave groups to train on, but it takes 1 of 1"):
-        OfficialSplit().assign({"a": ("train",), "b": ("test",)})
+        OfficialSplit().assign({"a": Group(("train",)), "b": Group(("test",))})
 
 
 def test_a_source_without_a_split_has_no_official_one():
@@ -146,4 +150,4 @@ def test_a_source_without_a_split_has_no_official_one():
 
 def test_an_official_split_that_tears_a_group_apart_is_refused():
     with pytest.raises(DataError, match=r"puts these groups on both sides: b\. Choose FractionSplit"):
-        OfficialSplit().assign({"a": ("train",), "b": ("train", "test")})
+        OfficialSplit().assign({"a": Group(("train",)), "b": Group(("train", "test"))})

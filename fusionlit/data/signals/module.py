@@ -12,6 +12,7 @@ from fusionlit.data.array_dataset import ArrayDataset, Rows
 from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save_assignment
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.base import FusionDataModule, chosen
+from fusionlit.data.groups import find_groups
 from fusionlit.data.pack import Pack
 from fusionlit.data.signals.derived import Derivation, Derived
 from fusionlit.data.signals.describe import describe
@@ -24,7 +25,6 @@ from fusionlit.data.signals.sources import find_reader
 from fusionlit.data.signals.stacked import Stacked
 from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_copies
 from fusionlit.data.signals.windowing import Windowing
-from fusionlit.data.signals.windows import find_groups
 from fusionlit.data.splits import FractionSplit, OfficialSplit
 from fusionlit.errors import ConfigError
 from fusionlit.types import Batch, Shape, Split, TargetSpec
@@ -197,7 +197,8 @@ class SignalDataModule(FusionDataModule):
     def _assign(self, windows: Stacked) -> NDArray[np.str_]:
         """Split of each window, `(n,)`; empty where it is not used."""
         split = self.split or (FractionSplit() if windows.official is None else OfficialSplit())
-        groups = find_groups(windows.group, windows.official)
+        official = None if windows.official is None else windows.official.tolist()
+        groups = find_groups(windows.group.tolist(), windows.target.tolist(), official)
         assigned = split.assign(groups)
         check_assignment(assigned, groups, split)
         if self.write_split and (self.trainer is None or self.trainer.is_global_zero):

@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionlit.types import Split
-
 Floats = NDArray[np.float32]
 
 
@@ -87,17 +85,3 @@ class Windows:
     def header(self) -> Header:
         """What the windows are, without their values."""
         return Header({name: channel.grid for name, channel in self.channels.items()}, self.classes)
-
-
-def find_groups(group: NDArray[np.str_], official: NDArray[np.str_] | None) -> dict[str, list[Split]]:
-    """All groups in order of appearance, each with the splits that the source itself puts its windows in.
-
-    Args:
-        group: `(n,)` group of each window.
-        official: `(n,)` split of each window, or None.
-    """
-    found: dict[str, list[Split]] = {name: [] for name in group.tolist()}
-    if official is not None:
-        for name, split in sorted(set(zip(group.tolist(), official.tolist(), strict=True))):
-            found[name].append(split)
-    return found

@@ -5,7 +5,7 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 
-from fusionlit.data import FileSplit, FoldSplit, FractionSplit, FusionDataModule, OfficialSplit, SignalDataModule
+from fusionlit.data import FileSplit, FoldSplit, FractionSplit, FusionDataModule, Group, OfficialSplit, SignalDataModule
 from fusionlit.data.augment import SignalAugmentation
 from fusionlit.data.signals import Channel, SignalReader, Windowing, Windows
 from fusionlit.errors import ConfigError, DataError
@@ -77,6 +77,15 @@ def test_no_group_is_on_two_sides(make):
         groups = [set(values["groups"][data.dataset(split).rows].tolist()) for split in SPLITS]
         assert set.union(*groups) == set(range(6))
         assert sum(map(len, groups)) == 6
+
+
+def test_subjects_of_one_class_are_cut_by_class(make, seen_groups):
+    values = arrays(y=np.repeat([0, 1, 0, 1, 0, 1], 4))
+    for seed in range(10):
+        data = make(values, split=(split := seen_groups(1 / 3, 1 / 3, 1 / 3, seed)))
+        for name in SPLITS:
+            assert sorted(values["y"][data.dataset(name).rows].tolist()) == [0] * 4 + [1] * 4
+    assert [group.stratum for group in split.groups.values()] == [0, 1] * 3
 
 
 def test_class_counts_are_those_of_training(make):
@@ -235,7 +244,8 @@ def test_infinite_values_stuck_and_repeated_channels_are_named(make):
 
 def test_a_class_that_is_never_trained_on_is_refused_and_leaves_nothing_half_done(make):
     values = arrays(y=np.array([1] * 4 + [0] * 20))
-    held = next(fold for fold in range(6) if "0" in FoldSplit(6, fold).assign(dict.fromkeys("012345", ()))["test"])
+    groups = {name: Group(stratum=int(name == "0")) for name in "012345"}
+    held = next(fold for fold in range(6) if "0" in FoldSplit(6, fold).assign(groups)["test"])
     data = make(values, setup=False, split=FoldSplit(6, held))
     for _ in range(2):
         with pytest.raises(DataError, match=r"The train split has no window of the classes \['1'\]"):

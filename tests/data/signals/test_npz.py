@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fusionlit.data.signals.npz import NPZReader
-from fusionlit.data.signals.windows import Grid, find_groups
+from fusionlit.data.signals.windows import Grid
 from fusionlit.errors import DataError
 
 X = np.random.default_rng(0).normal(size=(6, 2, 5)).astype(np.float32)
@@ -24,7 +24,8 @@ def test_one_archive_is_read(save):
     np.testing.assert_array_equal(np.stack([c.values for c in windows.channels.values()], 1), X)
     assert windows.target.tolist() == [0, 1, 2, 0, 1, 2]
     assert windows.classes == ("1", "2", "3")
-    assert find_groups(windows.group, windows.official) == {"p": [], "q": [], "r": []}
+    assert windows.group.tolist() == ["p", "p", "q", "q", "r", "r"]
+    assert windows.official is None
     assert NPZReader().header(path) == windows.header
     assert windows.header.channels == {"a": Grid(5, 20.0, "g"), "b": Grid(5, 20.0, "V")}
 
@@ -36,7 +37,8 @@ def test_arrays_that_come_split_give_the_official_split(save):
     )  # fmt: skip
     windows = NPZReader().read(path)
     np.testing.assert_array_equal(windows.channels["channel_1"].values, X[:, 1])
-    assert find_groups(windows.group, windows.official) == {"7": ["train"], "8": ["train"], "9": ["test"]}
+    assert windows.group.tolist() == ["7", "7", "8", "9", "9", "9"]
+    assert windows.official.tolist() == ["train"] * 3 + ["test"] * 3
     assert windows.classes == ("walk", "run", "sit")
     assert windows.target.tolist() == [0, 1, 2, 0, 1, 2]
 
@@ -45,9 +47,8 @@ def test_without_groups_every_window_is_one(save):
     windows = NPZReader().read(
         save(X_train=X[:2], y_train=Y[:2], X_val=X[2:4], y_val=Y[2:4], X_test=X[4:], y_test=Y[4:])
     )
-    assert (
-        list(find_groups(windows.group, windows.official).values()) == [["train"]] * 2 + [["val"]] * 2 + [["test"]] * 2
-    )
+    assert len(set(windows.group.tolist())) == 6
+    assert windows.official.tolist() == ["train"] * 2 + ["val"] * 2 + ["test"] * 2
 
 
 def test_integers_and_missing_values_are_read(save):

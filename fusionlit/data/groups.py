@@ -1,0 +1,44 @@
+"""The groups of a data set: what a split must keep whole, and the class that it may go by."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from fusionlit.types import Split
+
+
+class Group(NamedTuple):
+    """What a split gets to know of a group.
+
+    Args:
+        splits: Splits that the source itself puts it in; none if it does not come split.
+        stratum: The class of more than half of its samples, None if there is no such class. A subject with windows of
+            six activities has none; nor has a frame with one sample of every class.
+    """
+
+    splits: Collection[Split] = ()
+    stratum: int | None = None
+
+
+Groups = Mapping[str, Group]
+"""All groups by name, in their order."""
+
+
+def find_groups(
+    names: Sequence[str], labels: Sequence[int] | None = None, official: Sequence[Split] | None = None
+) -> dict[str, Group]:
+    """All groups in order of appearance.
+
+    Args:
+        names: Group of each sample.
+        labels: Class of each sample; None if the target is not one class, as in regression.
+        official: The source's own split of each sample, or None.
+    """
+    sizes, strata = Counter(names), dict[str, int]()
+    for (name, label), count in Counter(zip(names, labels, strict=True) if labels is not None else ()).items():
+        if 2 * count > sizes[name]:
+            strata[name] = label
+    splits: dict[str, tuple[Split, ...]] = dict.fromkeys(sizes, ())
+    for name, split in sorted(set(zip(names, official, strict=True) if official is not None else ())):
+        splits[name] += (split,)
+    return {name: Group(own, strata.get(name)) for name, own in splits.items()}
