@@ -5,6 +5,7 @@ from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation, FrameAugmentation, SignalAugmentation
 from fusionlit.data.base import FusionDataModule, collate
 from fusionlit.data.replicator import ReplicatorDataModule
+from fusionlit.data.resplit import InnerFolds, RefitSplit
 from fusionlit.data.signals import SignalDataModule
 from fusionlit.data.splits import FileSplit, FoldSplit, FractionSplit, LastFramesSplit, OfficialSplit
 
@@ -17,8 +18,10 @@ __all__ = [
     "FrameAugmentation",
     "FusionDataModule",
     "GroupSplit",
+    "InnerFolds",
     "LastFramesSplit",
     "OfficialSplit",
+    "RefitSplit",
     "ReplicatorDataModule",
     "SignalAugmentation",
     "SignalDataModule",

@@ -61,17 +61,12 @@ class FoldSplit(GroupSplit):
         self.folds, self.fold, self.seed = folds, fold, seed
 
     def assign(self, groups: Groups) -> Assignment:
-        """Deal the groups, in the order of their hashes, to the folds in turn.
+        """Deal the groups to the folds.
 
         Raises:
             ConfigError: If there are fewer groups than folds.
         """
-        if len(groups) < self.folds:
-            raise ConfigError(
-                f"Expected at least as many groups as folds, but got {len(groups)} groups for `folds` {self.folds}."
-            )
-        order = shuffled(groups, self.seed)
-        dealt = [order[k :: self.folds] for k in range(self.folds)]
+        dealt = deal(groups, self.folds, self.seed)
         after = (self.fold + 1) % self.folds
         train = [group for k, fold in enumerate(dealt) if k not in (self.fold, after) for group in fold]
         return {"train": train, "val": dealt[after], "test": dealt[self.fold]}
@@ -190,6 +185,25 @@ class FileSplit(GroupSplit):
                     " '0001'."
                 )
         return {split: lists[split] for split in SPLITS}
+
+
+def default_split(groups: Groups) -> GroupSplit:
+    """What a data module takes where no split is given: the source's own, if it comes with one."""
+    return OfficialSplit() if any(groups.values()) else FractionSplit()
+
+
+def deal(groups: Groups, folds: int, seed: int) -> list[list[str]]:
+    """The groups of each fold: dealt in turn, in the order of their hashes.
+
+    Raises:
+        ConfigError: If there are fewer groups than folds.
+    """
+    if len(groups) < folds:
+        raise ConfigError(
+            f"Expected at least as many groups as folds, but got {len(groups)} groups for `folds` {folds}."
+        )
+    order = shuffled(groups, seed)
+    return [order[k::folds] for k in range(folds)]
 
 
 def shuffled(groups: Iterable[str], seed: int) -> list[str]:
