@@ -2,7 +2,6 @@
 
 import json
 from copy import deepcopy
-from itertools import chain
 from typing import cast
 
 import torch
@@ -88,9 +87,7 @@ class Ensemble(FusionModule):
         temperatures = [member.task.temperature for member in self._strategies()]
         logits = torch.stack([z if t is None else t(z) for t, z in zip(temperatures, predictions, strict=True)])
         equal = logits.new_zeros(len(logits), 1, 1)
-        log_odds = mixture_log_odds(
-            logits, equal.log_softmax(0), exclusive=self.target.kind == "multiclass"
-        )
+        log_odds = mixture_log_odds(logits, equal.log_softmax(0), exclusive=self.target.kind == "multiclass")
         return log_odds.to(predictions[0].dtype)
 
     def _strategies(self) -> list[FusionModule]:

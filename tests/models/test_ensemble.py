@@ -71,7 +71,7 @@ def test_it_predicts_the_mean_of_the_members_probabilities(members, kind, presen
 
 
 def test_a_very_sure_member_does_not_make_the_loss_infinite(members):
-    data, models, paths = members("binary")
+    data, _, paths = members("binary")
     ensemble = Ensemble(data.modalities, data.target, paths)
     sure = ensemble._mean([torch.full((2, 1), z) for z in (400.0, 300.0, 500.0)])
     assert sure.isfinite().all()
@@ -141,7 +141,9 @@ def test_members_stay_as_they_are_and_nothing_trains(members, make_trainer):
     assert not any(p.requires_grad for p in ensemble.parameters())
     with pytest.raises(ConfigError, match="Nothing in this model is trainable"):
         make_trainer().fit(ensemble, data)
-    assert all(torch.equal(norm.mean, models[1].normalization[n].mean) for n, norm in ensemble.members[1].normalization.items())
+    assert all(
+        torch.equal(norm.mean, models[1].normalization[n].mean) for n, norm in ensemble.members[1].normalization.items()
+    )
 
 
 def test_its_task_is_that_of_the_first_member_without_the_temperature(planted, make_trainer, tmp_path):
