@@ -69,7 +69,7 @@ def refit(cli: FusionCLI) -> None:
     if trainer.is_global_zero:
         epochs = torch.load(chosen_checkpoint(trainer), weights_only=True, map_location="cpu")["epoch"] + 1
     epochs = trainer.strategy.broadcast(epochs)
-    rank_zero_info(f"Training anew on training and validation, {epochs} epochs, as validation has chosen.")
+    rank_zero_info(f"Training anew on training and validation, as long as validation has chosen (epochs: {epochs}).")
     config = without_choice(with_split(in_folder(configuration(cli), run, NAME, trainer), cli.datamodule, RefitSplit))
     config["trainer"]["max_epochs"] = epochs
     again = FusionCLI(run=False, args=config)
@@ -77,6 +77,6 @@ def refit(cli: FusionCLI) -> None:
     last = next(each for each in again.trainer.checkpoint_callbacks if isinstance(each, LastCheckpoint))
     path = Path(last.best_model_path)
     rank_zero_info(
-        f"The network trained on training and validation, {epochs} epochs, is in {path}. Next:"
+        f"The network trained on training and validation (epochs: {epochs}) is in {path}. Next:"
         f" {test_command(run / NAME, path)}"
     )

@@ -30,6 +30,7 @@ def folds(fusionlit, shapes, tmp_path):
     return lambda *more: fusionlit("fit", *ARGS, f"--data.root={shapes}", *more)
 
 
+@pytest.mark.filterwarnings("ignore:TemperatureScaling. no temperature is best")
 def test_each_fold_validates_once_and_the_ensemble_is_the_members_mean(folds, fusionlit, tmp_path, capsys):
     folds("--trainer.callbacks+=TemperatureScaling")
     said = capsys.readouterr().out

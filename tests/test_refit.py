@@ -43,6 +43,7 @@ def logged(folder: Path) -> set[str]:
         return set(next(csv.reader(file)))
 
 
+@pytest.mark.filterwarnings("ignore:TemperatureScaling. no temperature is best")
 def test_a_refit_is_a_training_on_both_splits_for_the_chosen_epochs(fusionlit, shapes, tmp_path, caplog):
     data = [f"--data.root={shapes}", "--data.split=FractionSplit", "--data.split.seed=1"]
     choice = ["--trainer.max_epochs=3", "--checkpoint.mode=max", f"--data.write_split={tmp_path / 'split.json'}"]
@@ -52,8 +53,9 @@ def test_a_refit_is_a_training_on_both_splits_for_the_chosen_epochs(fusionlit, s
     folder, last = run / "refit", run / "refit/checkpoints/last.ckpt"
     epochs = load(run / "checkpoints/best.ckpt")["epoch"] + 1
     assert epochs < 3, "the choice is to differ from the whole training"
-    assert f"{epochs} epochs, is in {last}. Next: fusionlit test --config {folder}/config.yaml --ckpt_path {last}" in (
-        caplog.text
+    assert (
+        f"(epochs: {epochs}) is in {last}. Next: fusionlit test --config {folder}/config.yaml --ckpt_path {last}"
+        in (caplog.text)
     )
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
     assert "train/loss" in logged(folder)
@@ -77,7 +79,7 @@ def test_a_refit_is_a_training_on_both_splits_for_the_chosen_epochs(fusionlit, s
     assert made.datamodule.dataset("train").rows.tolist() == sorted(both.tolist())
     assert made.datamodule.dataset("test").rows.tolist() == plain.dataset("test").rows.tolist()
     assert (made.trainer.max_epochs, made.trainer.limit_val_batches) == (epochs, 0)
-    assert not {"EarlyStopping", "SmoothedMetric", "BestCheckpoint"} & {
+    assert not {"EarlyStopping", "SmoothedMetric", "TemperatureScaling"} & {
         type(c).__name__ for c in made.trainer.callbacks
     }
 
@@ -93,7 +95,7 @@ def test_without_a_logger_a_refit_lies_beside_the_run_and_is_refused_twice(fusio
     assert (tmp_path / "checkpoints/best.ckpt").is_file()
     assert (tmp_path / "refit/checkpoints/last.ckpt").is_file()
     (tmp_path / "config.yaml").unlink()
-    with pytest.raises(SystemExit, match="Expected a folder without a run, but .*refit holds one"):
+    with pytest.raises(SystemExit, match=r"Expected a folder without a run, but .*refit holds one"):
         fusionlit("fit", *args)
 
 
@@ -122,7 +124,10 @@ COURSE = ["--data.split=LastFramesSplit", "--data.split.count=4", "--data.split.
         (["--refit=true", "--trainer.enable_checkpointing=false"], "a run that chooses a checkpoint for --refit"),
         (["--folds=2", "--trainer.fast_dev_run=1"], "a run that chooses a checkpoint for --folds"),
         (["--refit=true", "--trainer.limit_val_batches=0"], "leave out .*`limit_val_batches: 0`"),
-        (["--refit=true", "--model.training.scheduler=ReduceLROnPlateau"], "but got ReduceLROnPlateau: take WarmupCos"),
+        (
+            ["--refit=true", "--model.training.scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau"],
+            "but got ReduceLROnPlateau: take WarmupCos",
+        ),
         (["--refit=true", GBLENDING], "but got GBlending: take another"),
         (["--refit=true", *COURSE], "RefitSplit trains on the validation groups of LastFramesSplit"),
         (["--folds=2", *COURSE], "InnerFolds trains on the validation groups of LastFramesSplit"),

@@ -28,16 +28,19 @@ class Ensemble(FusionModule):
     Args:
         modalities: Shape of each modality; linked from the data.
         target: What is to be predicted; linked from the data.
-        members: Checkpoint of each member, of any strategy.
+        members: Checkpoint of each member, of any strategy; the ensemble's own checkpoint needs none of them.
 
     Raises:
         ConfigError: If there is no member, or one is no checkpoint, or was trained for other data.
     """
 
-    def __init__(self, modalities: dict[str, Shape], target: TargetSpec, members: list[str]) -> None:
+    def __init__(self, modalities: dict[str, Shape], target: TargetSpec, members: list[str] | None = None) -> None:
         super().__init__(modalities, target, normalize=False)
         if not members:
-            raise ConfigError("Expected `members` to name at least one checkpoint, but it is empty.")
+            raise ConfigError(
+                f"Expected `members` to name at least one checkpoint, but got {members}. To use an ensemble that was"
+                " written, give its --ckpt_path."
+            )
         loaded = [load_any(member, f"members[{i}]") for i, member in enumerate(members)]
         for member, _ in loaded:
             check_schema(member.modalities, self.modalities)
