@@ -1,7 +1,7 @@
 """From YAML and flags to a trainer, a strategy and a data module: LightningCLI with fusionlit's links and callbacks."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from inspect import signature
@@ -14,7 +14,8 @@ import torch
 from jsonargparse import Namespace
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info
 
 import fusionlit.data
 import fusionlit.models  # noqa: F401 (importing makes the short class names known)
@@ -53,22 +54,31 @@ class SaveFitConfig(SaveConfigCallback):
         taken = trainer.strategy.broadcast(trainer.is_global_zero and (folder / self.config_filename).exists())
         if taken and not self.overwrite:
             if folder.resolve() not in Path(str(self.config.get("ckpt_path"))).resolve().parents:
-                raise ConfigError(
-                    f"Expected a folder without a run, but {folder} holds one: choose another with the logger's name or"
-                    " version, or --trainer.default_root_dir; to go on with that run give its --ckpt_path."
-                )
+                raise taken_folder(folder, "give its --ckpt_path")
             self.overwrite = True
         super().setup(trainer, pl_module, stage)
+
+
+def taken_folder(folder: Path, to_go_on: str) -> ConfigError:
+    """What to say of a folder that holds a run."""
+    return ConfigError(
+        f"Expected a folder without a run, but {folder} holds one: choose another with the logger's name or version, or"
+        f" --trainer.default_root_dir; to go on with that run {to_go_on}."
+    )
 
 
 class FusionCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` of any strategy on any data.
 
+    From Python `FusionCLI(run=False, args=...)` builds one run, its `trainer`, `model` and `datamodule`, of a
+    configuration (a dict as in config.yaml) or a list of options. The command line is not looked at then.
+
     The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. A run
     trains 20 epochs unless told otherwise; Lightning's own default is a thousand. Every run has a `FusionWeightLogger`
     (`--fusion_weights.*`), a `FusionGain`, an `EfficiencyMonitor`, a `PredictionWriter`, and a
     `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a
-    `LastCheckpoint`; and, where `--trainer.log_every_n_steps` is not given, a `LoggingInterval`.
+    `LastCheckpoint`; and, where `--trainer.log_every_n_steps` is not given, a `LoggingInterval`. Where training has
+    nothing to validate on (`limit_val_batches: 0`, `RefitSplit`), callbacks that follow validation are left out.
     """
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
@@ -105,11 +115,28 @@ class FusionCLI(LightningCLI):
         parser.add_lightning_class_args(EfficiencyMonitor, "efficiency")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse what was given in place of the command line; Lightning's own warns that there is one too."""
+        if args is None:
+            super().parse_arguments(parser, args)
+        else:
+            self.config = parser.parse_args(args) if isinstance(args, list) else parser.parse_object(args)
+
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         if config.get("enable_checkpointing") is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
         asked = config.get("callbacks") or []
-        bars = [each for each in (asked if isinstance(asked, list) else [asked]) if isinstance(each, ProgressBar)]
+        asked = asked if isinstance(asked, list) else [asked]
+        if self.subcommand in (None, "fit"):
+            if not self.datamodule.validates:
+                config = {**config, "limit_val_batches": 0}
+            if config.get("limit_val_batches") == 0:
+                left_out = [type(each).__name__ for each in (*asked, *callbacks) if follows_validation(each)]
+                if left_out:
+                    rank_zero_info(f"Nothing is validated, so there is no {', '.join(left_out)} in this run.")
+                asked, callbacks = ([x for x in xs if not follows_validation(x)] for xs in (asked, callbacks))
+                config = {**config, "callbacks": asked}
+        bars = [each for each in asked if isinstance(each, ProgressBar)]
         if config.get("enable_progress_bar") is not False and not config.get("barebones") and not bars:
             callbacks = [*callbacks, TQDMProgressBar(refresh_rate=REFRESH_RATE)]
         if config.get("log_every_n_steps") is None:
@@ -133,6 +160,17 @@ class FusionCLI(LightningCLI):
         super()._parse_ckpt_path()
         if asked is not None:
             keep_what_was_asked(asked, self.config[command].model)
+
+
+def follows_validation(callback: Callback) -> bool:
+    """Whether a callback has no use without validation: it says so, or follows one of its metrics."""
+    return of_validation(type(callback), vars(callback))
+
+
+def of_validation(cls: type, arguments: Mapping[str, Any]) -> bool:
+    """The same of a callback that is not made yet: it has `needs_validation`, or a `monitor` or `metric` of `val/`."""
+    followed = [str(arguments.get(name)) for name in ("monitor", "metric")]
+    return getattr(cls, "needs_validation", False) or any(name.startswith("val/") for name in followed)
 
 
 @contextmanager

@@ -13,11 +13,12 @@ import docstring_parser
 from jsonargparse import ArgumentParser
 
 from fusionlit.analysis import weights
-from fusionlit.build import FusionCLI, command_line
+from fusionlit.build import command_line
 from fusionlit.compare import compare
 from fusionlit.data.pack.command import pack
 from fusionlit.data.render import render
 from fusionlit.errors import ConfigError, DataError, FusionlitError
+from fusionlit.fit import FitCLI
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,
@@ -54,7 +55,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 run_function(command, sys.argv[2:])
             else:
                 check_command(command)
-                FusionCLI(parser_kwargs={"prog": "fusionlit", "description": DESCRIPTION})
+                FitCLI(parser_kwargs={"prog": "fusionlit", "description": DESCRIPTION})
         except (Exception, SystemExit) as error:
             cause = innermost(error) or exiting_module(error)
             if cause is not None:
@@ -71,7 +72,7 @@ def check_command(command: str) -> None:
     Raises:
         ConfigError: If it is none, and no option either.
     """
-    commands = [*FusionCLI.subcommands(), *COMMANDS]
+    commands = [*FitCLI.subcommands(), *COMMANDS]
     if not command.startswith("-") and command not in commands:
         raise ConfigError(f"Expected a command, one of {', '.join(commands)}, but got {command!r}.")
 

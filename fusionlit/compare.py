@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fusionlit.build import FusionCLI, command_line
+from fusionlit.build import FusionCLI
 from fusionlit.callbacks import BestCheckpoint
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.models.quiet import quiet_lightning
@@ -88,8 +88,7 @@ def build(data: Path, model: Path, seed: int, trainer: Path | None, out: Path) -
     args += [f"--trainer={trainer}"] if trainer else []
     args += ["--trainer.logger=lightning.pytorch.loggers.TensorBoardLogger", f"--trainer.logger.save_dir={out}"]
     args += [f"--trainer.logger.name={model.stem}", f"--trainer.logger.version=seed{seed}"]
-    with command_line(args):
-        cli = FusionCLI(run=False)
+    cli = FusionCLI(run=False, args=args)
     if cli.trainer.world_size > 1:
         raise ConfigError(f"Expected one process to compare in, but {trainer} asks for {cli.trainer.world_size}.")
     return cli

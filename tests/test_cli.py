@@ -145,8 +145,13 @@ def test_two_processes_count_every_sample_once(fusionlit, tmp_path):
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
-    run("fit", *fit_args(root, tmp_path, *position, *ddp))
+    run("fit", *fit_args(root, tmp_path, *position, *ddp), "--refit=true")
     logs = tmp_path / "lightning_logs"
+    steps = [
+        torch.load(logs / f"version_0/{each}/last.ckpt", weights_only=True)["global_step"]
+        for each in ("checkpoints", "refit/checkpoints")
+    ]
+    assert steps == [1, 2], "15 samples are one step of two processes, with 3 of validation they are two"
     best = f"--ckpt_path={logs}/version_0/checkpoints/best.ckpt"
     run("test", *fit_args(root, tmp_path, *position, *ddp), best)
     fusionlit("test", *fit_args(root, tmp_path, *position), best)

@@ -43,6 +43,6 @@ class TrainingLength(Callback):
         trainer.fit_loop.max_epochs = max(self.epochs, min(self.most, wanted))
         if trainer.max_epochs != self.epochs:
             rank_zero_info(
-                f"Training {trainer.max_epochs} epochs of {per_epoch} optimizer steps (--trainer.max_epochs sets another"
-                " number)."
+                f"Training {trainer.max_epochs} epochs of {per_epoch} optimizer steps (--trainer.max_epochs sets"
+                " another number)."
             )

@@ -36,6 +36,8 @@ class TemperatureScaling(Callback):
     Source: Guo et al., "On calibration of modern neural networks", 2017 (arXiv 1706.04599).
     """
 
+    needs_validation = True
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse before training what could not be calibrated after it.
 

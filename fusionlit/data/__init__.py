@@ -6,6 +6,7 @@ from fusionlit.data.augment import Augmentation, FrameAugmentation, SignalAugmen
 from fusionlit.data.base import FusionDataModule, collate
 from fusionlit.data.groups import Group, find_groups
 from fusionlit.data.replicator import ReplicatorDataModule
+from fusionlit.data.resplit import InnerFolds, RefitSplit
 from fusionlit.data.signals import SignalDataModule
 from fusionlit.data.splits import FileSplit, FoldSplit, FractionSplit, LastFramesSplit, OfficialSplit
 
@@ -19,8 +20,10 @@ __all__ = [
     "FusionDataModule",
     "Group",
     "GroupSplit",
+    "InnerFolds",
     "LastFramesSplit",
     "OfficialSplit",
+    "RefitSplit",
     "ReplicatorDataModule",
     "SignalAugmentation",
     "SignalDataModule",

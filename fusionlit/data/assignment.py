@@ -22,9 +22,12 @@ Assignment = dict[Split, list[str]]
 
 
 class GroupSplit(ABC):
-    """A way to assign groups to the splits. `test_on_validation` tells that test may repeat the validation groups."""
+    """A way to assign groups to the splits."""
 
     test_on_validation: bool = False
+    """Whether test may repeat the validation groups."""
+    validates: bool = True
+    """Whether there is to be a validation split; where there is none, training goes without."""
 
     @abstractmethod
     def assign(self, groups: Groups) -> Assignment:

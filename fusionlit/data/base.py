@@ -7,10 +7,12 @@ from typing import Any, TypeVar, cast
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from fusionlit.contracts import Whole, check_inputs, check_presence
 from fusionlit.data.array_dataset import ArrayDataset
+from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.pack import Pack
 from fusionlit.data.progress import progress
@@ -67,6 +69,12 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
     def rays(self) -> dict[str, torch.Tensor]:
         """Unit directions `(3, H, W)` of the pixels of each modality of points, where the sensor is known."""
         return {}
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is a validation split; where `split` is a `RefitSplit` there is none."""
+        split = getattr(self, "split", None)
+        return not isinstance(split, GroupSplit) or split.validates
 
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Any]:
@@ -163,9 +171,20 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         self.check_augmentation()
         return self._loader("train", shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Every sample of the validation split, once."""
-        return self._loader("val", shuffle=False)
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+        """Every sample of the validation split, once; in training nothing, where there is no such split.
+
+        Raises:
+            ConfigError: If there is no such split, and it is not training that asks.
+        """
+        if self.validates:
+            return self._loader("val", shuffle=False)
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            return []
+        raise ConfigError(
+            f"There is nothing to validate on, since {getattr(self, 'split', None)} trains on the validation groups"
+            " too. Use `fusionlit test`."
+        )
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Every sample of the test split, once."""

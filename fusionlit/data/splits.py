@@ -76,11 +76,7 @@ class FoldSplit(GroupSplit):
         Raises:
             ConfigError: If there are fewer groups than folds.
         """
-        if len(groups) < self.folds:
-            raise ConfigError(
-                f"Expected at least as many groups as folds, but got {len(groups)} groups for `folds` {self.folds}."
-            )
-        dealt = deal(groups, shuffled(groups, self.seed), self.folds)
+        dealt = deal(groups, self.folds, self.seed)
         after = (self.fold + 1) % self.folds
         train = [group for k, fold in enumerate(dealt) if k not in (self.fold, after) for group in fold]
         return {"train": train, "val": dealt[after], "test": dealt[self.fold]}
@@ -201,3 +197,8 @@ class FileSplit(GroupSplit):
                     " '0001'."
                 )
         return {split: lists[split] for split in SPLITS}
+
+
+def default_split(groups: Groups) -> GroupSplit:
+    """What a data module takes where no split is given: the source's own, if it comes with one."""
+    return OfficialSplit() if any(group.splits for group in groups.values()) else FractionSplit()

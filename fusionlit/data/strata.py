@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from fusionlit.data.groups import Groups
+from fusionlit.errors import ConfigError
 
 
 def shuffled(groups: Iterable[str], seed: int) -> list[str]:
@@ -30,11 +31,19 @@ def cut(groups: Groups, order: Iterable[str], fractions: Sequence[float], totals
     return parts
 
 
-def deal(groups: Groups, order: Iterable[str], folds: int) -> list[list[str]]:
-    """The groups in `folds` parts whose sizes differ by one at most, as do the sizes of each stratum in them."""
+def deal(groups: Groups, folds: int, seed: int) -> list[list[str]]:
+    """The groups in `folds` parts whose sizes differ by one at most, as do the sizes of each stratum in them.
+
+    Raises:
+        ConfigError: If there are fewer groups than folds.
+    """
+    if len(groups) < folds:
+        raise ConfigError(
+            f"Expected at least as many groups as folds, but got {len(groups)} groups for `folds` {folds}."
+        )
     parts: list[list[str]] = [[] for _ in range(folds)]
     before = 0
-    for names in _strata(groups, order):
+    for names in _strata(groups, shuffled(groups, seed)):
         start = 0
         for fold, part in enumerate(parts):
             # As many as if the strata, one after the other, were dealt to the folds in turn.

@@ -4,6 +4,7 @@ from fusionlit.models.balance import OGMGE, UMT, AMCo, Balance, GBlending, MMPar
 from fusionlit.models.base import FusionModule
 from fusionlit.models.centralnet import CentralNet
 from fusionlit.models.early import EarlyFusion
+from fusionlit.models.ensemble import Ensemble
 from fusionlit.models.intermediate import IntermediateFusion
 from fusionlit.models.late import LateFusion
 from fusionlit.models.presence import StandIns
@@ -18,6 +19,7 @@ __all__ = [
     "Balance",
     "CentralNet",
     "EarlyFusion",
+    "Ensemble",
     "FusionModule",
     "GBlending",
     "IntermediateFusion",

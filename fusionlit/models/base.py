@@ -25,7 +25,7 @@ from fusionlit.models.penalty import check_raw, fusion_l1
 from fusionlit.models.presence import complete, drop, zero_absent
 from fusionlit.models.schedules import Interval, misfit, training_length
 from fusionlit.models.training import Training
-from fusionlit.tasks import BatchMean, EpochMean, TaskFactory, default_task
+from fusionlit.tasks import BatchMean, EpochMean, Task, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
@@ -78,10 +78,7 @@ class FusionModule(LightningModule, Whole, ABC):
         self.held_out = self.default_fusion_held_out if held_out is None else held_out
         self.drop_probabilities = training.dropout_probabilities(modalities)
         self.balance = training.make_balance(self.modalities, self.unimodal_weights)
-        self.task = task(target) if task else default_task(target)
-        self.train_metrics = self.task.metrics().clone(prefix="train/")
-        self.val_metrics = self.task.evaluation_metrics().clone(prefix="val/")
-        self.test_metrics = self.task.evaluation_metrics().clone(prefix="test/")
+        self.set_task(task(target) if task else default_task(target))
         names = ["loss", *(f"unimodal_loss/{name}" for name in self.modalities)]
         self.epoch_losses = nn.ModuleDict({name: EpochMean() for name in names})
         self.source_scores = nn.ModuleDict({source: EpochMean() for source in (*self.modalities, CENTRAL)})
@@ -91,6 +88,13 @@ class FusionModule(LightningModule, Whole, ABC):
         self.measuring = False
         self._compiled: Callable[..., FusionOutput] | None = None
         self._held_out: HeldOutLoss | None = None
+
+    def set_task(self, task: Task) -> None:
+        """Take a task, and fresh metrics of it."""
+        self.task = task
+        self.train_metrics = task.metrics().clone(prefix="train/")
+        self.val_metrics = task.evaluation_metrics().clone(prefix="val/")
+        self.test_metrics = task.evaluation_metrics().clone(prefix="test/")
 
     @abstractmethod
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:

@@ -1,8 +1,10 @@
-"""Networks of one modality each, loaded from checkpoints of `Unimodal`."""
+"""Trained networks that become part of another: those of one modality each, or whole strategies."""
 
 import json
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
+from pydoc import locate
 from typing import Any, NamedTuple
 
 import torch
@@ -81,13 +83,40 @@ def _check_normalize(name: str, member: Unimodal, strategy: FusionModule) -> Non
 
 
 def _load(member: str, argument: str) -> tuple[Unimodal, dict[str, Any]]:
+    loaded, config = load_any(member, argument)
+    if not isinstance(loaded, Unimodal):
+        saved = config["_class_path"]
+        raise ConfigError(f"Expected `{argument}` to be a checkpoint of Unimodal, but {member} is one of {saved}.")
+    return loaded, config
+
+
+def load_any(member: str, argument: str) -> tuple[FusionModule, dict[str, Any]]:
+    """The trained strategy of a checkpoint, and its configuration.
+
+    Args:
+        member: The checkpoint, or the configuration as JSON: then without weights.
+        argument: What names it, for messages.
+
+    Raises:
+        ConfigError: If the file is missing, or is no checkpoint of a strategy.
+    """
     if member.startswith("{"):
         config = json.loads(member)
-        return instantiate_module(Unimodal, {k: v for k, v in config.items() if not k.startswith("_")}), config
+        strategy = _strategy(config, argument, "the configuration")
+        known = signature(strategy).parameters
+        return instantiate_module(strategy, {key: value for key, value in config.items() if key in known}), config
     if not Path(member).is_file():
-        raise ConfigError(f"Expected `{argument}` to be a checkpoint of Unimodal, but there is no file {member}.")
-    config = torch.load(member, weights_only=True, map_location="cpu")["hyper_parameters"]
-    saved = config.get("_class_path", "")
-    if not saved.endswith(".Unimodal"):
-        raise ConfigError(f"Expected `{argument}` to be a checkpoint of Unimodal, but {member} is one of {saved}.")
-    return Unimodal.load_from_checkpoint(member, map_location="cpu"), config
+        raise ConfigError(f"Expected `{argument}` to be a checkpoint, but there is no file {member}.")
+    config = torch.load(member, weights_only=True, map_location="cpu").get("hyper_parameters", {})
+    return _strategy(config, argument, member).load_from_checkpoint(member, map_location="cpu"), config
+
+
+def _strategy(config: Mapping[str, Any], argument: str, where: str) -> type[FusionModule]:
+    name = config.get("_class_path", "")
+    found = locate(name)
+    if not isinstance(found, type) or not issubclass(found, FusionModule):
+        raise ConfigError(
+            f"Expected `{argument}` to be a checkpoint of a strategy, but {where} is one of {name or 'something else'}"
+            ", which is not a FusionModule that can be imported here."
+        )
+    return found

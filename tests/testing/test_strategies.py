@@ -1,5 +1,6 @@
 """The strategies' contract: each law finds a strategy that breaks it, and none of ours does."""
 
+import json
 from functools import partial
 from typing import get_args
 
@@ -13,6 +14,7 @@ from fusionlit.fusion import Add, Concat, CrossModalAttention, GatedFusion, Hada
 from fusionlit.models import (
     CentralNet,
     EarlyFusion,
+    Ensemble,
     FusionModule,
     IntermediateFusion,
     LateFusion,
@@ -81,10 +83,28 @@ def test_ours_keep_every_law_for_every_target(kind):
     check_strategy(OURS["concat"], {"a": (3, 16), "b": (2, 12, 12)}, TargetSpec(kind, 1 if kind == "binary" else 3))
 
 
+def ensemble(modalities: dict[str, Shape], target: TargetSpec) -> Ensemble:
+    """Two members as a checkpoint has them, and so with weights of their own."""
+    member = partial(CentralNet, encoder=encoder)(modalities, target)
+    config = {"_class_path": "fusionlit.models.CentralNet", **member.hparams}
+    return Ensemble(modalities, target, [json.dumps(config)] * 2)
+
+
+@pytest.mark.parametrize("law", strategies.LAWS, ids=lambda law: law.__name__)
+def test_an_ensemble_keeps_every_law_but_those_of_training(law):
+    case = strategies.StrategyCase(ensemble, strategies.MODALITIES, strategies.TWO_CLASSES)
+    if law in (strategies.no_module_is_skipped, strategies.it_trains_and_its_checkpoint_loads_alone):
+        # There is nothing to train; that its checkpoint loads alone is tested in tests/models/test_ensemble.py.
+        with pytest.raises(BrokenLawError, match=r"does not require grad|Nothing in this model is trainable"):
+            laws.uphold(case, [law])
+    else:
+        laws.uphold(case, [law])
+
+
 def test_none_of_ours_is_left_out():
     offered = {value for value in vars(fusionlit.models).values() if isinstance(value, type)}
     concrete = {value for value in offered if issubclass(value, FusionModule)} - {FusionModule}
-    assert concrete == {factory.func for factory in OURS.values()}
+    assert concrete == {factory.func for factory in OURS.values()} | {Ensemble}
 
 
 class Joined(FusionModule):

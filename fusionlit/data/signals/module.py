@@ -25,7 +25,7 @@ from fusionlit.data.signals.sources import find_reader
 from fusionlit.data.signals.stacked import Stacked
 from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_copies
 from fusionlit.data.signals.windowing import Windowing
-from fusionlit.data.splits import FractionSplit, OfficialSplit
+from fusionlit.data.splits import default_split
 from fusionlit.errors import ConfigError
 from fusionlit.types import Batch, Shape, Split, TargetSpec
 
@@ -196,9 +196,9 @@ class SignalDataModule(FusionDataModule):
 
     def _assign(self, windows: Stacked) -> NDArray[np.str_]:
         """Split of each window, `(n,)`; empty where it is not used."""
-        split = self.split or (FractionSplit() if windows.official is None else OfficialSplit())
         official = None if windows.official is None else windows.official.tolist()
         groups = find_groups(windows.group.tolist(), windows.target.tolist(), official)
+        split = self.split or default_split(groups)
         assigned = split.assign(groups)
         check_assignment(assigned, groups, split)
         if self.write_split and (self.trainer is None or self.trainer.is_global_zero):

@@ -35,6 +35,8 @@ class Balance(Whole, ABC):
 
     needs_heads = True
     """Whether every modality must have a unimodal head, and a weight for its loss."""
+    needs_validation = False
+    """Whether it measures with the validation split."""
 
     def __init__(self, modalities: dict[str, Shape]) -> None:
         if len(modalities) < 2:

@@ -42,6 +42,8 @@ class GBlending(Balance):
         ConfigError: If an argument cannot be.
     """
 
+    needs_validation = True
+
     def __init__(self, modalities: dict[str, Shape], every_n_epochs: int = 5, minimum: float = 0.1) -> None:
         super().__init__(modalities)
         if every_n_epochs < 1:
@@ -61,7 +63,7 @@ class GBlending(Balance):
         if not model.trainer.limit_val_batches:
             raise ConfigError(
                 "GBlending measures with the validation split, but the trainer validates nothing: leave out"
-                " `limit_val_batches: 0`."
+                " `limit_val_batches: 0` and `RefitSplit`."
             )
 
     def loss(

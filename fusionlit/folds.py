@@ -1,0 +1,146 @@
+"""One training for each of several folds, and the mean of what they say."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from fusionlit.build import FusionCLI, taken_folder
+from fusionlit.data import InnerFolds, RefitSplit
+from fusionlit.errors import ConfigError
+from fusionlit.rerun import (
+    Config,
+    best_checkpoint,
+    check_chooses,
+    chosen_checkpoint,
+    configuration,
+    in_folder,
+    run_folder,
+    test_command,
+    with_split,
+    without_choice,
+)
+
+Row = dict[str, Any]
+ROW = "fold.json"
+"""What is written of a fold when it is finished."""
+ENSEMBLE = "ensemble"
+"""The ensemble's folder in that of the run."""
+
+
+def check_folds(cli: FusionCLI, folds: int) -> None:
+    """Refuse before any training what could not be trained or used.
+
+    Raises:
+        ConfigError: If there are fewer than two folds, the run chooses no checkpoint, goes on from one, asks for
+            several processes or for a file of its split, or its groups cannot be dealt anew.
+    """
+    InnerFolds(getattr(cli.datamodule, "split", None), folds)
+    check_chooses(cli, "--folds")
+    with_split(configuration(cli), cli.datamodule, InnerFolds)
+    if cli.config["fit"].get("ckpt_path"):
+        raise ConfigError("Expected --folds without --ckpt_path, since every fold trains from scratch.")
+    if getattr(cli.datamodule, "write_split", None):
+        raise ConfigError("Expected --folds without `write_split`, since every fold has a split of its own.")
+    if cli.trainer.world_size > 1:
+        raise ConfigError(f"Expected one process for --folds, but the trainer asks for {cli.trainer.world_size}.")
+
+
+def fit_folds(cli: FusionCLI, folds: int) -> None:
+    """Train on K folds of the training and validation groups, and write the mean of the networks as one checkpoint.
+
+    Fold k is a run of its own in `fold<k>` in the folder of the run: it validates, the others train, and the best
+    checkpoint by that validation becomes a member. The checkpoint of the `Ensemble` lies in `ensemble/checkpoints`. The
+    test split stays untouched by all of it.
+
+    Where the same command names the same folder again (a logger's `version`, or no logger), finished folds are not run
+    again, and one that was cut off begins anew. With the default logger it is another folder, and all folds run anew.
+
+    Args:
+        cli: A `fit` that has not begun.
+        folds: Number of folds, K.
+
+    Raises:
+        ConfigError: If the folder holds another run.
+    """
+    run, config = run_folder(cli.trainer), configuration(cli)
+    begin(cli, run)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    rows = []
+    for fold in range(folds):
+        folder = run / f"fold{fold}"
+        if not (folder / ROW).exists():
+            console.rule(f"fold {fold + 1} of {folds}")
+            shutil.rmtree(folder, ignore_errors=True)
+            row = train(cli, in_folder(config, run, folder.name, cli.trainer), folds, fold)
+            (folder / ROW).write_text(json.dumps(row) + "\n")
+        rows.append(json.loads((folder / ROW).read_text()))
+    path = write_ensemble(cli, in_folder(config, run, ENSEMBLE, cli.trainer), run, rows)
+    console.print(table(rows))
+    console.print(
+        f"The ensemble of {folds} folds is in {path}. Next: {test_command(run / ENSEMBLE, path)}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def begin(cli: FusionCLI, run: Path) -> None:
+    """Write what was asked for; go on if that stands there, and is not finished.
+
+    Raises:
+        ConfigError: If the folder holds another run, or a finished one.
+    """
+    file, parser = run / "config.yaml", cli._parser("fit")
+    if not file.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        parser.save(cli.config["fit"], file, skip_none=False, multifile=False)
+    elif (run / ENSEMBLE).exists() or file.read_text() != parser.dump(cli.config["fit"], skip_none=False):
+        raise taken_folder(run, "before its ensemble is written, type the same command")
+
+
+def train(cli: FusionCLI, config: Config, folds: int, fold: int) -> Row:
+    """Train one fold; its checkpoint, with the monitored value and the main metric on the fold."""
+    config = with_split(config, cli.datamodule, InnerFolds, folds=folds, fold=fold)
+    run = FusionCLI(run=False, args=config)
+    run.trainer.fit(run.model, run.datamodule)
+    path, best = chosen_checkpoint(run.trainer), best_checkpoint(run.trainer)
+    row: Row = {"fold": fold, "checkpoint": str(path), "epochs": torch.load(path, weights_only=True)["epoch"] + 1}
+    if best is not None and best.monitor is not None and best.best_model_score is not None:
+        row[best.monitor] = float(best.best_model_score)
+    run.trainer.loggers = []  # the training's charts end with the training
+    metrics = run.trainer.validate(run.model, run.datamodule, ckpt_path=str(path), verbose=False)[0]
+    main = f"val/{run.model.task.main_metric}"
+    return row | {main: metrics[main]}
+
+
+def write_ensemble(cli: FusionCLI, config: Config, run: Path, rows: list[Row]) -> Path:
+    """Write the checkpoint and the configuration of the ensemble."""
+    config = without_choice(with_split(config, cli.datamodule, RefitSplit))
+    members = [row["checkpoint"] for row in rows]
+    config["model"] = {"class_path": "fusionlit.models.Ensemble", "init_args": {"members": members}}
+    ensemble = FusionCLI(run=False, args=config)
+    path = run / ENSEMBLE / "checkpoints" / "ensemble.ckpt"
+    ensemble.trainer.strategy.connect(ensemble.model)
+    ensemble.trainer.save_checkpoint(path, weights_only=True)
+    ensemble.parser.save(ensemble.config, run / ENSEMBLE / "config.yaml", skip_none=False, multifile=False)
+    return path
+
+
+def table(rows: list[Row]) -> Table:
+    """The chosen checkpoint of each fold, on the fold, and their mean and standard deviation."""
+    columns = [key for key in rows[0] if key.startswith(("val/", "train/"))]
+    view = Table(title=f"Each of {len(rows)} folds, best checkpoint on it")
+    for name in ("fold", "epochs", *columns):
+        view.add_column(name, justify="right")
+    for row in rows:
+        view.add_row(str(row["fold"]), str(row["epochs"]), *(f"{row[column]:.4g}" for column in columns))
+    values = torch.tensor([[row[column] for column in columns] for row in rows])
+    cells = [f"{mean:.4g} ± {std:.2g}" for mean, std in zip(values.mean(0), values.std(0), strict=True)]
+    view.add_section()
+    view.add_row("mean", "", *cells)
+    return view

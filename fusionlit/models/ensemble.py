@@ -1,0 +1,97 @@
+"""Several trained strategies that predict as one."""
+
+import json
+from copy import deepcopy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from fusionlit.errors import ConfigError
+from fusionlit.functional import mixture_log_odds
+from fusionlit.models.base import FusionModule, check_schema, check_target
+from fusionlit.models.members import load_any
+from fusionlit.types import FusionOutput, Shape, TargetSpec
+
+
+class Ensemble(FusionModule):
+    """The mean of what M trained strategies say: `p = 1/M sum_m p_m`, given as logits; of values `y = 1/M sum_m y_m`.
+
+    `p_m` are the member's own probabilities, with its temperature if one was fitted. Unimodal heads, and the central
+    network's, are averaged in the same way where all members have them. Members keep their own input normalisation,
+    are frozen, and stay in evaluation mode; there is nothing to train. The checkpoint holds them all and loads alone.
+
+    Loss and metrics are those of the first member's task, with its class weights. The fusion weights are the mean over
+    the members. Contributions are left out: each member's sums have a scale of their own, so that a mean of their
+    energies would belong to the largest.
+
+    Args:
+        modalities: Shape of each modality; linked from the data.
+        target: What is to be predicted; linked from the data.
+        members: Checkpoint of each member, of any strategy; the ensemble's own checkpoint needs none of them.
+
+    Raises:
+        ConfigError: If there is no member, or one is no checkpoint, or was trained for other data.
+    """
+
+    def __init__(self, modalities: dict[str, Shape], target: TargetSpec, members: list[str] | None = None) -> None:
+        super().__init__(modalities, target, normalize=False)
+        if not members:
+            raise ConfigError(
+                f"Expected `members` to name at least one checkpoint, but got {members}. To use an ensemble that was"
+                " written, give its --ckpt_path."
+            )
+        loaded = [load_any(member, f"members[{i}]") for i, member in enumerate(members)]
+        for member, _ in loaded:
+            check_schema(member.modalities, self.modalities)
+            check_target(member.target, self.target)
+        self.members = nn.ModuleList(member.requires_grad_(False) for member, _ in loaded)
+        self.save_hyperparameters({"members": [json.dumps(config) for _, config in loaded]})
+        self.set_task(deepcopy(loaded[0][0].task))
+        if self.task.temperature is not None:
+            self.task.temperature.reset()  # the members' are in their probabilities
+        self.train(self.training)
+
+    def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
+        """Let all members predict, and take the mean."""
+        outputs: list[FusionOutput] = [member(inputs, presence) for member in self.members]
+        unimodal = {name: [o.unimodal[name] for o in outputs if name in o.unimodal] for name in self.modalities}
+        central = [o.central for o in outputs if o.central is not None]
+        return FusionOutput(
+            self._mean([o.prediction for o in outputs]),
+            {name: self._mean(said) for name, said in unimodal.items() if len(said) == len(outputs)},
+            {},
+            self._mean(central) if len(central) == len(outputs) else None,
+        )
+
+    def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
+        """Mean over the members of each source's weight, at the layers that all of them have."""
+        of_all = [member.fusion_weights() for member in self._strategies()]
+        return {
+            layer: {
+                source: torch.stack([weights[layer][source] for weights in of_all]).mean(0)
+                for source in sources
+                if all(source in weights[layer] for weights in of_all)
+            }
+            for layer, sources in of_all[0].items()
+            if all(layer in weights for weights in of_all)
+        }
+
+    def train(self, mode: bool = True) -> "Ensemble":
+        """Members stay in evaluation mode: neither dropout nor running statistics touch them."""
+        super().train(mode)
+        self.members.eval()
+        return self
+
+    def _mean(self, predictions: list[Tensor]) -> Tensor:
+        """Logits of the mean of the members' probabilities `(B, size)`, or the mean of their values."""
+        if self.target.kind == "regression":
+            return torch.stack(predictions).mean(0)
+        temperatures = [member.task.temperature for member in self._strategies()]
+        logits = torch.stack([z if t is None else t(z) for t, z in zip(temperatures, predictions, strict=True)])
+        equal = logits.new_zeros(len(logits), 1, 1)
+        log_odds = mixture_log_odds(logits, equal.log_softmax(0), exclusive=self.target.kind == "multiclass")
+        return log_odds.to(predictions[0].dtype)
+
+    def _strategies(self) -> list[FusionModule]:
+        return cast(list[FusionModule], list(self.members))
