@@ -27,7 +27,9 @@ from fusionlit.callbacks import (
     LastCheckpoint,
     LoggingInterval,
     PredictionWriter,
+    TrainingLength,
 )
+from fusionlit.callbacks.checkpoint import MAIN_METRIC
 from fusionlit.data import FusionDataModule
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
@@ -74,11 +76,12 @@ class FusionCLI(LightningCLI):
     configuration (a dict as in config.yaml) or a list of options. The command line is not looked at then.
 
     The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. A run
-    trains 20 epochs unless told otherwise; Lightning's own default is a thousand. Every run has a `FusionWeightLogger`
-    (`--fusion_weights.*`), a `FusionGain`, an `EfficiencyMonitor`, a `PredictionWriter`, and a
-    `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the validation loss, beside the `last.ckpt` of a
-    `LastCheckpoint`; and, where `--trainer.log_every_n_steps` is not given, a `LoggingInterval`. Where training has
-    nothing to validate on (`limit_val_batches: 0`, `RefitSplit`), callbacks that follow validation are left out.
+    trains as long as its `TrainingLength` says, unless `--trainer.max_epochs` is given; Lightning's own default is a
+    thousand epochs. Every run has a `FusionWeightLogger` (`--fusion_weights.*`), a `FusionGain`, an
+    `EfficiencyMonitor`, a `PredictionWriter`, and a `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the
+    main metric of the task, beside the `last.ckpt` of a `LastCheckpoint`; and, where `--trainer.log_every_n_steps` is
+    not given, a `LoggingInterval`. Where training has nothing to validate on (`limit_val_batches: 0`, `RefitSplit`),
+    callbacks that follow validation are left out.
     """
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
@@ -89,7 +92,6 @@ class FusionCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=SaveFitConfig,
             seed_everything_default=0,
-            trainer_defaults={"max_epochs": 20},
             auto_configure_optimizers=False,
             parser_class=FusionParser,
             **kwargs,
@@ -103,8 +105,7 @@ class FusionCLI(LightningCLI):
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
-                "checkpoint.monitor": "val/loss",
-                "checkpoint.mode": "min",
+                "checkpoint.monitor": MAIN_METRIC,
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
             }
@@ -139,6 +140,9 @@ class FusionCLI(LightningCLI):
         bars = [each for each in asked if isinstance(each, ProgressBar)]
         if config.get("enable_progress_bar") is not False and not config.get("barebones") and not bars:
             callbacks = [*callbacks, TQDMProgressBar(refresh_rate=REFRESH_RATE)]
+        if config.get("max_epochs") is None and config.get("max_steps") == -1 and config.get("max_time") is None:
+            length = TrainingLength()
+            config, callbacks = {**config, "max_epochs": length.epochs}, [*callbacks, length]
         if config.get("log_every_n_steps") is None:
             callbacks = [*callbacks, LoggingInterval()]
         return super()._instantiate_trainer(config, callbacks)

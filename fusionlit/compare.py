@@ -25,16 +25,16 @@ def compare(
 ) -> list[Row]:
     """Train every model on the same frozen splits, test its best checkpoint, and print one table.
 
-    The splits belong to the data file and do not change with the seed. The checkpoint is chosen by the validation
-    loss; the test split is looked at once a run. Every run is written to `out/<model>/seed<seed>`, and its figures as
-    one line of `out/rows.jsonl`. The same command goes on with a comparison that was interrupted: what has a row is not
+    The splits belong to the data file and do not change with the seed. The checkpoint is chosen by the main metric of
+    validation; the test split is looked at once a run. Every run is written to `out/<model>/seed<seed>`, and its
+    figures as one line of `out/rows.jsonl`. The same command goes on with a comparison that was interrupted: what has a row is not
     run again, a run that was cut off begins anew. Several processes may share `out` if their models differ.
 
     Args:
         data: Data file, such as configs/data/replicator_shape.yaml.
         models: Model files; each is called by its file's name.
         seeds: Number of seeds, 0 to seeds - 1, that every model is trained with.
-        trainer: Trainer file; default: 20 epochs, and Lightning's other defaults.
+        trainer: Trainer file; default: as long as `fusionlit fit` trains, and Lightning's other defaults.
         out: Folder for the runs and the rows.
 
     Raises:
@@ -133,7 +133,7 @@ def table(rows: Sequence[Row]) -> Table:
     """Mean and standard deviation over the seeds of the figures that all rows have, a row a model."""
     left_out = ("model", "seed", "efficiency/trainable_parameters", "efficiency/peak_host_memory_mb")
     columns = [key for key in rows[0] if key not in left_out and all(key in row for row in rows)]
-    view = Table(title=f"Test split, best checkpoint by validation loss, {len({r['seed'] for r in rows})} seed(s)")
+    view = Table(title=f"Test split, best checkpoint on validation, {len({r['seed'] for r in rows})} seed(s)")
     view.add_column("model")
     for column in columns:
         view.add_column(column.removeprefix("test/").removeprefix("efficiency/"), justify="right")

@@ -67,7 +67,7 @@ def test_the_readmes_comparison_runs(fusionlit, shapes):
 
 
 def test_augmented_frames_train(fusionlit, shapes):
-    files = [f"--data={CONFIGS}/data/replicator_augmented.yaml", f"--model={CONFIGS}/model/intermediate_concat.yaml"]
+    files = [f"--data={CONFIGS}/data/replicator_shape.yaml", f"--model={CONFIGS}/model/intermediate_concat.yaml"]
     fusionlit("fit", *files, f"--data.root={shapes}", "--data.batch_size=4", "--trainer.fast_dev_run=2")
 
 

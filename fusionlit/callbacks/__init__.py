@@ -5,6 +5,7 @@ from fusionlit.callbacks.efficiency import EfficiencyMonitor
 from fusionlit.callbacks.fusion_gain import FusionGain
 from fusionlit.callbacks.fusion_weights import FusionWeightLogger
 from fusionlit.callbacks.interval import LoggingInterval
+from fusionlit.callbacks.length import TrainingLength
 from fusionlit.callbacks.permutation import PermutationLogger
 from fusionlit.callbacks.predictions import PredictionWriter
 from fusionlit.callbacks.smoothing import SmoothedMetric
@@ -21,4 +22,5 @@ __all__ = [
     "PredictionWriter",
     "SmoothedMetric",
     "TemperatureScaling",
+    "TrainingLength",
 ]

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -15,19 +14,18 @@ class FusionGain(Callback):
     """Warn at the end of training if the fusion is no better than one modality's own head.
 
     It compares the task's main metric over the validation set, `val/accuracy` with `val/accuracy/<modality>`, at the
-    epoch with the lowest `val/loss` of this run. A modality that some validation samples lack is left out, since its
+    epoch in which the fused prediction was best, the latest of equal ones. A modality that some validation samples lack is left out, since its
     metric is over other samples. Models without unimodal heads have nothing to compare.
     """
 
     def __init__(self) -> None:
-        self._lowest_loss = torch.inf
         self._fused: Tensor | None = None
         self._single: dict[str, Tensor] = {}
         self._incomplete: set[str] = set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget an earlier run."""
-        self._lowest_loss, self._fused, self._single, self._incomplete = torch.inf, None, {}, set()
+        self._fused, self._single, self._incomplete = None, {}, set()
 
     def on_validation_batch_end(
         self,
@@ -44,12 +42,11 @@ class FusionGain(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the metrics of the best epoch so far."""
         metrics = trainer.callback_metrics
-        loss = metrics.get("val/loss")
-        if trainer.sanity_checking or not isinstance(pl_module, FusionModule) or loss is None:
+        if trainer.sanity_checking or not isinstance(pl_module, FusionModule):
             return
         name = f"val/{pl_module.task.main_metric}"
-        if name in metrics and float(loss) < self._lowest_loss:
-            self._lowest_loss = float(loss)
+        sign = 1 if pl_module.task.higher_is_better else -1
+        if name in metrics and (self._fused is None or sign * metrics[name] >= sign * self._fused):
             self._fused = metrics[name]
             singles = {x: f"{name}/{x}" for x in pl_module.modalities if x not in self._incomplete}
             self._single = {modality: metrics[key] for modality, key in singles.items() if key in metrics}
