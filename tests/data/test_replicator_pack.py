@@ -172,4 +172,5 @@ if __name__ == "__main__":
     trainer = Trainer(max_epochs=1, limit_val_batches=0, strategy="ddp", accelerator="cpu", devices=2, **quiet)
     model = Watcher(root)
     trainer.fit(model, ReplicatorDataModule(root, batch_size=4, num_workers=1))
-    print("saw", *model.seen, flush=True)
+    # In one write: where output is not buffered, `print` makes one per number, and two processes mix theirs.
+    os.write(1, " ".join(["saw", *map(str, model.seen), "\n"]).encode())
