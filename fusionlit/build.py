@@ -128,6 +128,8 @@ class FusionCLI(LightningCLI):
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
         asked = config.get("callbacks") or []
         asked = asked if isinstance(asked, list) else [asked]
+        if self.subcommand == "validate" and not self.datamodule.validates:
+            config = {**config, "limit_val_batches": None}  # the data module refuses; a limit of 0 would be silent
         if self.subcommand in (None, "fit"):
             if not self.datamodule.validates:
                 config = {**config, "limit_val_batches": 0}

@@ -84,7 +84,7 @@ def test_a_refit_is_a_training_on_both_splits_for_the_chosen_epochs(fusionlit, s
     }
 
     fusionlit("test", f"--config={folder}/config.yaml", f"--ckpt_path={last}", *logger(tmp_path / "test"))
-    assert "test/accuracy" in logged(tmp_path / "test/refit")
+    assert "test/accuracy" in logged(tmp_path / "test/lightning_logs/version_0")
     with pytest.raises(SystemExit, match=r"nothing to validate on, since RefitSplit of FractionSplit trains on"):
         fusionlit("validate", f"--config={folder}/config.yaml", f"--ckpt_path={last}", *logger(tmp_path / "val"))
 

@@ -13,6 +13,7 @@ from fusionlit.data import (
     OfficialSplit,
     RefitSplit,
     ReplicatorDataModule,
+    SignalDataModule,
 )
 from fusionlit.data.assignment import check_assignment, save_assignment
 from fusionlit.errors import ConfigError, DataError
@@ -84,9 +85,10 @@ def test_a_data_module_trains_on_both_and_has_nothing_to_validate_on(shapes, mak
         refit.val_dataloader()
 
 
-@pytest.mark.parametrize("split", [RefitSplit(), InnerFolds(folds=3)])
-def test_signals_and_arrays_take_them(planted_signals, split):
-    data = ArrayDataModule(planted_signals, split=split)
-    data.setup("fit")
-    assert len(data.dataset("train"))
-    assert data.validates == split.validates
+@pytest.mark.parametrize("split", [RefitSplit(), InnerFolds(folds=2)], ids=str)
+def test_signals_and_arrays_take_them(planted_signals, uci_har_folder, split):
+    for data in (ArrayDataModule(planted_signals, split=split), SignalDataModule(uci_har_folder, split=split)):
+        data.setup("fit")
+        assert len(data.dataset("train"))
+        assert len(data.dataset("test"))
+        assert data.validates == split.validates
