@@ -15,6 +15,7 @@ comes split. FOLDER holds:
 """
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def digits(file: Path) -> Arrays:
     saved = np.load(file)
     rng = np.random.default_rng(0)
     audio, offset, digit = saved["audio"].astype(np.float64), saved["offset"], saved["digit"]
-    spectra = [spectrum(audio[a:b], rng) for a, b in zip(offset, offset[1:], strict=False)]
+    spectra = [spectrum(audio[a:b], rng) for a, b in pairwise(offset)]
     of_class = {c: rng.permutation(np.flatnonzero(saved["image_digit"] == c)) for c in range(10)}
     place = np.array([np.sum(digit[:i] == c) for i, c in enumerate(digit)])
     image = saved["images"][[of_class[c][i] for c, i in zip(digit, place, strict=True)]] / 255.0

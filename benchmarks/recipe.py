@@ -3,10 +3,10 @@
     python benchmarks/recipe.py SET MODEL [KEY=VALUE ...]
 
 SET is a file of data/public (benchmarks/public_sets.py), whose official test samples are left out and of whose others a
-`FoldSplit` takes the outer fold; or a data file, whose test split is the outer fold. KEY is an argument of the command line, such as
-`trainer.max_epochs`, or `variant`, `folds` and `seed`. Twenty times a training the accuracy and the loss on both parts
-are taken, of the weights and of their moving average; a row says what each way to choose would have got on the fold.
-Rows go to benchmarks/results/recipe.jsonl.
+`FoldSplit` takes the outer fold; or a data file, whose test split is the outer fold. KEY is an argument of the command
+line, such as `trainer.max_epochs`, or `variant`, `folds` and `seed`. Twenty times a training the accuracy and the loss
+on both parts are taken, of the weights and of their moving average; a row says what each way to choose would have got
+on the fold. Rows go to benchmarks/results/recipe.jsonl.
 """
 
 import json
@@ -45,7 +45,7 @@ class Watch(Callback):
         pl_module._trainer = kept
         self.every = max(1, int(trainer.estimated_stepping_batches) // CHECKS)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401 (Lightning's own types)
         """Average, and look."""
         self.average.update_parameters(pl_module)
         if trainer.global_step % self.every == 0:
@@ -94,13 +94,12 @@ def main() -> None:
     name, model, *rest = sys.argv[1:]
     options = dict(item.split("=", 1) for item in rest)
     variant, folds, seed = options.pop("variant", ""), options.pop("folds", "0"), int(options.pop("seed", "0"))
-    K = int(options.pop("K", "5"))
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         for fold in map(int, folds.split(",")):
             began = time.perf_counter()
             args = [
-                f"--data={data_file(name, fold, Path(scratch), K)}",
+                f"--data={data_file(name, fold, Path(scratch))}",
                 f"--model={model}",
                 f"--seed_everything={seed}",
             ]
@@ -125,18 +124,17 @@ def main() -> None:
                 lines.write(json.dumps(row) + "\n")
 
 
-def data_file(name: str, fold: int, scratch: Path, K: int) -> Path:
+def data_file(name: str, fold: int, scratch: Path) -> Path:
     """The training part alone of a public set, or a data file, with the fold as its test part."""
-    split = {"class_path": "fusionlit.data.FoldSplit", "init_args": {"folds": K, "fold": fold, "seed": 0}}
+    split = {"class_path": "fusionlit.data.FoldSplit", "init_args": {"folds": 5, "fold": fold, "seed": 0}}
     if name.endswith(".yaml"):
         return Path(name)
-    else:
-        saved = dict(np.load(f"data/public/{name}.npz"))
-        official = saved.pop("split", None)
-        kept = slice(None) if official is None else official == "train"
-        path = scratch / f"{name}.npz"
-        np.savez(path, **{key: value[kept] for key, value in saved.items()})
-        config = {"class_path": "fusionlit.data.ArrayDataModule", "init_args": {"path": str(path), "batch_size": 64}}
+    saved = dict(np.load(f"data/public/{name}.npz"))
+    official = saved.pop("split", None)
+    kept = slice(None) if official is None else official == "train"
+    path = scratch / f"{name}.npz"
+    np.savez(path, **{key: value[kept] for key, value in saved.items()})
+    config = {"class_path": "fusionlit.data.ArrayDataModule", "init_args": {"path": str(path), "batch_size": 64}}
     config["init_args"]["split"] = split
     file = scratch / "data.yaml"
     file.write_text(yaml.safe_dump(config))

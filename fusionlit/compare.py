@@ -27,8 +27,8 @@ def compare(
 
     The splits belong to the data file and do not change with the seed. The checkpoint is chosen by the main metric of
     validation; the test split is looked at once a run. Every run is written to `out/<model>/seed<seed>`, and its
-    figures as one line of `out/rows.jsonl`. The same command goes on with a comparison that was interrupted: what has a row is not
-    run again, a run that was cut off begins anew. Several processes may share `out` if their models differ.
+    figures as one line of `out/rows.jsonl`. The same command goes on with a comparison that was interrupted: what has a
+    row is not run again, a run that was cut off begins anew. Several processes may share `out` if their models differ.
 
     Args:
         data: Data file, such as configs/data/replicator_shape.yaml.

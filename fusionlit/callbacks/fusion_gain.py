@@ -14,8 +14,8 @@ class FusionGain(Callback):
     """Warn at the end of training if the fusion is no better than one modality's own head.
 
     It compares the task's main metric over the validation set, `val/accuracy` with `val/accuracy/<modality>`, at the
-    epoch in which the fused prediction was best, the latest of equal ones. A modality that some validation samples lack is left out, since its
-    metric is over other samples. Models without unimodal heads have nothing to compare.
+    epoch in which the fused prediction was best, the latest of equal ones. A modality that some validation samples lack
+    is left out, since its metric is over other samples. Models without unimodal heads have nothing to compare.
     """
 
     def __init__(self) -> None:
