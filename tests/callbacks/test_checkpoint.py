@@ -1,0 +1,41 @@
+"""The best checkpoint follows the task's main metric, and of equal models is the latest."""
+
+import pytest
+import torch
+
+from fusionlit.callbacks import BestCheckpoint
+from fusionlit.callbacks.checkpoint import MAIN_METRIC
+from fusionlit.models import Unimodal
+
+
+class Says(Unimodal):
+    """Its validation metric is what it is to be in each epoch."""
+
+    values: tuple[float, ...] = ()
+
+    def validation_step(self, batch, batch_idx):
+        self.log(f"val/{self.task.main_metric}", self.values[self.current_epoch], on_step=False, on_epoch=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "epoch"),
+    [
+        ("multiclass", (0.5, 0.9, 0.9, 0.7), 2),
+        ("multiclass", (0.9, 0.5), 0),
+        ("multiclass", (0.5, 0.6, 0.9), 2),
+        ("multiclass", (0.5, 0.5), 1),
+        ("regression", (3.0, 1.0, 2.0), 1),
+        ("regression", (3.0, 1.0, 1.0), 2),
+    ],
+)
+def test_the_best_and_of_equal_ones_the_latest(planted, make_trainer, tmp_path, kind, values, epoch):
+    data = planted(kind)
+    best = BestCheckpoint(tmp_path / "kept", "best", monitor=MAIN_METRIC, enable_version_counter=False)
+    trainer = make_trainer(max_epochs=len(values), callbacks=[best], enable_checkpointing=True, num_sanity_val_steps=0)
+    model = Says(data.modalities, data.target, "strong")
+    model.values = values
+    trainer.fit(model, data)
+    assert [file.name for file in (tmp_path / "kept").iterdir()] == ["best.ckpt"]
+    assert torch.load(best.best_model_path, weights_only=True)["epoch"] == epoch
+    assert best.monitor == f"val/{model.task.main_metric}"
+    assert float(best.best_model_score) == pytest.approx(values[epoch])
