@@ -27,9 +27,10 @@ from fusionlit.callbacks import (
     LastCheckpoint,
     LoggingInterval,
     PredictionWriter,
+    SmoothedMetric,
     TrainingLength,
 )
-from fusionlit.callbacks.checkpoint import MAIN_METRIC
+from fusionlit.callbacks.smoothing import MAIN_METRIC, SMOOTHED
 from fusionlit.data import FusionDataModule
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
@@ -79,9 +80,9 @@ class FusionCLI(LightningCLI):
     trains as long as its `TrainingLength` says, unless `--trainer.max_epochs` is given; Lightning's own default is a
     thousand epochs. Every run has a `FusionWeightLogger` (`--fusion_weights.*`), a `FusionGain`, an
     `EfficiencyMonitor`, a `PredictionWriter`, and a `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the
-    main metric of the task, beside the `last.ckpt` of a `LastCheckpoint`; and, where `--trainer.log_every_n_steps` is
-    not given, a `LoggingInterval`. Where training has nothing to validate on (`limit_val_batches: 0`, `RefitSplit`),
-    callbacks that follow validation are left out.
+    main metric of the task as a `SmoothedMetric` (`--smoothing.*`) has it, beside the `last.ckpt` of a
+    `LastCheckpoint`; and, where `--trainer.log_every_n_steps` is not given, a `LoggingInterval`. Where training has
+    nothing to validate on (`limit_val_batches: 0`, `RefitSplit`), callbacks that follow validation are left out.
     """
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
@@ -101,11 +102,14 @@ class FusionCLI(LightningCLI):
         """Links and callbacks."""
         for name in ("modalities", "target"):  # not as "data.<name>": an error in the property would pass as None
             parser.link_arguments("data", f"model.init_args.{name}", attrgetter(name), apply_on="instantiate")
+        parser.add_lightning_class_args(SmoothedMetric, "smoothing")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
-                "checkpoint.monitor": MAIN_METRIC,
+                "checkpoint.monitor": MAIN_METRIC + SMOOTHED,
+                "smoothing.metric": MAIN_METRIC,
+                "smoothing.window": 5,
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
             }

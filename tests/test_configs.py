@@ -104,7 +104,7 @@ def test_centralnet_runs_on_joint_signals(fusionlit, name, joint_signals):
 def test_no_part_is_left_out():
     """Trainer and data files are run by the tests above, through the quickstart, the models and the comparison."""
     parts = {kind: [path.stem for path in sorted((CONFIGS / kind).glob("*.yaml"))] for kind in ("data", "trainer")}
-    replicator = [f"replicator_{kind}" for kind in ("augmented", "compare", "position", "shape")]
+    replicator = [f"replicator_{kind}" for kind in ("compare", "position", "shape")]
     assert parts["data"] == [*JOINT, "planted_compare", "planted_signals", *replicator, *UCI_HAR]
     assert parts["trainer"] == ["compare", "quickstart"]
     assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}

@@ -1,24 +1,22 @@
 """Keeps the best and the last model of a training run."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from fusionlit.models import FusionModule
-
-MAIN_METRIC = "val/main_metric"
-"""Stands for the main metric of the model's task: `val/accuracy`, say."""
+from fusionlit.callbacks.smoothing import MAIN_METRIC, SMOOTHED, metric_of
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's `ModelCheckpoint`, which knows the main metric, and of equal models keeps the latest.
 
-    `monitor="val/main_metric"` follows the main metric of the task, whichever way is better. A validation split of few
-    samples gives the same accuracy in many epochs; of these the last has learned longest. The validation loss chooses
-    worse: it is lowest long before the accuracy is best, since a network grows too sure of itself
+    `monitor="val/main_metric"` follows the main metric of the task, whichever way is better, and
+    `"val/main_metric_smoothed"` its mean over some epochs, where a `SmoothedMetric` takes that. A validation split of
+    few samples gives the same accuracy in many epochs; of these the last has learned longest. The validation loss
+    chooses worse: it is lowest long before the accuracy is best, since a network grows too sure of itself
     (`benchmarks/recipe.py`).
 
     It minds its own state only while training. A test of a checkpoint writes none, so that where the training run kept
@@ -27,15 +25,19 @@ class BestCheckpoint(ModelCheckpoint):
 
     _fitting = False
 
+    @property
+    def state_key(self) -> str:
+        """The same before and after the main metric is known."""
+        return f"{type(self).__qualname__}[{self.filename}]"
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the folder for the checkpoints, and the metric, when training starts."""
         self._fitting = stage == "fit"
         if self._fitting:
-            if self.monitor == MAIN_METRIC:
-                task = cast(FusionModule, pl_module).task
-                self.monitor = f"val/{task.main_metric}"
-                self.mode = "max" if task.higher_is_better else "min"
-                self.kth_value = torch.tensor(-torch.inf if task.higher_is_better else torch.inf)
+            if self.monitor in (MAIN_METRIC, MAIN_METRIC + SMOOTHED):
+                self.monitor, higher = metric_of(self.monitor, pl_module)
+                self.mode = "max" if higher else "min"
+                self.kth_value = torch.tensor(-torch.inf if higher else torch.inf)
             super().setup(trainer, pl_module, stage)
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:

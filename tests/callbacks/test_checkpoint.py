@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fusionlit.callbacks import BestCheckpoint
-from fusionlit.callbacks.checkpoint import MAIN_METRIC
+from fusionlit.callbacks.smoothing import MAIN_METRIC
 from fusionlit.models import Unimodal
 
 
