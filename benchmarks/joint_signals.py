@@ -2,9 +2,8 @@
 
     python benchmarks/joint_signals.py                 trains what is not trained yet, prints the table
     python benchmarks/joint_signals.py exclusive_or    trains on one of exclusive_or, ratio and synchrony, no more
-    python benchmarks/joint_signals.py seeds           ten seeds of CentralNet on exclusive_or, its predictions fused or
-                                                       not, with all windows and with a quarter of them, the latter
-                                                       also without augmentation
+    python benchmarks/joint_signals.py seeds           ten seeds of CentralNet on exclusive_or, with all windows and
+                                                       with a quarter of them, the latter also without augmentation
 
 Two processes may train at once, on different data. The checkpoint with the lowest validation loss is tested, once.
 Rows go to benchmarks/results/joint_*.jsonl, runs to runs/joint_signals.
@@ -77,19 +76,16 @@ def changed(file: Path, name: str, arguments: dict[str, object]) -> Path:
 
 
 def train_seeds() -> None:
-    """CentralNet, its predictions fused or not, on the exclusive or of 2,400 and of 600 training windows."""
+    """CentralNet on the exclusive or of 2,400 and of 600 training windows."""
     small = Path(f"{ROOT}_small")
     if not small.exists():
         render(small, frames=500, task="joint_signals")
-    data, central = Path("configs/data/joint_exclusive_or.yaml"), SHIPPED / "centralnet.yaml"
-    fused = changed(central, "centralnet_fused_predictions", {"fuse_predictions": True})
+    data = Path("configs/data/joint_exclusive_or.yaml")
     few = changed(data, "joint_exclusive_or_few", {"path": str(small / "exclusive_or.npz")})
     plain = changed(few, "joint_exclusive_or_few_plain", {"augmentation": None})
     for name, file in (("joint_seeds", data), ("joint_seeds_few", few), ("joint_seeds_few_plain", plain)):
-        rows = train(name, file, [central, fused], 10)
-        for model in (central.stem, fused.stem):
-            values = sorted(100 * row["test/accuracy"] for row in rows if row["model"] == model)
-            print(f"{file.stem}, {model}: mean {mean(values):.2f} %, lowest {values[0]:.2f} %, all {values}")
+        values = sorted(100 * row["test/accuracy"] for row in train(name, file, [SHIPPED / "centralnet.yaml"], 10))
+        print(f"{file.stem}: mean {mean(values):.2f} %, lowest {values[0]:.2f} %, all {values}")
 
 
 def table() -> str:

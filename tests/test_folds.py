@@ -35,7 +35,7 @@ def test_each_fold_validates_once_and_the_ensemble_is_the_members_mean(folds, fu
     folds("--trainer.callbacks+=TemperatureScaling")
     said = capsys.readouterr().out
     rows = [json.loads((tmp_path / f"fold{k}/fold.json").read_text()) for k in range(2)]
-    assert all(f"{row['val/accuracy']:.4g}" in said and f"{row['val/loss']:.4g}" in said for row in rows)
+    assert all(f"{row['val/accuracy']:.4g}" in said and f"{row['val/accuracy_smoothed']:.4g}" in said for row in rows)
     assert "±" in said
     path, config = tmp_path / "ensemble/checkpoints/ensemble.ckpt", tmp_path / "ensemble/config.yaml"
     assert f"The ensemble of 2 folds is in {path}. Next: fusionlit test --config {config} --ckpt_path {path}" in said

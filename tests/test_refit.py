@@ -68,7 +68,7 @@ def test_a_refit_is_a_training_on_both_splits_for_the_chosen_epochs(fusionlit, s
     assert (refitted["epoch"], refitted["global_step"]) == (hand["epoch"], hand["global_step"])
     assert refitted["state_dict"].keys() == hand["state_dict"].keys()
     assert all(torch.equal(refitted["state_dict"][key], x) for key, x in hand["state_dict"].items())
-    assert "there is no TemperatureScaling, BestCheckpoint in this run" in caplog.text
+    assert "there is no TemperatureScaling, SmoothedMetric, BestCheckpoint in this run" in caplog.text
 
     # What the configuration says is what was done: exactly the groups of both, and the same test split.
     made = FusionCLI(run=False, args=["--config", str(folder / "config.yaml")])

@@ -97,6 +97,6 @@ def test_the_command_line_monitors_it(fusionlit, tmp_path, planted_signals):
     options = ["--trainer.max_epochs=2", "--trainer.logger=false", "--checkpoint.monitor=val/loss_smoothed"]
     fusionlit("fit", *files, "--model=IntermediateFusion", *options, "--trainer.callbacks+=SmoothedMetric")
     saved = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
-    (best,) = [state for key, state in saved["callbacks"].items() if "'monitor': 'val/loss_smoothed'" in key]
+    best = saved["callbacks"]["BestCheckpoint[best]"]
     values = saved["callbacks"]["SmoothedMetric[val/loss]"]["values"]
     assert best["best_model_score"].item() == pytest.approx(sum(values) / len(values))
