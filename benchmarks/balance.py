@@ -8,8 +8,8 @@
 as the sign of a product of two channels' offsets. The best rule is right in 85 % with either alone. `signals` has four
 sensors of known worth. The model is that of configs/model/signals/intermediate_concat_multitask.yaml, with small
 unimodal losses in `probed`, so that the heads say how well each modality is learned while hardly anything teaches them,
-and with whole ones in `multitask`. Teachers of UMT are trained once per seed. The checkpoint with the lowest validation
-loss is tested, once. Rows go to benchmarks/results/balance_*.jsonl, runs to runs/balance.
+and with whole ones in `multitask`. Teachers of UMT are trained once per seed. The checkpoint that validation
+chooses is tested, once. Rows go to benchmarks/results/balance_*.jsonl, runs to runs/balance.
 """
 
 import os

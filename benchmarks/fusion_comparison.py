@@ -3,7 +3,7 @@
     python benchmarks/fusion_comparison.py            trains what is not trained yet, prints the table, draws the figure
     python benchmarks/fusion_comparison.py frames     trains on one of the two data sets (frames, signals), no more
 
-The two data sets may be trained on at once, in a process each. The checkpoint with the lowest validation loss is
+The two data sets may be trained on at once, in a process each. The checkpoint that validation chooses is
 tested, once. Rows go to benchmarks/results/fusion_comparison_*.jsonl, runs to runs/fusion_comparison, the figure to
 docs/images.
 """

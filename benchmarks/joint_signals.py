@@ -5,7 +5,7 @@
     python benchmarks/joint_signals.py seeds           ten seeds of CentralNet on exclusive_or, with all windows and
                                                        with a quarter of them, the latter also without augmentation
 
-Two processes may train at once, on different data. The checkpoint with the lowest validation loss is tested, once.
+Two processes may train at once, on different data. The checkpoint that validation chooses is tested, once.
 Rows go to benchmarks/results/joint_*.jsonl, runs to runs/joint_signals.
 """
 

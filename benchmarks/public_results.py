@@ -5,9 +5,10 @@
 
 SET is uci_har, basicmotions, epilepsy, scene15 or digits, of data/public (benchmarks/public_sets.py). Every run is that
 of `fusionlit fit --refit true` with the model's file and otherwise the defaults: the checkpoint is chosen by the
-validation accuracy, and the network trained anew on training + validation for as many epochs. Both are tested once.
-UCI HAR, BasicMotions and Epilepsy: the official split, five seeds. Scene15: ten random splits of 64/16/20 %. Digits:
-each of six speakers tests once, another one validates. Rows go to benchmarks/results/public_*.jsonl.
+validation accuracy (its mean over five epochs is `validation` in a row), and the network trained anew on training +
+validation for as many epochs. Both are tested once. UCI HAR, BasicMotions and Epilepsy: the official split, five seeds.
+Scene15: ten random splits of 64/16/20 %. Digits: each of six speakers tests once, another one validates. Rows go to
+benchmarks/results/public_*.jsonl.
 """
 
 import json

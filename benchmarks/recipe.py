@@ -79,10 +79,12 @@ def choices(seen: list[dict[str, tuple[float, float]]]) -> dict[str, float]:
         accuracy = np.array([s[f"val{kind}"][1] for s in seen])
         outer = [s[f"test{kind}"][1] for s in seen]
         smooth = np.convolve(np.pad(loss, (2, 0), mode="edge"), np.ones(3) / 3, "valid")
+        steady = np.array([accuracy[max(0, i - 4) : i + 1].mean() for i in range(len(accuracy))])
         found |= {
             f"last{kind}": outer[-1],
             f"least_loss{kind}": outer[int(loss.argmin())],
             f"least_smoothed{kind}": outer[int(smooth.argmin())],
+            f"best_smoothed_accuracy{kind}": outer[len(seen) - 1 - int(steady[::-1].argmax())],
             f"best_accuracy{kind}": outer[len(seen) - 1 - int(accuracy[::-1].argmax())],
         }
     return found

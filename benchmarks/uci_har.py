@@ -1,7 +1,7 @@
 """Every strategy on UCI HAR, the official split, five seeds: `python benchmarks/uci_har.py`; resumable.
 
-Needs the official folder in data/uci_har. A fifth of the training subjects validates, the checkpoint with the lowest
-validation loss is tested, once. Rows go to benchmarks/results/uci_har.jsonl, runs to runs/uci_har.
+Needs the official folder in data/uci_har. A fifth of the training subjects validates, the
+checkpoint that validation chooses is tested, once. Rows go to benchmarks/results/uci_har.jsonl, runs to runs/uci_har.
 """
 
 import os

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from fusionlit.build import FusionCLI, taken_folder
 from fusionlit.data import InnerFolds, RefitSplit
-from fusionlit.errors import ConfigError
+from fusionlit.errors import ConfigError, FusionlitError
+from fusionlit.models.quiet import quiet_lightning
 from fusionlit.rerun import (
     Config,
     best_checkpoint,
@@ -37,8 +38,8 @@ def check_folds(cli: FusionCLI, folds: int) -> None:
     """Refuse before any training what could not be trained or used.
 
     Raises:
-        ConfigError: If there are fewer than two folds, the run chooses no checkpoint, goes on from one, asks for
-            several processes or for a file of its split, or its groups cannot be dealt anew.
+        ConfigError: If there are fewer than two folds, a fold lacks a class, the run chooses no checkpoint, goes on
+            from one, asks for several processes or for a file of its split, or its groups cannot be dealt anew.
     """
     InnerFolds(getattr(cli.datamodule, "split", None), folds)
     check_chooses(cli, "--folds")
@@ -49,6 +50,17 @@ def check_folds(cli: FusionCLI, folds: int) -> None:
         raise ConfigError("Expected --folds without `write_split`, since every fold has a split of its own.")
     if cli.trainer.world_size > 1:
         raise ConfigError(f"Expected one process for --folds, but the trainer asks for {cli.trainer.world_size}.")
+    for fold in range(folds):
+        config = with_split(configuration(cli), cli.datamodule, InnerFolds, folds=folds, fold=fold)
+        try:
+            with quiet_lightning():
+                data = FusionCLI(run=False, args=config).datamodule
+                data.prepare_data()
+                data.setup("fit")
+        except FusionlitError as error:
+            raise ConfigError(
+                f"Fold {fold + 1} of {folds} cannot be used, maybe of fewer folds each can. {error}"
+            ) from error
 
 
 def fit_folds(cli: FusionCLI, folds: int) -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from fusionlit.build import FusionCLI, taken_folder
 from fusionlit.callbacks import LastCheckpoint
 from fusionlit.data import RefitSplit
 from fusionlit.errors import ConfigError
-from fusionlit.models.schedules import scheduler_class
+from fusionlit.models.schedules import open_length, scheduler_class
 from fusionlit.rerun import (
     check_chooses,
     chosen_checkpoint,
@@ -42,6 +42,11 @@ def check_refit(cli: FusionCLI) -> None:
         raise ConfigError(
             f"Expected a schedule for --refit that does not follow {setup.monitor}, since nothing is validated then,"
             f" but got {scheduler.__name__}: take WarmupCosine."
+        )
+    if scheduler is OneCycleLR and not open_length(setup.scheduler):
+        raise ConfigError(
+            "Expected OneCycleLR for --refit to take its length from the trainer, since training and validation have"
+            " more steps per epoch, but got `total_steps`: leave it out."
         )
     if cli.model.balance is not None and cli.model.balance.needs_validation:
         raise ConfigError(

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fusionlit.build import FusionCLI, command_line
@@ -12,6 +13,7 @@ STRATEGIES = sorted((CONFIGS / "model").glob("*.yaml"))
 RECIPES = sorted((CONFIGS / "model" / "recipes").glob("*.yaml"))
 UCI_HAR = ["uci_har", "uci_har_gravity", "uci_har_nine_sensors"]
 SIGNALS = sorted((CONFIGS / "model" / "signals").glob("*.yaml"))
+VECTORS = sorted((CONFIGS / "model" / "vectors").glob("*.yaml"))
 JOINT = ["joint_exclusive_or", "joint_ratio", "joint_synchrony"]
 
 # Added by the strided form: 9 w^2 + w for every stage of width w.
@@ -66,9 +68,13 @@ def test_the_readmes_comparison_runs(fusionlit, shapes):
     fusionlit("fit", *files, *options, *fractions)
 
 
-def test_augmented_frames_train(fusionlit, shapes):
-    files = [f"--data={CONFIGS}/data/replicator_shape.yaml", f"--model={CONFIGS}/model/intermediate_concat.yaml"]
-    fusionlit("fit", *files, f"--data.root={shapes}", "--data.batch_size=4", "--trainer.fast_dev_run=2")
+@pytest.mark.parametrize("model", VECTORS, ids=lambda path: path.stem)
+def test_every_model_for_vectors_runs_on_vectors(fusionlit, model, tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = {name: rng.standard_normal((60, size)).astype(np.float32) for name, size in {"a": 20, "b": 59}.items()}
+    np.savez(tmp_path / "vectors.npz", **vectors, target=np.arange(60) % 3)
+    data = ["--data=ArrayDataModule", f"--data.path={tmp_path / 'vectors.npz'}"]
+    fusionlit("fit", *data, f"--model={model}", "--trainer.fast_dev_run=1")
 
 
 @pytest.mark.parametrize("model", SIGNALS, ids=lambda path: path.stem)

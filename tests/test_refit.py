@@ -114,6 +114,7 @@ class Own(ReplicatorDataModule):
         super().__init__(root, split=split or FractionSplit(0.5, 0.25, 0.25))
 """
 GBLENDING = "--model.training={unimodal_loss_weight: 1.0, balance: GBlending}"
+ONE_CYCLE = "--model.training={scheduler: {class_path: OneCycleLR, init_args: {max_lr: 0.001, total_steps: 24}}}"
 COURSE = ["--data.split=LastFramesSplit", "--data.split.count=4", "--data.split.test_on_validation=true"]
 
 
@@ -128,6 +129,7 @@ COURSE = ["--data.split=LastFramesSplit", "--data.split.count=4", "--data.split.
             ["--refit=true", "--model.training.scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau"],
             "but got ReduceLROnPlateau: take WarmupCos",
         ),
+        (["--refit=true", ONE_CYCLE], "but got `total_steps`: leave it out"),
         (["--refit=true", GBLENDING], "but got GBlending: take another"),
         (["--refit=true", *COURSE], "RefitSplit trains on the validation groups of LastFramesSplit"),
         (["--folds=2", *COURSE], "InnerFolds trains on the validation groups of LastFramesSplit"),

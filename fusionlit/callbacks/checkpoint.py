@@ -15,9 +15,8 @@ class BestCheckpoint(ModelCheckpoint):
 
     `monitor="val/main_metric"` follows the main metric of the task, whichever way is better, and
     `"val/main_metric_smoothed"` its mean over some epochs, where a `SmoothedMetric` takes that. A validation split of
-    few samples gives the same accuracy in many epochs; of these the last has learned longest. The validation loss
-    chooses worse: it is lowest long before the accuracy is best, since a network grows too sure of itself
-    (`benchmarks/recipe.py`).
+    few samples gives the same accuracy in many epochs; of these the last has learned longest. (The validation loss may
+    be lowest long before the accuracy is best, since a network grows too sure of itself; `benchmarks/recipe.py`.)
 
     It minds its own state only while training. A test of a checkpoint writes none, so that where the training run kept
     its own is no matter to warn of.
@@ -47,8 +46,8 @@ class BestCheckpoint(ModelCheckpoint):
         return better or bool(as_good)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a training run's state when training goes on."""
-        if self._fitting:
+        """Go on from a training run's state when training goes on with the same metric; another one begins anew."""
+        if self._fitting and state_dict["monitor"] == self.monitor:
             super().load_state_dict(state_dict)
 
 

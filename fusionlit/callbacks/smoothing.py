@@ -41,7 +41,8 @@ class SmoothedMetric(Callback):
         window: Validations to take the mean of.
 
     Raises:
-        ConfigError: If `window` is not positive, or at the first validation, if it does not log `metric`.
+        ConfigError: If `window` is not positive, another one smooths the same metric, or at the first validation, if it
+            does not log `metric`.
     """
 
     def __init__(self, metric: str = "val/loss", window: int = 3) -> None:
@@ -69,6 +70,12 @@ class SmoothedMetric(Callback):
         if stage == "fit":
             self._values.clear()
             self._logged = metric_of(self.metric, pl_module)[0] if self.metric == MAIN_METRIC else self.metric
+            others = [each for each in trainer.callbacks if isinstance(each, SmoothedMetric) and each is not self]  # type: ignore[attr-defined]  # set in its constructor
+            if any(each._logged == self._logged for each in others):
+                raise ConfigError(
+                    f"Expected one SmoothedMetric of {self._logged!r}, but there are two. The command line has one of"
+                    " the main metric already: set its --smoothing.window."
+                )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the mean, but not of the sanity check or of a `validate` run."""

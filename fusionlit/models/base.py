@@ -18,7 +18,7 @@ from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
 from fusionlit.models.averaging import keep_the_average, restart_averages
-from fusionlit.models.held_out import HeldOutLoss, check_weights, is_held_out
+from fusionlit.models.held_out import HeldOutLoss, is_held_out, share_to_hold
 from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.penalty import check_raw, fusion_l1
@@ -74,8 +74,6 @@ class FusionModule(LightningModule, Whole, ABC):
         self.target = target
         self.training_setup = training
         self.unimodal_weights = training.unimodal_weights(modalities, self.default_unimodal_loss_weight)
-        held_out = training.fusion_held_out
-        self.held_out = self.default_fusion_held_out if held_out is None else held_out
         self.drop_probabilities = training.dropout_probabilities(modalities)
         self.balance = training.make_balance(self.modalities, self.unimodal_weights)
         self.set_task(task(target) if task else default_task(target))
@@ -87,7 +85,10 @@ class FusionModule(LightningModule, Whole, ABC):
         )
         self.measuring = False
         self._compiled: Callable[..., FusionOutput] | None = None
+        given = training.fusion_held_out
+        self.held_out = self.default_fusion_held_out if given is None else given
         self._held_out: HeldOutLoss | None = None
+        self._any_held_out: Tensor | None = None
 
     def set_task(self, task: Task) -> None:
         """Take a task, and fresh metrics of it."""
@@ -162,8 +163,9 @@ class FusionModule(LightningModule, Whole, ABC):
             self.log("train/fusion_l1", penalty.detach(), batch_size=batch["target"].shape[0])
         if not self.held_out:
             return loss + penalty
-        held_out = self.task.loss(output.prediction, batch["target"], is_held_out(batch["index"], self.held_out))
-        self._held_out = HeldOutLoss(held_out + penalty, loss)
+        held_out = is_held_out(batch["index"], self.held_out)
+        self._any_held_out = held_out.any() if self._any_held_out is None else self._any_held_out | held_out.any()
+        self._held_out = HeldOutLoss(self.task.loss(output.prediction, batch["target"], held_out) + penalty, loss)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
@@ -240,7 +242,12 @@ class FusionModule(LightningModule, Whole, ABC):
             self.balance.end_epoch(self, validated=True)
 
     def on_train_epoch_end(self) -> None:
-        """Let the balance take stock, and log it."""
+        """Let the balance take stock, and log it; say so if the fusion weights have nothing to learn from."""
+        if self._any_held_out is not None and self.current_epoch == 0 and not self._any_held_out:
+            rank_zero_warn(
+                f"None of the training samples was held out (`fusion_held_out` is {self.held_out}), so that the fusion"
+                " weights stay as they are: there are too few samples. Set `training.fusion_held_out` to 0."
+            )
         if self.balance:
             self.balance.end_epoch(self, validated=False)
             numbers = {f"balance/{name}": value for name, value in self.balance.numbers.items()}
@@ -265,8 +272,8 @@ class FusionModule(LightningModule, Whole, ABC):
             return
         if self.training_setup.fusion_l1:
             check_raw(self.fusion_layers())
-        if self.held_out:
-            check_weights(self.fusion_layers())
+        given, default = self.training_setup.fusion_held_out, self.default_fusion_held_out
+        self.held_out = share_to_hold(given, default, self._fusion_parameters())
         if self.balance:
             self.balance.begin(self)
         if self.trainer.checkpoint_callbacks and self._unsaveable:
@@ -394,7 +401,8 @@ class FusionModule(LightningModule, Whole, ABC):
         learned = ~is_held_out(batch["index"], self.held_out) if self.held_out and stage == "train" else None
         total, parts = self.multitask_loss(output, batch, learned)
         if self.balance and stage == "train":
-            total = self.balance.loss(self, total, parts, output, batch)
+            seen = batch if learned is None else self._without(batch, ~learned)
+            total = self.balance.loss(self, total, parts, output, seen)
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
         # Told to Lightning once, it computes and resets them at the end of the epoch; every time would take longer.
         new = not any(metric.update_called for metric in metrics.values(copy_state=False))
@@ -414,6 +422,11 @@ class FusionModule(LightningModule, Whole, ABC):
         if stage != "train":
             self._measure_sources(output, batch, stage, log=new)
         return total, output
+
+    def _without(self, batch: Batch, samples: Tensor) -> Batch:
+        """The batch with all modalities of some samples `(B,)` absent."""
+        there = complete(batch.get("presence", {}), {name: batch["inputs"][name] for name in self.modalities})
+        return {**batch, "presence": {name: present & ~samples for name, present in there.items()}}
 
     def _measure_sources(self, output: FusionOutput, batch: Batch, stage: Split, *, log: bool) -> None:
         """The main metric of every source that has a head, over the samples that have the source."""

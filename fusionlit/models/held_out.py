@@ -1,6 +1,6 @@
 """Fusion weights that learn from training samples which the rest of the network does not learn from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from fusionlit.errors import ConfigError
-from fusionlit.fusion import FusionOperator
 
 GOLDEN = 2654435769
 """The golden ratio's fraction times 2**32: its multiples modulo 2**32 lie evenly, and so do those of every k-th one."""
@@ -32,8 +31,8 @@ class HeldOutLoss(NamedTuple):
         They are replaced before they are accumulated, so that what follows, such as the mean over processes, takes them
         as it takes the others. `total` may be scaled, for half precision or gradient accumulation; so is `loss` then.
         """
-        scale = (total.detach() / self.total.detach()).nan_to_num(nan=1.0)
-        gradients = torch.autograd.grad(self.loss * scale, weights, retain_graph=True, materialize_grads=True)
+        scale = torch.autograd.grad(total, self.total, retain_graph=True)
+        gradients = torch.autograd.grad(self.loss, weights, scale, retain_graph=True, materialize_grads=True)
         with ExitStack() as hooks:
             for parameter, gradient in zip(weights, gradients, strict=True):
                 hooks.callback(parameter.register_hook(partial(_instead, gradient)).remove)  # type: ignore[no-untyped-call]
@@ -45,14 +44,17 @@ def is_held_out(index: Tensor, share: float) -> Tensor:
     return (index.long() * GOLDEN) % 2**32 < round(share * 2**32)
 
 
-def check_weights(layers: Mapping[str, FusionOperator]) -> None:
-    """Refuse to hold samples out for weights that are not there.
+def share_to_hold(given: float | None, default: float, weights: list[nn.Parameter]) -> float:
+    """The share of the training samples to hold out for these weights; none for no weights.
 
     Raises:
-        ConfigError: If no layer has fusion weights that are trained.
+        ConfigError: If a share is given, but there are no weights.
     """
-    if not any(p.requires_grad for operator in layers.values() for p in operator.fusion_parameters()):
-        raise ConfigError("Expected fusion weights for `fusion_held_out`, but this model has none. Leave it out.")
+    if given and not weights:
+        raise ConfigError(
+            "Expected fusion weights that are trained for `fusion_held_out`, but this model has none. Set it to 0."
+        )
+    return (default if given is None else given) if weights else 0.0
 
 
 def _instead(gradient: Tensor, _: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ class Says(Unimodal):
 
     def validation_step(self, batch, batch_idx):
         self.log(f"val/{self.task.main_metric}", self.values[self.current_epoch], on_step=False, on_epoch=True)
+        self.log("val/loss", 0.1, on_step=False, on_epoch=True)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,23 @@ def test_the_best_and_of_equal_ones_the_latest(planted, make_trainer, tmp_path, 
     assert torch.load(best.best_model_path, weights_only=True)["epoch"] == epoch
     assert best.monitor == f"val/{model.task.main_metric}"
     assert float(best.best_model_score) == pytest.approx(values[epoch])
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")  # the first run's
+@pytest.mark.parametrize("again", [MAIN_METRIC, "val/loss"])
+def test_a_resumed_run_minds_its_metric(planted, make_trainer, tmp_path, again):
+    data = planted()
+
+    def train(monitor, epochs, **resumed):
+        best = BestCheckpoint(tmp_path, "best", monitor=monitor, enable_version_counter=False)
+        model = Says(data.modalities, data.target, "strong")
+        model.values = (0.9, 0.5, 0.5)
+        trainer = make_trainer(max_epochs=epochs, callbacks=[best], enable_checkpointing=True, num_sanity_val_steps=0)
+        trainer.fit(model, data, **resumed)
+        return best
+
+    train(MAIN_METRIC, 1)
+    best = train(again, 3, ckpt_path=tmp_path / "best.ckpt")
+    assert best.monitor == ("val/accuracy" if again == MAIN_METRIC else again)
+    same = float(best.best_model_score) == pytest.approx(0.9)
+    assert same == (again == MAIN_METRIC)

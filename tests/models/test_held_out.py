@@ -10,7 +10,16 @@ from torch.testing import assert_close
 
 from fusionlit.encoders import ConvEncoder, MLPEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import OGMGE, CentralNet, IntermediateFusion, LateFusion, MMPareto, Training
+from fusionlit.models import (
+    OGMGE,
+    UMT,
+    CentralNet,
+    IntermediateFusion,
+    LateFusion,
+    MMPareto,
+    Training,
+    Unimodal,
+)
 from fusionlit.models.held_out import is_held_out
 from fusionlit.types import TargetSpec
 
@@ -75,6 +84,18 @@ def test_each_part_learns_from_its_own_samples(monkeypatch, presence, scale):
     wanted = expected(network(monkeypatch), batch, held)
     assert found.keys() == wanted.keys()
     assert_close(found, {name: scale * gradient for name, gradient in wanted.items()}, atol=1e-6 * scale, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1024.0, 0.25])
+def test_the_scale_is_kept_where_nothing_else_learns(monkeypatch, scale):
+    batch = {**batch_of(2), "index": torch.zeros(2, dtype=torch.int64)}
+    assert is_held_out(batch["index"], SHARE).all()
+    found = gradients(network(monkeypatch, fusion_held_out=SHARE), batch, scale)
+    alone = gradients(network(monkeypatch, fusion_held_out=SHARE), batch)
+    assert alone["fusions.stage1.weight"].any()
+    for name, gradient in found.items():
+        assert_close(gradient, scale * alone[name], atol=1e-6 * scale, rtol=1e-4)
+        assert name.startswith("fusions.") or not gradient.any()
 
 
 def test_gradients_add_up_over_batches(monkeypatch):
@@ -183,5 +204,48 @@ def test_nonsense_is_refused(planted, make_trainer):
         Training(fusion_held_out=1)
     data = planted()
     model = IntermediateFusion(data.modalities, data.target, training=Training(fusion_held_out=0.1))
-    with pytest.raises(ConfigError, match="Expected fusion weights for `fusion_held_out`, but this model has none"):
+    with pytest.raises(ConfigError, match=r"Expected fusion weights that are trained .* has none. Set it to 0"):
         make_trainer().fit(model, data)
+
+
+def test_weights_that_are_not_trained_need_no_samples(planted, make_trainer):
+    data = planted()
+    model = CentralNet(data.modalities, data.target, partial(ConvEncoder, widths=(4,)))
+    for layer in model.fusion_layers().values():
+        for parameter in layer.fusion_parameters():
+            parameter.requires_grad_(False)
+    make_trainer().fit(model, data)
+    assert model.held_out == 0
+
+
+def test_weights_that_have_no_samples_are_said(planted, make_trainer):
+    class FromOne(planted):
+        def convert(self, batch):
+            return super().convert({**batch, "index": batch["index"] + 1})
+
+    data = FromOne()
+    training = Training(fusion_held_out=1e-6)
+    model = CentralNet(data.modalities, data.target, partial(ConvEncoder, widths=(4,)), training=training)
+    with pytest.warns(UserWarning, match="None of the training samples was held out"):
+        make_trainer(max_epochs=2).fit(model, data)
+
+
+def test_teachers_leave_held_out_samples_alone(planted, make_trainer, tmp_path):
+    data = planted()
+    encoder = partial(ConvEncoder, widths=(4,))
+    trainer = make_trainer(enable_checkpointing=True)
+    trainer.fit(Unimodal(data.modalities, data.target, "strong", encoder), data)
+    trainer.save_checkpoint(tmp_path / "teacher.ckpt")
+    balance = partial(UMT, teachers={"strong": str(tmp_path / "teacher.ckpt")})
+    seen = []
+
+    class Watch(CentralNet):
+        def on_before_optimizer_step(self, optimizer):
+            seen.append(max(p.grad.abs().max().item() for p in self.encoders["strong"].parameters()))
+
+    for share in (1 - 1e-9, 0.0):  # all samples, none
+        training = Training(fusion_held_out=share, balance=balance)
+        model = Watch(data.modalities, data.target, encoder, training=training)
+        make_trainer(limit_train_batches=1, limit_val_batches=0).fit(model, data)
+    assert seen[0] == 0
+    assert seen[1] > 0
