@@ -243,7 +243,8 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def on_train_epoch_end(self) -> None:
         """Let the balance take stock, and log it; say so if the fusion weights have nothing to learn from."""
-        if self._any_held_out is not None and self.current_epoch == 0 and not self._any_held_out:
+        short = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
+        if self._any_held_out is not None and self.current_epoch == 0 and not short and not self._any_held_out:
             rank_zero_warn(
                 f"None of the training samples was held out (`fusion_held_out` is {self.held_out}), so that the fusion"
                 " weights stay as they are: there are too few samples. Set `training.fusion_held_out` to 0."

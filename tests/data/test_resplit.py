@@ -8,6 +8,7 @@ from fusionlit.data import (
     ArrayDataModule,
     FileSplit,
     FractionSplit,
+    Group,
     InnerFolds,
     LastFramesSplit,
     OfficialSplit,
@@ -18,8 +19,8 @@ from fusionlit.data import (
 from fusionlit.data.assignment import check_assignment, save_assignment
 from fusionlit.errors import ConfigError, DataError
 
-GROUPS = dict.fromkeys((f"{k:02d}" for k in range(40)), ())
-OFFICIAL = {f"{k}": ("train",) if k % 3 else ("test",) for k in range(30)}
+GROUPS = {f"{k:02d}": Group(stratum=k % 3) for k in range(40)}
+OFFICIAL = {f"{k}": Group(("train",) if k % 3 else ("test",)) for k in range(30)}
 
 
 @pytest.mark.parametrize(("split", "groups"), [(FractionSplit(seed=3), GROUPS), (OfficialSplit(), OFFICIAL)])
@@ -69,7 +70,7 @@ def test_a_fold_that_is_none_is_refused(folds, fold):
 
 def test_folds_need_as_many_groups():
     with pytest.raises(ConfigError, match="at least as many groups as folds, but got 3 groups for `folds` 5"):
-        InnerFolds(FractionSplit(0.5, 0.25, 0.25)).assign(dict.fromkeys("abcd", ()))
+        InnerFolds(FractionSplit(0.5, 0.25, 0.25)).assign(dict.fromkeys("abcd", Group()))
 
 
 def test_a_data_module_trains_on_both_and_has_nothing_to_validate_on(shapes, make_trainer):

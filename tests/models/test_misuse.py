@@ -431,7 +431,9 @@ def test_a_bug_of_the_users_keeps_its_traceback(fusionlit, shapes, mine):
 @pytest.mark.parametrize("option", ["FusionModule", '{"class_path": "FusionModule"}'])
 def test_the_base_named_for_a_strategy(refused, option):
     said = refused(f"--model={option}")
-    assert "Write one of CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Unimodal as class_path" in said
+    assert (
+        "Write one of CentralNet, EarlyFusion, Ensemble, IntermediateFusion, LateFusion, Unimodal as class_path" in said
+    )
     assert "to have fuse" not in said
 
 
