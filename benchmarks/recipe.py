@@ -24,7 +24,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fusionlit.build import FusionCLI, command_line
+from fusionlit.build import FusionCLI
 from fusionlit.models.quiet import quiet_lightning
 
 RESULTS = Path("benchmarks/results/recipe.jsonl")
@@ -112,8 +112,8 @@ def main() -> None:
                 "--trainer.enable_model_summary=false",
                 "--trainer.num_sanity_val_steps=0",
             ]
-            with quiet_lightning(), command_line(args):
-                cli = FusionCLI(run=False)
+            with quiet_lightning():
+                cli = FusionCLI(run=False, args=args)
             watch = Watch()
             cli.trainer.callbacks = [c for c in cli.trainer.callbacks if "Fusion" not in type(c).__name__] + [watch]
             cli.trainer.fit(cli.model, cli.datamodule)

@@ -156,15 +156,16 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Multi-task loss of one batch, with the penalty on the fusion weights if there is one."""
-        loss, output = self._step(batch, "train")
+        held_out = is_held_out(batch["index"], self.held_out) if self.held_out else None
+        loss, output = self._step(batch, "train", None if held_out is None else ~held_out)
         penalty: Tensor | float = 0.0
         if self.training_setup.fusion_l1:
             penalty = self.training_setup.fusion_l1 * fusion_l1(self.fusion_layers())
             self.log("train/fusion_l1", penalty.detach(), batch_size=batch["target"].shape[0])
-        if not self.held_out:
+        if held_out is None:
             return loss + penalty
-        held_out = is_held_out(batch["index"], self.held_out)
-        self._any_held_out = held_out.any() if self._any_held_out is None else self._any_held_out | held_out.any()
+        if self.current_epoch == 0:
+            self._any_held_out = held_out.any() if self._any_held_out is None else self._any_held_out | held_out.any()
         self._held_out = HeldOutLoss(self.task.loss(output.prediction, batch["target"], held_out) + penalty, loss)
         return loss
 
@@ -220,6 +221,7 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def on_train_epoch_start(self) -> None:
         """Forget an epoch that was interrupted; let the fusion weights go when their frozen epochs are over."""
+        self._any_held_out = None
         self.train_metrics.reset()
         for optimizer in self.trainer.optimizers:
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
@@ -396,10 +398,10 @@ class FusionModule(LightningModule, Whole, ABC):
         for metric in (metrics, *self.epoch_losses.values(), *self.source_scores.values()):
             cast(Metric, metric).reset()
 
-    def _step(self, batch: Batch, stage: Split) -> tuple[Tensor, FusionOutput]:
+    def _step(self, batch: Batch, stage: Split, learned: Tensor | None = None) -> tuple[Tensor, FusionOutput]:
+        """Loss over the samples `learned` `(B,)`, by default all, and output of one batch; metrics and logs of all."""
         batch = self.modality_dropout(batch)
         output: FusionOutput = (self._compiled or self)(batch["inputs"], batch.get("presence"))
-        learned = ~is_held_out(batch["index"], self.held_out) if self.held_out and stage == "train" else None
         total, parts = self.multitask_loss(output, batch, learned)
         if self.balance and stage == "train":
             seen = batch if learned is None else self._without(batch, ~learned)
