@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from side_by_side import alternate, ratio, record, seconds
 from training import EpochTime, our_step, to_device
 
-from fusionlit.build import REFRESH_RATE, FusionCLI, command_line
+from fusionlit.build import REFRESH_RATE, FusionCLI
 from fusionlit.callbacks import EfficiencyMonitor, FusionWeightLogger
 from fusionlit.data import ArrayDataModule, FractionSplit, FusionDataModule
 from fusionlit.data.render import render
@@ -48,9 +48,8 @@ class TimedLogger(FusionWeightLogger):
 
 def demo(root: Path) -> tuple[FusionModule, FusionDataModule]:
     """Model and data of `make demo`."""
-    args = [f"--data={CONFIGS}/data/replicator_shape.yaml", f"--data.root={root}"]
-    with command_line([*args, f"--model={CONFIGS}/model/centralnet.yaml", "--trainer.accelerator=cpu"]):
-        cli = FusionCLI(run=False)
+    files = [f"--data={CONFIGS}/data/replicator_shape.yaml", f"--model={CONFIGS}/model/centralnet.yaml"]
+    cli = FusionCLI(run=False, args=[*files, f"--data.root={root}", "--trainer.accelerator=cpu"])
     return cli.model, cli.datamodule  # type: ignore[return-value]
 
 
