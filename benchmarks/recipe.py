@@ -106,6 +106,7 @@ def main() -> None:
                 f"--seed_everything={seed}",
             ]
             args += [f"--{key}={value}" for key, value in options.items()]
+            args += [f"--trainer.default_root_dir={scratch}/run{fold}"]
             args += ["--trainer.logger=false", "--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
             args += [
                 "--trainer.enable_progress_bar=false",
