@@ -20,6 +20,7 @@ from statistics import mean, stdev
 
 import numpy as np
 import yaml
+from variants import write
 
 from fusionlit.compare import Row, compare
 from fusionlit.data.render import render
@@ -120,13 +121,6 @@ def model_file(folder: Path, name: str, weight: float, balance: object) -> Path:
 def base() -> dict:
     """The shipped model."""
     return yaml.safe_load(Path("configs/model/signals/intermediate_concat_multitask.yaml").read_text())
-
-
-def write(path: Path, content: object) -> Path:
-    """Write a configuration file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return path
 
 
 def markdown(data: str, rows: list[Row], sensors: list[str]) -> str:

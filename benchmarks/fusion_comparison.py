@@ -1,11 +1,11 @@
-"""Every operator and strategy against every single sensor, on rendered frames and on planted signals; resumable.
+"""Every shipped model against every single sensor, on rendered frames and on planted signals; resumable.
 
-    python benchmarks/fusion_comparison.py            trains what is not trained yet, prints the table, draws the figure
-    python benchmarks/fusion_comparison.py frames     trains on one of the two data sets (frames, signals), no more
+    python benchmarks/fusion_comparison.py                  trains what is not trained yet, prints the table, draws
+    python benchmarks/fusion_comparison.py SET [SEEDS]      trains on one of frames40, frames200 and signals, no more
 
-The two data sets may be trained on at once, in a process each. The checkpoint that validation chooses is
-tested, once. Rows go to benchmarks/results/fusion_comparison_*.jsonl, runs to runs/fusion_comparison, the figure to
-docs/images.
+Several sets may be trained on at once, in a process each. Every run is that of `fusionlit fit`: the checkpoint that
+validation chooses is tested, once. Rows go to benchmarks/results/fusion_comparison_*.jsonl, runs to
+runs/fusion_comparison, the figure to docs/images.
 """
 
 import json
@@ -17,73 +17,64 @@ from statistics import mean, stdev
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from variants import changed
 
 from fusionlit.compare import Row, compare, read_rows
 from fusionlit.data.render import render
 
-SEEDS = 2
 OUT = Path("runs/fusion_comparison")
 RESULTS = Path("benchmarks/results")
 SHIPPED = Path("configs/model")
-DATA = {"frames": Path("configs/data/replicator_compare.yaml"), "signals": Path("configs/data/planted_compare.yaml")}
-SENSORS = {"frames": ["rgb", "lidar"], "signals": ["strong", "weak", "redundant", "noise"]}
-CHANGED: dict[str, dict[str, tuple[str, str, str]]] = {
-    "frames": {},
-    "signals": {
-        "intermediate_bilinear_rank": (
-            "intermediate_bilinear",
-            "fusion: Bilinear",
-            "fusion: {class_path: Bilinear, init_args: {rank: 4}}",
-        ),
-        "intermediate_tensor_narrow": ("intermediate_tensor", "dense: [32]", "dense: [16]"),
-    },
-}
-"""Models that are not shipped: the file that they come from, and the one line that differs."""
-REFUSED = {"frames": (), "signals": ("intermediate_bilinear", "intermediate_matmul", "intermediate_tensor")}
+SEEDS = {"frames40": 5, "frames200": 5, "signals": 2}
+FRAMES, SIGNALS = ["rgb", "lidar"], ["strong", "weak", "redundant", "noise"]
+SENSORS = {"frames40": FRAMES, "frames200": FRAMES, "signals": SIGNALS}
+REFUSED = {"signals": ("intermediate_bilinear", "intermediate_matmul", "intermediate_tensor")}
 """Models with too many weights for four sensors, and one that needs square maps."""
 
 
 def main() -> None:
     """Train, print, draw."""
     os.chdir(Path(__file__).parents[1])
-    chosen = sys.argv[1:] or list(DATA)
-    if not set(chosen) <= set(DATA):
+    chosen, *seeds = sys.argv[1:] or [None]
+    if chosen not in (None, *SEEDS):
         sys.exit(__doc__)
-    for task in chosen:
-        train(task)
-    if chosen == list(DATA):
-        rows = {task: read_rows(results(task)) for task in DATA}
+    for name in [chosen] if chosen else SEEDS:
+        train(name, int(seeds[0]) if seeds else SEEDS[name])
+    if not chosen:
+        rows = {name: read_rows(results(name)) for name in SEEDS}
         print(markdown_table(rows))
         draw(rows).savefig("docs/images/fusion_comparison.png")
 
 
-def train(task: str) -> None:
+def train(name: str, seeds: int) -> None:
     """Train every model on one data set, which is rendered if it is not there."""
-    if task == "frames" and not Path("data/replicator_compare").exists():
-        render(Path("data/replicator_compare"), frames=1000)
-    if task == "signals" and not Path("data/planted_compare").exists():
-        render(Path("data/planted_compare"), frames=4000, task="signals")
-    compare(DATA[task], model_files(task), SEEDS, Path("configs/trainer/compare.yaml"), OUT / task)
-    shutil.copy(OUT / task / "rows.jsonl", results(task))
+    frames, signals = Path("data/replicator_compare"), Path("data/planted_compare")
+    if name == "signals" and not signals.exists():
+        render(signals, frames=4000, task="signals")
+    if name != "signals" and not frames.exists():
+        render(frames, frames=1000)
+    compare(data_file(name), model_files(name), seeds, out=OUT / name)
+    shutil.copy(OUT / name / "rows.jsonl", results(name))
 
 
-def results(task: str) -> Path:
+def data_file(name: str) -> Path:
+    """The shipped data file; for 200 training frames with another cut."""
+    file = Path("configs/data") / ("planted_compare.yaml" if name == "signals" else "replicator_compare.yaml")
+    more = {"split.train": 0.1, "split.test": 0.86}
+    return changed(file, OUT / "files", name, more) if name == "frames200" else file
+
+
+def results(name: str) -> Path:
     """Where the rows of a data set are kept."""
-    return RESULTS / f"fusion_comparison_{task}.jsonl"
+    return RESULTS / f"fusion_comparison_{name}.jsonl"
 
 
-def model_files(task: str) -> list[Path]:
-    """The shipped models of fusion, and those with one line changed, which are written beside the runs."""
-    single = {f"unimodal_{x}": ("unimodal_rgb", "modality: rgb", f"modality: {x}") for x in SENSORS[task]}
-    folder = OUT / task / "models"
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, (source, line, instead) in {**single, **CHANGED[task]}.items():
-        text = (SHIPPED / f"{source}.yaml").read_text()
-        written.append(folder / f"{name}.yaml")
-        written[-1].write_text(text.replace(line, instead))
+def model_files(name: str) -> list[Path]:
+    """Each sensor alone, and the shipped models of fusion."""
+    alone = SHIPPED / "unimodal_rgb.yaml"
+    single = [changed(alone, OUT / "files", f"unimodal_{x}", {"modality": x}) for x in SENSORS[name]]
     shipped = [file for file in sorted(SHIPPED.glob("*.yaml")) if not file.stem.startswith("unimodal_")]
-    return written + [file for file in shipped if file.stem not in REFUSED[task]]
+    return single + [file for file in shipped if file.stem not in REFUSED.get(name, ())]
 
 
 def accuracies(rows: list[Row]) -> dict[str, list[float]]:
@@ -101,16 +92,17 @@ def best_single(accuracy: dict[str, list[float]]) -> str:
 
 
 def markdown_table(rows: dict[str, list[Row]]) -> str:
-    """A line a model: mean ± standard deviation of the accuracy, and in how many seeds it beats the best sensor."""
+    """A line per model: mean ± standard deviation of the accuracy, and in how many seeds it beats the best sensor."""
     cells: dict[str, dict[str, str]] = {}
     for task, own in rows.items():
         accuracy = accuracies(own)
         best = accuracy[best_single(accuracy)]
         for name, values in accuracy.items():
-            gain = [a - b for a, b in zip(values, best, strict=True)]
-            told = "" if values is best else f" ({mean(gain):+.2f}; {sum(x > 0 for x in gain)} of {len(gain)})"
-            cells.setdefault(name, {})[task] = f"{mean(values):.2f} ± {stdev(values):.2f}{told}"
-        for name in REFUSED[task]:
+            gain = [a - b for a, b in zip(values, best, strict=False)]
+            against = "" if values is best else f" ({mean(gain):+.2f}; {sum(x > 0 for x in gain)} of {len(gain)})"
+            spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+            cells.setdefault(name, {})[task] = f"{mean(values):.2f}{spread}{against}"
+        for name in REFUSED.get(task, ()):
             cells.setdefault(name, {})[task] = "refused"
     names = sorted(cells, key=lambda name: (name.startswith("unimodal_"), name))
     lines = ["| model | " + " | ".join(rows) + " |", "|---|" + "---|" * len(rows)]
@@ -118,10 +110,10 @@ def markdown_table(rows: dict[str, list[Row]]) -> str:
 
 
 def draw(rows: dict[str, list[Row]]) -> Figure:
-    """A panel a data set: a dot a run, the models in the order of their means, the best single sensor as a line."""
-    figure = Figure(figsize=(11, 5.6), dpi=110, layout="constrained")
+    """A panel per data set: a dot per run, the models in the order of their means, the best single sensor as a line."""
+    figure = Figure(figsize=(5 * len(rows), 5.6), dpi=110, layout="constrained")
     truth = json.loads(Path("data/planted_compare/truth.json").read_text())["accuracy"]
-    bound = 100 * truth["+".join(SENSORS["signals"])]["value"]
+    bound = 100 * truth["+".join(SIGNALS)]["value"]
     for axes, (task, own) in zip(figure.subplots(1, len(rows)), rows.items(), strict=True):
         draw_panel(axes, accuracies(own))
         axes.set_title(task, loc="left", fontsize=10, fontweight="bold")

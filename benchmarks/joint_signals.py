@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from statistics import mean
 
-import yaml
+from variants import changed
 
 from fusionlit.compare import compare, read_rows
 from fusionlit.data.render import render
@@ -26,6 +26,7 @@ SENSORS = ("left", "right", "noise")
 SEEDS = 2
 ROOT = Path("data/joint_signals")
 OUT = Path("runs/joint_signals")
+FILES = OUT / "files"
 RESULTS = Path("benchmarks/results")
 SHIPPED = Path("configs/model")
 REFUSED = ("intermediate_bilinear", "intermediate_matmul", "intermediate_tensor")
@@ -59,20 +60,11 @@ def train(name: str, data: Path, files: list[Path], seeds: int) -> list[dict[str
 def models() -> list[Path]:
     """The shipped models of fusion, and each sensor alone."""
     single = [
-        changed(SHIPPED / "unimodal_rgb.yaml", f"unimodal_{sensor}", {"modality": sensor}) for sensor in SENSORS[:2]
+        changed(SHIPPED / "unimodal_rgb.yaml", FILES, f"unimodal_{sensor}", {"modality": sensor})
+        for sensor in SENSORS[:2]
     ]
     shipped = [file for file in sorted(SHIPPED.glob("*.yaml")) if not file.stem.startswith("unimodal_")]
     return single + [file for file in shipped if file.stem not in REFUSED]
-
-
-def changed(file: Path, name: str, arguments: dict[str, object]) -> Path:
-    """A copy of a configuration with other arguments, which is written beside the runs."""
-    config = yaml.safe_load(file.read_text())
-    config["init_args"] |= arguments
-    target = OUT / "files" / f"{name}.yaml"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(yaml.safe_dump(config, sort_keys=False))
-    return target
 
 
 def train_seeds() -> None:
@@ -81,8 +73,8 @@ def train_seeds() -> None:
     if not small.exists():
         render(small, frames=500, task="joint_signals")
     data = Path("configs/data/joint_exclusive_or.yaml")
-    few = changed(data, "joint_exclusive_or_few", {"path": str(small / "exclusive_or.npz")})
-    plain = changed(few, "joint_exclusive_or_few_plain", {"augmentation": None})
+    few = changed(data, FILES, "joint_exclusive_or_few", {"path": str(small / "exclusive_or.npz")})
+    plain = changed(few, FILES, "joint_exclusive_or_few_plain", {"augmentation": None})
     for name, file in (("joint_seeds", data), ("joint_seeds_few", few), ("joint_seeds_few_plain", plain)):
         values = sorted(100 * row["test/accuracy"] for row in train(name, file, [SHIPPED / "centralnet.yaml"], 10))
         print(f"{file.stem}: mean {mean(values):.2f} %, lowest {values[0]:.2f} %, all {values}")

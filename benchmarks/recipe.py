@@ -80,11 +80,14 @@ def choices(seen: list[dict[str, tuple[float, float]]]) -> dict[str, float]:
         outer = [s[f"test{kind}"][1] for s in seen]
         smooth = np.convolve(np.pad(loss, (2, 0), mode="edge"), np.ones(3) / 3, "valid")
         steady = np.array([accuracy[max(0, i - 4) : i + 1].mean() for i in range(len(accuracy))])
+        best = np.maximum.accumulate(steady)
         found |= {
             f"last{kind}": outer[-1],
             f"least_loss{kind}": outer[int(loss.argmin())],
             f"least_smoothed{kind}": outer[int(smooth.argmin())],
             f"best_smoothed_accuracy{kind}": outer[len(seen) - 1 - int(steady[::-1].argmax())],
+            f"within_1{kind}": outer[np.flatnonzero(steady >= 0.99 * best)[-1]],
+            f"within_2{kind}": outer[np.flatnonzero(steady >= 0.98 * best)[-1]],
             f"best_accuracy{kind}": outer[len(seen) - 1 - int(accuracy[::-1].argmax())],
         }
     return found

@@ -62,8 +62,8 @@ def test_quickstart_runs_and_names_three_parts(fusionlit, shapes, tmp_path):
 
 
 def test_the_readmes_comparison_runs(fusionlit, shapes):
-    files = [f"--data={CONFIGS}/data/replicator_compare.yaml", f"--trainer={CONFIGS}/trainer/compare.yaml"]
-    options = [f"--model={STRATEGIES[0]}", f"--data.root={shapes}", "--trainer.fast_dev_run=1"]
+    files = [f"--data={CONFIGS}/data/replicator_compare.yaml", f"--model={STRATEGIES[0]}"]
+    options = [f"--data.root={shapes}", "--trainer.fast_dev_run=1"]
     fractions = ["--data.split.train=0.6", "--data.split.val=0.2", "--data.split.test=0.2"]  # for these few frames
     fusionlit("fit", *files, *options, *fractions)
 
@@ -112,7 +112,7 @@ def test_no_part_is_left_out():
     parts = {kind: [path.stem for path in sorted((CONFIGS / kind).glob("*.yaml"))] for kind in ("data", "trainer")}
     replicator = [f"replicator_{kind}" for kind in ("compare", "position", "shape")]
     assert parts["data"] == [*JOINT, "planted_compare", "planted_signals", *replicator, *UCI_HAR]
-    assert parts["trainer"] == ["compare", "quickstart"]
+    assert parts["trainer"] == ["quickstart"]
     assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}
 
 
