@@ -8,21 +8,40 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from fusionlit.callbacks.smoothing import MAIN_METRIC, SMOOTHED, metric_of
+from fusionlit.errors import ConfigError
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Lightning's `ModelCheckpoint`, which knows the main metric, and of equal models keeps the latest.
+    """Lightning's `ModelCheckpoint`, which knows the main metric, and of models that are as good keeps the latest.
 
     `monitor="val/main_metric"` follows the main metric of the task, whichever way is better, and
-    `"val/main_metric_smoothed"` its mean over some epochs, where a `SmoothedMetric` takes that. A validation split of
-    few samples gives the same accuracy in many epochs; of these the last has learned longest. (The validation loss may
-    be lowest long before the accuracy is best, since a network grows too sure of itself; `benchmarks/recipe.py`.)
+    `"val/main_metric_smoothed"` its mean over some epochs, where a `SmoothedMetric` takes that.
+
+    A few validation subjects cannot rank models that are a point of accuracy apart, and a schedule that falls to zero
+    makes the last one the best on other subjects more often than not. So the latest model is kept whose metric is
+    within `tolerance` of the best so far: `|best - metric| <= tolerance * |best|`. A network that overfits leaves that
+    range. (The validation loss may be lowest long before the accuracy is best, since a network grows too sure of
+    itself. `benchmarks/recipe.py` compares these choices.)
 
     It minds its own state only while training. A test of a checkpoint writes none, so that where the training run kept
     its own is no matter to warn of.
+
+    Args:
+        tolerance: Share of the best metric that a later model may fall short by. It needs `save_top_k=1`; with more
+            models than one they are ranked, and only of equal ones the latest is kept.
+
+    Raises:
+        ConfigError: If `tolerance` is negative.
     """
 
     _fitting = False
+
+    def __init__(self, *args: Any, tolerance: float = 0.02, **kwargs: Any) -> None:  # noqa: ANN401 (ModelCheckpoint's)
+        if tolerance < 0:
+            raise ConfigError(f"Expected `tolerance` to be at least 0, but got {tolerance}.")
+        super().__init__(*args, **kwargs)
+        self.tolerance = tolerance
+        self._best: float | None = None
 
     @property
     def state_key(self) -> str:
@@ -40,15 +59,25 @@ class BestCheckpoint(ModelCheckpoint):
             super().setup(trainer, pl_module, stage)
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
-        """Whether the model is to be kept: it is better than one that is, or as good as the best."""
+        """Whether the model is to be kept: it is as good as the best so far, up to the tolerance."""
         better: bool = super().check_monitor_top_k(trainer, current)
-        as_good = current is not None and self.best_model_score is not None and current == self.best_model_score
-        return better or bool(as_good)
+        if current is None or not bool(torch.isfinite(current)):
+            return better
+        if self.save_top_k != 1:
+            return better or current == self.best_model_score
+        sign, value = 1 if self.mode == "max" else -1, current.item()
+        self._best = value if self._best is None else sign * max(sign * value, sign * self._best)
+        return sign * (self._best - value) <= self.tolerance * abs(self._best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also the best metric so far, which need not be that of the model that is kept."""
+        return {**super().state_dict(), "best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a training run's state when training goes on with the same metric; another one begins anew."""
         if self._fitting and state_dict["monitor"] == self.monitor:
             super().load_state_dict(state_dict)
+            self._best = state_dict.get("best")
 
 
 class LastCheckpoint(BestCheckpoint):
