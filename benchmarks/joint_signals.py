@@ -23,7 +23,7 @@ from fusionlit.data.render import render
 
 INTERACTIONS = ("exclusive_or", "ratio", "synchrony")
 SENSORS = ("left", "right", "noise")
-SEEDS = 2
+SEEDS = 1
 ROOT = Path("data/joint_signals")
 OUT = Path("runs/joint_signals")
 FILES = OUT / "files"

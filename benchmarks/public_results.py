@@ -1,20 +1,21 @@
 """CentralNet, concatenation with multi-task loss and every single sensor on public sets, tested once; resumable.
 
-    python benchmarks/public_results.py SET [MODEL ...]    trains what has no row yet; MODEL leaves out the others
-    python benchmarks/public_results.py                    prints the table
+    python benchmarks/public_results.py SET [MODEL ...] [--runs N]    trains what has no row yet, of these models alone
+    python benchmarks/public_results.py                               prints the table
 
 SET is uci_har, basicmotions, epilepsy, scene15 or digits, of data/public (benchmarks/public_sets.py). Every run is that
 of `fusionlit fit --refit true` with the model's file and otherwise the defaults: the checkpoint is chosen by the
 validation accuracy (its mean over five epochs is `validation` in a row), and the network trained anew on training +
 validation for as many epochs. Both are tested once. UCI HAR, BasicMotions and Epilepsy: the official split, five seeds.
-Scene15: ten random splits of 64/16/20 %. Digits: each of six speakers tests once, another one validates. Rows go to
-benchmarks/results/public_*.jsonl.
+Scene15: ten random splits of 64/16/20 %. Digits: each of six speakers tests once, another one validates. The first N
+runs are those that `--runs` asks for. Rows go to benchmarks/results/public_*.jsonl.
 """
 
 import json
 import os
 import shutil
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -28,7 +29,8 @@ from fusionlit.fit import FitCLI
 
 RESULTS = Path("benchmarks/results")
 OUT = Path("runs/public")
-SIGNALS = {"class_path": "SignalAugmentation", "init_args": {"time_shift": 0.1, "jitter": 0.05, "scale": 0.1}}
+VARIED = {"time_shift": 0.1, "jitter": 0.05, "scale": 0.1}
+TURNED = VARIED | {"rotation": 20}
 SETS: dict[str, dict[str, Any]] = {
     "uci_har": {"sensors": ["body_acc", "body_gyro", "total_acc"], "models": "signals/", "runs": 5, "batch": 64},
     "basicmotions": {"sensors": ["acc", "gyro"], "models": "signals/", "runs": 5, "batch": 16},
@@ -45,14 +47,16 @@ def main() -> None:
     if len(sys.argv) == 1:
         print(table())
         return
-    name, *chosen = sys.argv[1:]
-    if name not in SETS:
-        sys.exit(__doc__)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--runs", type=int)
+    asked = parser.parse_args()
+    name = asked.set
     torch.set_num_threads(1)
     file = RESULTS / f"public_{name}.jsonl"
-    models = [*FUSED, *SETS[name]["sensors"]]
-    for run in range(SETS[name]["runs"]):
-        for model in chosen or models:
+    for run in range(asked.runs or SETS[name]["runs"]):
+        for model in asked.models or [*FUSED, *SETS[name]["sensors"]]:
             if not any((row["model"], row["run"]) == (model, run) for row in rows(name)):
                 row = measure(name, model, run)
                 with file.open("a") as lines:
@@ -99,7 +103,8 @@ def data(name: str, run: int) -> dict[str, Any]:
         fold = {"folds": 6, "fold": run, "seed": 0}
         arguments["split"] = {"class_path": "fusionlit.data.FoldSplit", "init_args": fold}
     if SETS[name]["models"] == "signals/":
-        arguments["augmentation"] = SIGNALS
+        varied = TURNED if name == "uci_har" else VARIED  # as in configs/data/uci_har.yaml
+        arguments["augmentation"] = {"class_path": "SignalAugmentation", "init_args": varied}
     return {"class_path": "fusionlit.data.ArrayDataModule", "init_args": arguments}
 
 

@@ -36,10 +36,10 @@ class BestCheckpoint(ModelCheckpoint):
 
     _fitting = False
 
-    def __init__(self, *args: Any, tolerance: float = 0.02, **kwargs: Any) -> None:  # noqa: ANN401 (ModelCheckpoint's)
+    def __init__(self, tolerance: float = 0.02, **kwargs: Any) -> None:  # noqa: ANN401 (ModelCheckpoint's own)
         if tolerance < 0:
             raise ConfigError(f"Expected `tolerance` to be at least 0, but got {tolerance}.")
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
         self.tolerance = tolerance
         self._best: float | None = None
 
