@@ -23,7 +23,7 @@ import yaml
 from variants import write
 
 from fusionlit.compare import Row, compare
-from fusionlit.data.render import render
+from fusionlit.synthetic import render
 
 OUT = Path("runs/balance")
 METHODS = {

@@ -24,7 +24,7 @@ from lightning import Callback, LightningModule, Trainer
 from variants import changed
 
 from fusionlit.build import FusionCLI
-from fusionlit.data.render import render
+from fusionlit.synthetic import render
 
 OUT = Path("runs/course")
 RESULTS = Path("benchmarks/results")

@@ -26,9 +26,9 @@ from torch.utils.data import DataLoader
 
 from fusionlit.data import FractionSplit, ReplicatorDataModule, collate
 from fusionlit.data.array_dataset import ArrayDataset
-from fusionlit.data.mapped import map_npy
-from fusionlit.data.render import render
 from fusionlit.data.shuffled import Shuffled
+from fusionlit.storage.mapped import map_npy
+from fusionlit.synthetic import render
 
 FRAMES, BATCH, ROUNDS, EPOCHS = 1000, 32, 7, 8
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from variants import changed
 
 from fusionlit.compare import Row, compare, read_rows
-from fusionlit.data.render import render
+from fusionlit.synthetic import render
 
 OUT = Path("runs/fusion_comparison")
 RESULTS = Path("benchmarks/results")

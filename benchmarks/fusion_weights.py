@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from fusionlit.data import ArrayDataModule, FractionSplit, OfficialSplit, SignalDataModule
-from fusionlit.data.render import render
+from fusionlit.synthetic import render
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "notebooks"))

@@ -19,7 +19,7 @@ from statistics import mean
 from variants import changed
 
 from fusionlit.compare import compare, read_rows
-from fusionlit.data.render import render
+from fusionlit.synthetic import render
 
 INTERACTIONS = ("exclusive_or", "ratio", "synchrony")
 SENSORS = ("left", "right", "noise")

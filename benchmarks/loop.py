@@ -23,11 +23,11 @@ from training import EpochTime, our_step, to_device
 
 from fusionlit.build import REFRESH_RATE, FusionCLI
 from fusionlit.callbacks import EfficiencyMonitor, FusionWeightLogger
+from fusionlit.console import quiet_lightning
 from fusionlit.data import ArrayDataModule, FractionSplit, FusionDataModule
-from fusionlit.data.render import render
 from fusionlit.encoders import MLPEncoder
 from fusionlit.models import CentralNet, FusionModule
-from fusionlit.models.quiet import quiet_lightning
+from fusionlit.synthetic import render
 
 ROUNDS, FRAMES = 7, 400
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusionlit.build import FusionCLI
-from fusionlit.models.quiet import quiet_lightning
+from fusionlit.console import quiet_lightning
 
 RESULTS = Path("benchmarks/results/recipe.jsonl")
 CHECKS = 20

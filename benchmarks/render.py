@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from fusionlit.data.render import render
+from fusionlit.synthetic import render
 
 FRAMES = 1000
 

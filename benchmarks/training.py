@@ -29,12 +29,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fusionlit.callbacks import EfficiencyMonitor, FusionWeightLogger
+from fusionlit.console import quiet_lightning
 from fusionlit.data import FractionSplit, ReplicatorDataModule
-from fusionlit.data.render import render
 from fusionlit.encoders import ConvEncoder, MLPHead
 from fusionlit.fusion import Concat
 from fusionlit.models import CentralNet, FusionModule, IntermediateFusion, Training
-from fusionlit.models.quiet import quiet_lightning
+from fusionlit.synthetic import render
 from fusionlit.types import TargetSpec
 
 ROUNDS, STEPS, BATCH = 5, 20, 32

@@ -15,10 +15,10 @@ from jsonargparse import ArgumentParser
 from fusionlit.analysis import weights
 from fusionlit.build import command_line
 from fusionlit.compare import compare
-from fusionlit.data.pack.command import pack
-from fusionlit.data.render import render
+from fusionlit.data.packing import pack
 from fusionlit.errors import ConfigError, DataError, FusionlitError
 from fusionlit.fit import FitCLI
+from fusionlit.synthetic import render
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,

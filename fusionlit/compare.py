@@ -14,8 +14,8 @@ from rich.table import Table
 
 from fusionlit.build import FusionCLI
 from fusionlit.callbacks import BestCheckpoint
+from fusionlit.console import quiet_lightning
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.models.quiet import quiet_lightning
 
 Row = dict[str, Any]
 

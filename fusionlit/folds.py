@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fusionlit.build import FusionCLI, taken_folder
+from fusionlit.console import quiet_lightning
 from fusionlit.data import InnerFolds, RefitSplit
 from fusionlit.errors import ConfigError, FusionlitError
-from fusionlit.models.quiet import quiet_lightning
 from fusionlit.rerun import (
     Config,
     best_checkpoint,

@@ -1,6 +1,6 @@
 """The words that every part of fusionlit shares: shapes, targets, batches and the output of a strategy."""
 
-from typing import Literal, NamedTuple, NotRequired, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict, get_args
 
 from torch import Tensor
 
@@ -8,6 +8,7 @@ Shape = tuple[int, ...]
 """One sample of one modality, without the batch: `(channels, height, width)`, `(channels, time)`, `(features,)`."""
 
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 TargetKind = Literal["multiclass", "binary", "multilabel", "regression"]
 
 

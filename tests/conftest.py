@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from fusionlit.cli import main
 from fusionlit.data import FusionDataModule
-from fusionlit.data.render import render
+from fusionlit.synthetic import render
 from fusionlit.types import Shape, Split, TargetSpec
 
 LONGEST = ("test_notebooks", "test_extending")

@@ -17,8 +17,8 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgre
 from fusionlit.build import REFRESH_RATE, FusionCLI, command_line
 from fusionlit.cli import main
 from fusionlit.data import ReplicatorDataModule
-from fusionlit.data.render import render
 from fusionlit.models import CentralNet
+from fusionlit.synthetic import render
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "configs/model/centralnet.yaml"

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from fusionlit.data.render.raycast import hit_cube, hit_sphere
-from fusionlit.data.render.scene import draw_objects
-from fusionlit.data.render.sensors import ANGLES, camera_image, camera_rays, lidar_depth, lidar_rays
 from fusionlit.geometry import image_orientation, xyza
+from fusionlit.synthetic.raycast import hit_cube, hit_sphere
+from fusionlit.synthetic.scene import draw_objects
+from fusionlit.synthetic.sensors import ANGLES, camera_image, camera_rays, lidar_depth, lidar_rays
 
 
 def test_xyza_is_the_formula_of_the_course_ray_by_ray():

@@ -19,8 +19,8 @@ from nbclient import NotebookClient
 from torch import nn
 
 from fusionlit.data import ArrayDataModule
-from fusionlit.data.render import render
 from fusionlit.errors import ConfigError, DataError
+from fusionlit.synthetic import render
 from fusionlit.types import TargetSpec
 
 ROOT = Path(__file__).parents[1]

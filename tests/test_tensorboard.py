@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fusionlit.cli import main
-from fusionlit.data.render import render
+from fusionlit.synthetic import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CHROMEDRIVER = shutil.which("chromedriver")

@@ -1,7 +1,7 @@
 """The one data set of all data modules here: batches gathered from arrays, in memory or mapped from a file."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,22 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fusionlit.storage.rows import Rows
 from fusionlit.types import Batch
-
-BLOCK = 4 << 20
-"""Bytes that are gathered at once where many rows are looked at."""
-
-
-class Rows(Protocol):
-    """An array `(n, *shape)` whose rows can be gathered: one in memory, or a `MappedArray`."""
-
-    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[Any]: ...
-
-
-def blocks(values: Sequence[Rows], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Row numbers, at least one, in blocks that are small together over all arrays."""
-    step = max(1, BLOCK // sum(each[rows[:1]].nbytes for each in values))
-    yield from (rows[start : start + step] for start in range(0, len(rows), step))
 
 
 class ArrayDataset(Dataset[dict[str, Any]]):

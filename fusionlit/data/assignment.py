@@ -11,13 +11,11 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import get_args
 
 from fusionlit.data.groups import Groups
 from fusionlit.errors import DataError
 from fusionlit.types import Split
 
-SPLITS: tuple[Split, ...] = get_args(Split)
 Assignment = dict[Split, list[str]]
 
 

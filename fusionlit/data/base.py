@@ -10,15 +10,15 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from fusionlit.console import progress
 from fusionlit.contracts import Whole, check_inputs, check_presence
 from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation
-from fusionlit.data.pack import Pack
-from fusionlit.data.progress import progress
 from fusionlit.data.resident import Resident, SampleNumbers
 from fusionlit.data.shuffled import Shuffled
 from fusionlit.errors import ConfigError, DataError
+from fusionlit.storage.pack import Pack
 from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
 
 DatasetT = TypeVar("DatasetT", bound=Dataset[Any])

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fusionlit.data.array_dataset import ArrayDataset, Rows, blocks
-from fusionlit.data.progress import progress
+from fusionlit.console import progress
+from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.errors import ConfigError
+from fusionlit.storage.rows import Rows, blocks
 from fusionlit.types import Batch
 
 SHARE = 0.8

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from fusionlit.data.assignment import SPLITS, Assignment, GroupSplit, some
+from fusionlit.data.assignment import Assignment, GroupSplit, some
 from fusionlit.data.groups import Groups
 from fusionlit.data.strata import cut, deal, shuffled, whole
 from fusionlit.errors import ConfigError, DataError
+from fusionlit.types import SPLITS
 
 
 class FractionSplit(GroupSplit):

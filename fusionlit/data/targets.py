@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from fusionlit.data.assignment import some
-from fusionlit.data.npz import Array
-from fusionlit.data.signals.labels import encode
+from fusionlit.data.labels import encode
 from fusionlit.errors import DataError
+from fusionlit.storage.npz import Array
 from fusionlit.types import TargetKind, TargetSpec
 
 _EXPECTED = {

@@ -13,9 +13,9 @@ from lightning import Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from fusionlit.console import quiet_lightning
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
-from fusionlit.models.quiet import quiet_lightning
 from fusionlit.testing import absence, laws
 from fusionlit.testing.cases import BATCH, Case, close, draw, name_of, reseed, weigh
 from fusionlit.testing.laws import uphold

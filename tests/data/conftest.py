@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 
-from fusionlit.data.render import render
 from fusionlit.data.splits import FractionSplit
+from fusionlit.synthetic import render
 
 FRAMES = 20
 

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 
 from fusionlit.data import ReplicatorDataModule, collate
 from fusionlit.data import samples as samples_module
-from fusionlit.data.assignment import SPLITS
-from fusionlit.data.render import render
+from fusionlit.synthetic import render
+from fusionlit.types import SPLITS
 
 
 def files(root, index):

@@ -2,10 +2,11 @@ from itertools import chain
 
 import pytest
 
-from fusionlit.data.assignment import SPLITS, check_assignment, save_assignment
+from fusionlit.data.assignment import check_assignment, save_assignment
 from fusionlit.data.groups import Group
 from fusionlit.data.splits import FileSplit, FoldSplit, FractionSplit, LastFramesSplit, OfficialSplit
 from fusionlit.errors import ConfigError, DataError
+from fusionlit.types import SPLITS
 
 FRAMES = [f"{k:04d}" for k in range(1000)]
 GROUPS = dict.fromkeys(FRAMES, Group())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
-from fusionlit.data.rays import Rays
+from fusionlit.data.replicator.points import Rays
 from fusionlit.encoders import ConvEncoder
 from fusionlit.models import CentralNet, Training
 from fusionlit.types import TargetSpec

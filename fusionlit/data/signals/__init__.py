@@ -2,12 +2,12 @@
 
 from fusionlit.data.signals.derived import Derived, Difference, Magnitude
 from fusionlit.data.signals.module import SignalDataModule
-from fusionlit.data.signals.npz import NPZReader
-from fusionlit.data.signals.reader import Origin, SignalReader
-from fusionlit.data.signals.sources import CSVReader
-from fusionlit.data.signals.ts import TSReader
-from fusionlit.data.signals.uci_har import UCIHARReader
-from fusionlit.data.signals.windowing import Columns, Windowing
+from fusionlit.data.signals.readers.base import Origin, SignalReader
+from fusionlit.data.signals.readers.csv import CSVReader
+from fusionlit.data.signals.readers.npz import NPZReader
+from fusionlit.data.signals.readers.ts import TSReader
+from fusionlit.data.signals.readers.uci_har import UCIHARReader
+from fusionlit.data.signals.windowing.config import Columns, Windowing
 from fusionlit.data.signals.windows import Channel, Grid, Header, Windows
 
 __all__ = [

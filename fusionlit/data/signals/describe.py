@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionlit.data.assignment import SPLITS
 from fusionlit.data.signals.stacked import Stacked
 from fusionlit.data.signals.windows import Grid
+from fusionlit.types import SPLITS
 
 
 def describe(root: Path, windows: Stacked, side: NDArray[np.str_]) -> str:

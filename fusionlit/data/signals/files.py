@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fusionlit.data.pack import Pack, Source, fingerprint, open_or_pack
-from fusionlit.data.pack.source import Fingerprint
 from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_shapes
-from fusionlit.data.signals.reader import Modalities, Origin, SignalReader, channels_of
+from fusionlit.data.signals.readers.base import Modalities, Origin, SignalReader, channels_of
 from fusionlit.data.signals.stacked import Stacked, stack
 from fusionlit.data.signals.windows import Header
 from fusionlit.errors import DataError
+from fusionlit.storage.pack import Pack, Source, fingerprint, open_or_pack
+from fusionlit.storage.pack.source import Fingerprint
 
 
 class WindowFiles:

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionlit.data.array_dataset import Rows, blocks
 from fusionlit.data.signals.windows import Floats
 from fusionlit.errors import ConfigError, DataError
+from fusionlit.storage.rows import Rows, blocks
 
 OnMissing = Literal["error", "interpolate", "absent"]
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from fusionlit.data.signals.reader import Modalities, channels_of
+from fusionlit.data.signals.readers.base import Modalities, channels_of
 from fusionlit.data.signals.windows import Grid
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import Shape

@@ -8,26 +8,28 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusionlit.data.array_dataset import ArrayDataset, Rows
-from fusionlit.data.assignment import SPLITS, GroupSplit, check_assignment, save_assignment
+from fusionlit.data.array_dataset import ArrayDataset
+from fusionlit.data.assignment import GroupSplit, check_assignment, save_assignment
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.base import FusionDataModule, chosen
+from fusionlit.data.classes import check_classes
 from fusionlit.data.groups import find_groups
-from fusionlit.data.pack import Pack
 from fusionlit.data.signals.derived import Derivation, Derived
 from fusionlit.data.signals.describe import describe
 from fusionlit.data.signals.files import WindowFiles
 from fusionlit.data.signals.gaps import Filled, OnMissing, check_complete, check_policy
 from fusionlit.data.signals.modalities import stack_shapes
 from fusionlit.data.signals.overlap import check_overlap
-from fusionlit.data.signals.reader import SignalReader
-from fusionlit.data.signals.sources import find_reader
+from fusionlit.data.signals.readers.base import SignalReader
+from fusionlit.data.signals.readers.find import find_reader
 from fusionlit.data.signals.stacked import Stacked
-from fusionlit.data.signals.suspects import check_classes, leave_out_empty, warn_of_copies
-from fusionlit.data.signals.windowing import Windowing
+from fusionlit.data.signals.suspects import leave_out_empty, warn_of_copies
+from fusionlit.data.signals.windowing.config import Windowing
 from fusionlit.data.splits import default_split
 from fusionlit.errors import ConfigError
-from fusionlit.types import Batch, Shape, Split, TargetSpec
+from fusionlit.storage.pack import Pack
+from fusionlit.storage.rows import Rows
+from fusionlit.types import SPLITS, Batch, Shape, Split, TargetSpec
 
 
 class SignalDataModule(FusionDataModule):

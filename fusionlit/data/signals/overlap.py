@@ -6,10 +6,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionlit.data.array_dataset import Rows, blocks
-from fusionlit.data.assignment import SPLITS
 from fusionlit.data.signals.windows import Floats
 from fusionlit.errors import DataError
+from fusionlit.storage.rows import Rows, blocks
+from fusionlit.types import SPLITS
 
 LEAST = 8
 """Samples that two windows must share before they are taken to overlap; fewer may agree by chance."""

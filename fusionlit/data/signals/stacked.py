@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionlit.data.mapped import MappedArray
-from fusionlit.data.pack import Column, Contents, Pack
 from fusionlit.data.signals.gaps import check_finite
-from fusionlit.data.signals.reader import Modalities, channels_of
+from fusionlit.data.signals.readers.base import Modalities, channels_of
 from fusionlit.data.signals.suspects import odd_channels, window_keys
 from fusionlit.data.signals.windows import Floats, Grid, Header, Windows
+from fusionlit.storage.mapped import MappedArray
+from fusionlit.storage.pack import Column, Contents, Pack
 
 TABLE = ("target", "group", "official", "gaps", "keys")
 """Fields that are arrays with a row a window, small enough for memory."""

@@ -1,18 +1,15 @@
-"""What may be but looks wrong: channels stuck or equal, windows empty or on two sides, splits without a class."""
+"""What may be but looks wrong: channels stuck or equal, windows empty or on two sides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import blake2b
 from itertools import combinations
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
-from torch import Tensor
 
-from fusionlit.data.assignment import SPLITS
 from fusionlit.data.signals.windows import Floats
-from fusionlit.errors import DataError
-from fusionlit.types import Split
+from fusionlit.types import SPLITS
 
 
 def odd_channels(channels: Mapping[str, Floats]) -> list[str]:
@@ -86,18 +83,3 @@ def leave_out_empty(presence: dict[str, NDArray[np.bool_]], side: NDArray[np.str
             f"Left out {int(empty.sum())} windows in which every modality is absent, the first of them window"
             f" {int(empty.argmax())}."
         )
-
-
-def check_classes(split: Split, target: Tensor, classes: Sequence[str]) -> None:
-    """Refuse a training split that lacks a class, and warn of another that does; an empty split is no matter here.
-
-    Raises:
-        DataError: If nothing could be learned of a class.
-    """
-    counts = target.bincount(minlength=len(classes)).tolist()
-    lacking = [name for name, count in zip(classes, counts, strict=True) if not count]
-    if not lacking or not len(target):
-        return
-    if split == "train":
-        raise DataError(f"The train split has no window of the classes {lacking}. Choose another `split` or seed.")
-    rank_zero_warn(f"The {split} split has no window of the classes {lacking}: its metrics say nothing of them.")

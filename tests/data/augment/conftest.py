@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from fusionlit.data.rays import Rays
-from fusionlit.data.render import raycast
-from fusionlit.data.render.raycast import hit_cube
-from fusionlit.data.render.scene import SENSOR, Objects, draw_objects
-from fusionlit.data.render.sensors import ANGLES, camera_image, camera_rays, lidar_depth, lidar_rays
+from fusionlit.data.replicator.points import Rays
+from fusionlit.synthetic import raycast
+from fusionlit.synthetic.raycast import hit_cube
+from fusionlit.synthetic.scene import SENSOR, Objects, draw_objects
+from fusionlit.synthetic.sensors import ANGLES, camera_image, camera_rays, lidar_depth, lidar_rays
 
 
 class Scenes:

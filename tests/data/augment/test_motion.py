@@ -4,7 +4,7 @@ import torch
 
 from fusionlit.data.augment.motion import Motion
 from fusionlit.data.augment.roles import Roles
-from fusionlit.data.rays import Rays
+from fusionlit.data.replicator.points import Rays
 from fusionlit.errors import ConfigError
 from fusionlit.types import TargetSpec
 

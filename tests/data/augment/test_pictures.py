@@ -4,8 +4,8 @@ from scipy.spatial.transform import Rotation
 from torchvision.transforms.v2 import functional as torchvision
 
 from fusionlit.data.augment.pictures import flip, move, turn
-from fusionlit.data.render.scene import TO_LIGHT
-from fusionlit.data.render.sensors import FOCAL_LENGTH
+from fusionlit.synthetic.scene import TO_LIGHT
+from fusionlit.synthetic.sensors import FOCAL_LENGTH
 
 GROUND = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from fusionlit.data.augment.points import Scan, add_range_noise, azimuth_axis, drop_beams
-from fusionlit.data.rays import Rays
-from fusionlit.data.render.raycast import hit_cube, hit_sphere
+from fusionlit.data.replicator.points import Rays
 from fusionlit.errors import ConfigError
 from fusionlit.geometry import NO_RETURN
+from fusionlit.synthetic.raycast import hit_cube, hit_sphere
 
 
 def shuffled():

@@ -13,9 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from fusionlit.data import FractionSplit, SignalDataModule, collate
-from fusionlit.data.assignment import SPLITS
-from fusionlit.data.mapped import MappedArray
-from fusionlit.data.pack.command import pack
+from fusionlit.data.packing import pack
 from fusionlit.data.signals import (
     Channel,
     CSVReader,
@@ -29,6 +27,8 @@ from fusionlit.data.signals import (
     Windows,
 )
 from fusionlit.errors import DataError
+from fusionlit.storage.mapped import MappedArray
+from fusionlit.types import SPLITS
 
 N, T = 24, 16
 HALF = Windowing(0.5, "seconds")

@@ -3,10 +3,8 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 
-from fusionlit.data.signals.suspects import check_classes, leave_out_empty, odd_channels, warn_of_copies, window_keys
-from fusionlit.errors import DataError
+from fusionlit.data.signals.suspects import leave_out_empty, odd_channels, warn_of_copies, window_keys
 
 GOOD = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 
@@ -72,12 +70,3 @@ def test_windows_without_any_modality_are_left_out():
     with pytest.warns(UserWarning, match="Left out 1 windows .* window 2"):
         leave_out_empty(presence, side)
     assert side.tolist() == ["train", "val", ""]
-
-
-def test_a_class_must_be_in_training_and_should_be_elsewhere():
-    target, empty = torch.tensor([0, 0, 2]), torch.tensor([], dtype=torch.int64)
-    with pytest.raises(DataError, match=r"The train split has no window of the classes \['b'\]"):
-        check_classes("train", target, "abc")
-    with pytest.warns(UserWarning, match=r"The test split has no window of the classes \['b'\]"):
-        check_classes("test", target, "abc")
-    check_classes("test", empty, "abc")

@@ -1,0 +1,30 @@
+"""What stands on the screen: progress of work, and Lightning without its remarks."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from lightning.pytorch.utilities import rank_zero_only
+from rich.progress import track
+
+Item = TypeVar("Item")
+
+
+def progress(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
+    """The items one by one, with a bar that vanishes at the end; `total` is their number, where they do not tell."""
+    return track(items, description, total, transient=True, disable=getattr(rank_zero_only, "rank", 0) > 0)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Leave out what Lightning says about devices and loops while something is only tried; warnings still come."""
+    loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

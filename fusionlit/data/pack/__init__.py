@@ -1,7 +1,0 @@
-"""Packed data: files that are read and checked once, then gathered from one memory-mapped array a modality."""
-
-from fusionlit.data.pack.manifest import Column
-from fusionlit.data.pack.source import Contents, Source, fingerprint, in_folders
-from fusionlit.data.pack.store import Pack, open_or_pack
-
-__all__ = ["Column", "Contents", "Pack", "Source", "fingerprint", "in_folders", "open_or_pack"]

@@ -1,0 +1,1 @@
+"""Rows of arrays, in memory or mapped from files: NPY, NPZ, and packs of a data set."""
