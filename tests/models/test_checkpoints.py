@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning import seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from fusionlit.encoders import ConvEncoder, MLPHead
 from fusionlit.errors import ConfigError
@@ -17,9 +17,10 @@ encoder = partial(ConvEncoder, widths=(4, 8))
 adam = partial(torch.optim.Adam, lr=0.01)
 
 
-def fit(model, data, make_trainer, folder: Path, name: str = "best") -> Path:
+def fit(model, data, make_trainer, folder: Path, name: str = "best", callbacks=()) -> Path:
     checkpoint = ModelCheckpoint(folder / name, filename=name)
-    make_trainer(max_epochs=2, enable_checkpointing=True, callbacks=[checkpoint]).fit(model, datamodule=data)
+    trainer = make_trainer(max_epochs=2, enable_checkpointing=True, callbacks=[checkpoint, *callbacks])
+    trainer.fit(model, datamodule=data)
     return folder / name / f"{name}.ckpt"
 
 
@@ -89,7 +90,7 @@ def test_what_a_checkpoint_cannot_hold_is_refused_before_training(planted, make_
         fit(CentralNet(data.modalities, data.target, bad), data, make_trainer, tmp_path)
 
 
-def members(data, make_trainer, folder):
+def members(data, make_trainer, folder, encoder=encoder):
     return {
         name: str(fit(Unimodal(data.modalities, data.target, name, encoder), data, make_trainer, folder, name))
         for name in data.modalities
@@ -106,15 +107,32 @@ def test_ensemble_of_frozen_members(planted, make_trainer, tmp_path):
         make_trainer().fit(ensemble, datamodule=data)
 
 
+class Modes(Callback):
+    """Which modules of frozen members are in training mode as training batches pass through them."""
+
+    def __init__(self):
+        self.training = []
+
+    def on_before_backward(self, trainer, pl_module, loss):
+        parts = [*pl_module.encoders.modules(), *pl_module.heads.modules()]
+        self.training += [part for part in parts if part.training]
+
+
 def test_members_stay_frozen_and_the_ensemble_loads_alone(planted, make_trainer, tmp_path):
     data = planted()
-    paths = members(data, make_trainer, tmp_path)
+    normed = partial(ConvEncoder, widths=(4, 8), norm="batch", dropout=0.5)
+    paths = members(data, make_trainer, tmp_path, normed)
     model = LateFusion(data.modalities, data.target, members=paths, training=Training(optimizer=adam))
     frozen = {
         k: v.clone() for k, v in model.state_dict().items() if k.startswith(("encoders", "heads", "normalization"))
     }
-    path = fit(model, data, make_trainer, tmp_path, "ensemble")
+    assert any(k.endswith("running_mean") for k in frozen)
+    modes = Modes()
+    path = fit(model, data, make_trainer, tmp_path, "ensemble", callbacks=[modes])
     assert all(torch.equal(model.state_dict()[k], v) for k, v in frozen.items())
+    assert not modes.training
+    assert all(p.grad is None for part in (model.encoders, model.heads) for p in part.parameters())
+    assert model.fusion.training
     assert model.fusion_weights()["prediction"]["strong"] != 0.5
     assert not any(module.training for module in model.train().encoders.modules())
     expected = predict(model, data)
