@@ -19,7 +19,13 @@ from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
 from fusionlit.models.averaging import keep_the_average, restart_averages
 from fusionlit.models.held_out import HeldOutLoss, is_held_out, share_to_hold
-from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
+from fusionlit.models.hparams import (
+    INSTANTIATOR,
+    class_path,
+    classes_of_script,
+    to_config,
+    without_initial_files,
+)
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.penalty import check_raw, fusion_l1
 from fusionlit.models.presence import complete, drop, zero_absent
@@ -279,8 +285,15 @@ class FusionModule(LightningModule, Whole, ABC):
         self.held_out = share_to_hold(given, default, self._fusion_parameters())
         if self.balance:
             self.balance.begin(self)
-        if self.trainer.checkpoint_callbacks and self._unsaveable:
-            raise self._unsaveable
+        if self.trainer.checkpoint_callbacks:
+            if self._unsaveable:
+                raise self._unsaveable
+            if names := classes_of_script(self._configuration()):
+                rank_zero_warn(
+                    f"The checkpoints of this run can be loaded in this script or notebook only, where"
+                    f" {', '.join(dict.fromkeys(names))} is defined. Move the class into a module, a .py file, and"
+                    " import it from there."
+                )
         self._take_statistics()
         restart_averages(self.trainer, self)
 
@@ -311,8 +324,7 @@ class FusionModule(LightningModule, Whole, ABC):
         if self.balance:
             checkpoint["balance"] = self.balance.save()
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
-            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
-            **without_initial_files(dict(self.hparams)),
+            **without_initial_files(self._configuration()),
             "_instantiator": INSTANTIATOR,
         }
 
@@ -320,7 +332,14 @@ class FusionModule(LightningModule, Whole, ABC):
         """Refuse a checkpoint that was trained on other modalities or another target, and say what differs."""
         if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
             keep_the_average(checkpoint)
-        check_schema({name: tuple(shape) for name, shape in checkpoint["modalities"]}, self.modalities)
+        saved = {name: tuple(shape) for name, shape in checkpoint["modalities"]}
+        check_schema(saved, self.modalities)
+        if list(saved) != list(self.modalities):
+            raise ConfigError(
+                f"Expected the model to have its modalities in the order of the checkpoint, {list(saved)}, but got"
+                f" {list(self.modalities)}: make it with {type(self).__name__}.load_from_checkpoint(path). The data may"
+                " have them in any order."
+            )
         check_target(TargetSpec(**checkpoint["target"]), self.target)
         if self.balance:
             self.balance.load(checkpoint.get("balance"))
@@ -367,6 +386,9 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_compiled": None}  # a copy would go on to run this module's network
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"_class_path": class_path(type(self)), **self.hparams}
 
     def _fusion_parameters(self) -> list[nn.Parameter]:
         return [p for op in self.fusion_layers().values() for p in op.fusion_parameters() if p.requires_grad]
@@ -482,10 +504,8 @@ def check_schema(saved: dict[str, Shape], current: dict[str, Shape]) -> None:
     """Compare the modalities of a checkpoint with those of the data.
 
     Raises:
-        ConfigError: If names, shapes or order differ; the message says which.
+        ConfigError: If names or shapes differ; the message says which.
     """
-    if list(saved.items()) == list(current.items()):
-        return
     differences = [f"{name} {shape} is in the checkpoint only" for name, shape in saved.items() if name not in current]
     differences += [f"{name} {shape} is in the data only" for name, shape in current.items() if name not in saved]
     differences += [
@@ -493,8 +513,8 @@ def check_schema(saved: dict[str, Shape], current: dict[str, Shape]) -> None:
         for name, shape in current.items()
         if name in saved and saved[name] != shape
     ]
-    differences = differences or [f"the order is {list(saved)} in the checkpoint, but {list(current)} in the data"]
-    raise ConfigError(f"The checkpoint was trained on other modalities: {'; '.join(differences)}.")
+    if differences:
+        raise ConfigError(f"The checkpoint was trained on other modalities: {'; '.join(differences)}.")
 
 
 def check_target(saved: TargetSpec, current: TargetSpec) -> None:

@@ -12,6 +12,7 @@ from fusionlit.encoders import ConvEncoder, MLPHead
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import WeightedAverage
 from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, Training, Unimodal
+from fusionlit.models.members import load_any
 
 encoder = partial(ConvEncoder, widths=(4, 8))
 adam = partial(torch.optim.Adam, lr=0.01)
@@ -43,7 +44,8 @@ def test_loads_safely_and_alone(planted, make_trainer, tmp_path):
     path = fit(model, data, make_trainer, tmp_path)
     saved = torch.load(path, weights_only=True)
     assert saved["modalities"] == [["strong", [3, 16]], ["noise", [3, 16]]]
-    assert saved["hyper_parameters"]["encoder"]["class_path"] == "fusionlit.encoders.conv.ConvEncoder"
+    assert saved["hyper_parameters"]["encoder"]["class_path"] == "fusionlit.encoders.ConvEncoder"
+    assert saved["hyper_parameters"]["_class_path"] == "fusionlit.models.CentralNet"
     loaded = CentralNet.load_from_checkpoint(path)
     torch.testing.assert_close(predict(loaded, data), predict(model, data))
     assert loaded.unimodal_weights == {"strong": 0.5, "noise": 0.0}
@@ -51,6 +53,19 @@ def test_loads_safely_and_alone(planted, make_trainer, tmp_path):
     assert loaded.normalization["strong"].fitted
     again = fit(loaded.train(), data, make_trainer, tmp_path, "fine-tuned")
     torch.testing.assert_close(predict(CentralNet.load_from_checkpoint(again), data), predict(loaded, data))
+
+
+def test_a_checkpoint_with_the_paths_of_our_files_still_loads(planted, make_trainer, tmp_path):
+    data = planted()
+    model = Unimodal(data.modalities, data.target, "strong", encoder)
+    path = fit(model, data, make_trainer, tmp_path)
+    saved = torch.load(path, weights_only=True)
+    saved["hyper_parameters"]["_class_path"] = "fusionlit.models.unimodal.Unimodal"
+    saved["hyper_parameters"]["encoder"]["class_path"] = "fusionlit.encoders.conv.ConvEncoder"
+    torch.save(saved, path)
+    torch.testing.assert_close(predict(Unimodal.load_from_checkpoint(path), data), predict(model, data))
+    member, _ = load_any(str(path), "members[0]")
+    torch.testing.assert_close(predict(member, data), predict(model, data))
 
 
 def test_a_loaded_model_takes_raw_inputs(planted, make_trainer, tmp_path):
@@ -73,7 +88,7 @@ def test_other_modalities_are_refused_with_what_differs(planted, make_trainer, t
             "noise (3, 16) is in the checkpoint only; radar (3, 16) is",
         ),
         ({"strong": (3, 16), "noise": (2, 16)}, "noise is (3, 16) in the checkpoint, but (2, 16) in the data"),
-        ({"noise": (3, 16), "strong": (3, 16)}, "order is ['strong', 'noise'] in the checkpoint"),
+        ({"noise": (3, 16), "strong": (3, 16)}, "in the order of the checkpoint, ['strong', 'noise'],"),
     ]
     for modalities, message in cases:
         with pytest.raises(ConfigError) as caught:
@@ -88,6 +103,25 @@ def test_what_a_checkpoint_cannot_hold_is_refused_before_training(planted, make_
     data = planted()
     with pytest.raises(ConfigError, match=r"Expected `model.encoder` to be something a checkpoint can name"):
         fit(CentralNet(data.modalities, data.target, bad), data, make_trainer, tmp_path)
+
+
+class OwnEncoder(ConvEncoder):
+    """As a user writes it."""
+
+
+class OwnFusion(IntermediateFusion):
+    """As a user writes it."""
+
+
+def test_classes_of_a_script_or_notebook_are_named_before_training(planted, make_trainer, tmp_path, monkeypatch):
+    for owned in (OwnEncoder, OwnFusion):
+        monkeypatch.setattr(owned, "__module__", "__main__")
+    data = planted()
+    model = OwnFusion(data.modalities, data.target, partial(OwnEncoder, widths=(4, 8)))
+    named = r"in this script or notebook only, where __main__.OwnFusion, __main__.OwnEncoder is defined. Move the class"
+    with pytest.warns(UserWarning, match=named):
+        fit(model, data, make_trainer, tmp_path)
+    make_trainer(max_steps=1).fit(model, datamodule=data)  # without checkpoints it is no matter
 
 
 def members(data, make_trainer, folder, encoder=encoder):
@@ -149,7 +183,7 @@ def test_members_that_do_not_fit_are_refused(planted, make_trainer, tmp_path):
     cases = [
         ({"members": {"strong": paths["strong"]}}, "`members` to name every modality"),
         ({"members": {**paths, "noise": "gone.ckpt"}}, "there is no file gone.ckpt"),
-        ({"members": {**paths, "noise": str(other)}}, "is one of fusionlit.models.intermediate.IntermediateFusion"),
+        ({"members": {**paths, "noise": str(other)}}, "is one of fusionlit.models.IntermediateFusion"),
         ({"members": swapped}, "to predict from 'strong', but its checkpoint predicts from 'noise'"),
         ({"members": paths, "normalize": False}, "`normalize` to be True"),
         ({"members": paths, "encoder": encoder}, "`members` without encoder"),
