@@ -34,7 +34,7 @@ from fusionlit.callbacks.smoothing import MAIN_METRIC, SMOOTHED
 from fusionlit.data import FusionDataModule
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
-from fusionlit.models.hparams import without_initial_files
+from fusionlit.models.hparams import MAY_CHANGE, without_initial_files
 from fusionlit.parser import FusionParser
 from fusionlit.types import Shape
 
@@ -245,7 +245,7 @@ def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
         held = held_arguments.get(name)
         if name in ("modalities", "target", "members") or value == plain(defaults.get(name)):
             continue
-        if name in ("training", "task"):
+        if name in MAY_CHANGE:
             model.init_args[name] = asked.init_args[name]
         elif without_initial_files(plain(value)) != plain(held):
             differences.append(f"{name} is {plain(held)} in the checkpoint, but {plain(value)} on the command line")

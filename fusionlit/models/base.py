@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from lightning import LightningModule
@@ -21,6 +22,7 @@ from fusionlit.models.averaging import keep_the_average, restart_averages
 from fusionlit.models.held_out import HeldOutLoss, is_held_out, share_to_hold
 from fusionlit.models.hparams import (
     INSTANTIATOR,
+    MAY_CHANGE,
     class_path,
     classes_of_script,
     to_config,
@@ -30,9 +32,14 @@ from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.penalty import check_raw, fusion_l1
 from fusionlit.models.presence import complete, drop, zero_absent
 from fusionlit.models.schedules import Interval, misfit, training_length
-from fusionlit.models.training import Training
+from fusionlit.models.training import Training, check_one_loss
 from fusionlit.tasks import BatchMean, EpochMean, Task, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
+
+if TYPE_CHECKING:
+    guarded = classmethod
+else:  # Lightning's own, which refuses to be called on an instance: that would stay as it is
+    guarded = type(vars(LightningModule)["load_from_checkpoint"])
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
 """Names that no modality may have: modules and parameters are held in these by modality."""
@@ -200,6 +207,7 @@ class FusionModule(LightningModule, Whole, ABC):
         own = {id(p) for p in fusion}
         weights = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
         optimizer = self.training_setup.make_optimizer(weights, fusion)
+        check_one_loss(optimizer, self.held_out, self.balance)
         schedule = self.training_setup.make_schedule(
             optimizer, lambda interval: training_length(self.trainer, interval)
         )
@@ -314,6 +322,30 @@ class FusionModule(LightningModule, Whole, ABC):
     def on_validation_start(self) -> None:
         """Say so if the model has never been trained."""
         self.on_test_start()
+
+    @guarded
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:  # noqa: N805, ANN401 (Lightning's own)
+        """Load a trained strategy; with `training` or `task`, so that it is trained on in another way.
+
+        Raises:
+            ConfigError: If another argument of the strategy is given, or what is given changes the network.
+        """
+        own = set(signature(cls).parameters) & set(kwargs)
+        if fixed := sorted(own - {*MAY_CHANGE, "modalities", "target"}):
+            raise ConfigError(
+                f"Expected {' or '.join(MAY_CHANGE)} as arguments to load a checkpoint with, but got {fixed}: the"
+                " network is as it was trained. Make a new model for another one."
+            )
+        given = to_config({name: kwargs[name] for name in own})
+        try:
+            return super().load_from_checkpoint(checkpoint_path, *args, **{**kwargs, **given})
+        except RuntimeError as error:
+            if changed := sorted(own & set(MAY_CHANGE)):
+                raise ConfigError(
+                    f"Expected {' and '.join(changed)} for the network of the checkpoint, but it makes another one"
+                    f" (unimodal heads, for example). {error}"
+                ) from error
+            raise
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the schema of the data, and the hyperparameters as plain configuration."""

@@ -19,6 +19,8 @@ register_type(TargetSpec, serializer=TargetSpec._asdict, deserializer=lambda con
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 """What Lightning's loader calls to turn the configuration into a model again."""
+MAY_CHANGE = ("training", "task")
+"""Arguments of a strategy that may be others than in its checkpoint: how it is trained on."""
 
 
 def to_config(value: Any, name: str = "model") -> Any:  # noqa: ANN401 (any argument of any constructor)

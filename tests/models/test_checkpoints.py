@@ -13,6 +13,7 @@ from fusionlit.errors import ConfigError
 from fusionlit.fusion import WeightedAverage
 from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, Training, Unimodal
 from fusionlit.models.members import load_any
+from fusionlit.tasks import MulticlassClassification
 
 encoder = partial(ConvEncoder, widths=(4, 8))
 adam = partial(torch.optim.Adam, lr=0.01)
@@ -66,6 +67,29 @@ def test_a_checkpoint_with_the_paths_of_our_files_still_loads(planted, make_trai
     torch.testing.assert_close(predict(Unimodal.load_from_checkpoint(path), data), predict(model, data))
     member, _ = load_any(str(path), "members[0]")
     torch.testing.assert_close(predict(member, data), predict(model, data))
+
+
+def test_a_checkpoint_is_loaded_to_be_trained_on_in_another_way(planted, make_trainer, tmp_path):
+    data = planted()
+    model = IntermediateFusion(data.modalities, data.target, encoder)
+    path = fit(model, data, make_trainer, tmp_path)
+    training = Training(partial(torch.optim.SGD, lr=0.5), modality_dropout={"noise": 0.25})
+    task = partial(MulticlassClassification, label_smoothing=0.25)
+    for changes in ({"training": training}, {"task": task}, {"training": training, "task": task}):
+        loaded = IntermediateFusion.load_from_checkpoint(path, map_location="cpu", **changes)
+        torch.testing.assert_close(predict(loaded, data), predict(model, data))
+        assert (loaded.drop_probabilities["noise"] == 0.25) == ("training" in changes)
+        assert (loaded.task.label_smoothing == 0.25) == ("task" in changes)
+    again = fit(loaded.train(), data, make_trainer, tmp_path, "again")
+    assert torch.load(again, weights_only=True)["hyper_parameters"]["training"]["optimizer"]["init_args"] == {"lr": 0.5}
+
+    for changes in ({"normalize": False}, {"encoder": encoder, "training": training}):
+        with pytest.raises(ConfigError, match=rf"training or task .* but got \['{next(iter(changes))}'\]: the network"):
+            IntermediateFusion.load_from_checkpoint(path, **changes)
+    with pytest.raises(ConfigError, match=r"Expected training for the network of the checkpoint, .*unimodal_heads"):
+        IntermediateFusion.load_from_checkpoint(path, training=Training(unimodal_loss_weight=1.0))
+    with pytest.raises(TypeError, match="cannot be called on an instance"):
+        model.load_from_checkpoint(path)
 
 
 def test_a_loaded_model_takes_raw_inputs(planted, make_trainer, tmp_path):
