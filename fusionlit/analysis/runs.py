@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from rich import box
@@ -132,7 +133,7 @@ def _read_checkpoint(file: Path) -> Trajectories:
     except (RuntimeError, UnpicklingError, EOFError):
         return Trajectories()  # of another program, or cut short
     states = saved.get("callbacks", {}) if isinstance(saved, dict) else {}
-    state = next((state for key, state in states.items() if key.startswith("FusionWeightLogger")), {})
+    state: dict[str, Any] = next((state for key, state in states.items() if key.startswith("FusionWeightLogger")), {})
     return Trajectories(**state)
 
 

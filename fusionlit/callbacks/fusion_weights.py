@@ -31,7 +31,7 @@ class FusionWeightLogger(Callback):
     `test` run logs the shares over its own data as `test/contributions/...`. TensorBoard also gets one chart a layer
     (under Custom Scalars) and the figure of the run so far (under Images), after epochs 1, 2, 4, 8 and so on and at the
     end: drawing takes longer than a short epoch. The trajectories travel in the checkpoint, so that a resumed run draws
-    all of the figure.
+    all of the figure, and `fusionlit weights` needs no logger.
 
     Between two logs it compares integers; at a log one small vector goes to the host. A module without fusion weights
     gets one line that says so.

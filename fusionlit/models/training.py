@@ -120,6 +120,8 @@ class Training:
                 f"{name} has one group of parameters, so that it cannot keep the fusion weights as they are: set"
                 " `frozen_fusion_epochs` to 0, or choose another optimizer."
             )
+        for parameter in parameters:  # LBFGS flattens gradients, which are laid as their parameters, without a copy
+            parameter.data = parameter.data.contiguous()
         rank_zero_warn(
             f"{name} has one group of parameters: the fusion weights learn at the rate of all others, and"
             f" `fusion_lr_mult` ({self.fusion_lr_mult:g}) is left out."

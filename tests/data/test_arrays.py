@@ -414,7 +414,7 @@ def test_it_trains_a_strategy_from_the_command_line(fusionlit, save):
 
 def test_a_checkpoint_takes_the_same_arrays_in_another_order(fusionlit, save, tmp_path):
     logger = ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path}", "--trainer.logger.name=log"]
-    arrays = {"text": TEXT[:, :4], "signal": SIGNAL[:, :, :4], "target": LABELS}
+    arrays = {"text": TEXT, "signal": SIGNAL, "target": LABELS}
     np.savez(tmp_path / "ab.npz", **arrays)
     np.savez(tmp_path / "ba.npz", **dict(reversed(arrays.items())))
     data = ["--data=ArrayDataModule", f"--data.path={tmp_path}/ab.npz"]
