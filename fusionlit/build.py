@@ -1,7 +1,7 @@
 """From YAML and flags to a trainer, a strategy and a data module: LightningCLI with fusionlit's links and callbacks."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from inspect import signature
@@ -34,8 +34,9 @@ from fusionlit.callbacks.smoothing import MAIN_METRIC, SMOOTHED
 from fusionlit.data import FusionDataModule
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
-from fusionlit.models.hparams import without_initial_files
+from fusionlit.models.hparams import MAY_CHANGE, without_initial_files
 from fusionlit.parser import FusionParser
+from fusionlit.types import Shape
 
 REFRESH_RATE = 10
 """Batches between two drawings of the progress bar; Lightning's default takes more of a step (`benchmarks/loop.py`)."""
@@ -85,6 +86,9 @@ class FusionCLI(LightningCLI):
     nothing to validate on (`limit_val_batches: 0`, `RefitSplit`), callbacks that follow validation are left out.
     """
 
+    _order: Sequence[str] = ()
+    """The modalities of the checkpoint, in the order of its network."""
+
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
         super().__init__(
             FusionModule,
@@ -100,8 +104,13 @@ class FusionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links and callbacks."""
-        for name in ("modalities", "target"):  # not as "data.<name>": an error in the property would pass as None
-            parser.link_arguments("data", f"model.init_args.{name}", attrgetter(name), apply_on="instantiate")
+        # Not from "data.<name>": an error in the property would pass as None.
+        links: dict[str, Callable[[Any], Any]] = {
+            "modalities": lambda data: self._in_order(data.modalities),
+            "target": attrgetter("target"),
+        }
+        for name, value in links.items():
+            parser.link_arguments("data", f"model.init_args.{name}", value, apply_on="instantiate")
         parser.add_lightning_class_args(SmoothedMetric, "smoothing")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.set_defaults(
@@ -165,11 +174,15 @@ class FusionCLI(LightningCLI):
         config = self.config.get(command) if command else None
         if config is None or not config.get("ckpt_path") or config.ckpt_path in ("best", "last", "hpc"):
             return
-        check_checkpoint(Path(config.ckpt_path))
+        self._order = [name for name, _ in check_checkpoint(Path(config.ckpt_path))["modalities"]]
         asked = config.get("model").clone() if config.get("model") else None
         super()._parse_ckpt_path()
         if asked is not None:
             keep_what_was_asked(asked, self.config[command].model)
+
+    def _in_order(self, modalities: dict[str, Shape]) -> dict[str, Shape]:
+        """The data's modalities, in the checkpoint's order if there is one: weights depend on it."""
+        return {name: modalities[name] for name in self._order if name in modalities} | modalities
 
 
 def follows_validation(callback: Callback) -> bool:
@@ -193,8 +206,8 @@ def command_line(args: Sequence[str]) -> Iterator[None]:
         sys.argv = before
 
 
-def check_checkpoint(path: Path) -> None:
-    """Refuse what is no checkpoint of a strategy.
+def check_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint of a strategy holds.
 
     Raises:
         ConfigError: If the file is not there or holds something else.
@@ -207,6 +220,7 @@ def check_checkpoint(path: Path) -> None:
         raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but {path} cannot be loaded ({error}).") from error
     if not isinstance(saved, dict) or not {"state_dict", "hyper_parameters", "modalities"} <= set(saved):
         raise ConfigError(f"Expected `ckpt_path` to be a checkpoint that fusionlit wrote, but {path} is none.")
+    return saved
 
 
 def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
@@ -231,7 +245,7 @@ def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
         held = held_arguments.get(name)
         if name in ("modalities", "target", "members") or value == plain(defaults.get(name)):
             continue
-        if name in ("training", "task"):
+        if name in MAY_CHANGE:
             model.init_args[name] = asked.init_args[name]
         elif without_initial_files(plain(value)) != plain(held):
             differences.append(f"{name} is {plain(held)} in the checkpoint, but {plain(value)} on the command line")

@@ -13,6 +13,7 @@ from fusionlit.build import FusionCLI, of_validation
 from fusionlit.callbacks import BestCheckpoint
 from fusionlit.data import FractionSplit, FusionDataModule, GroupSplit, OfficialSplit
 from fusionlit.errors import ConfigError
+from fusionlit.models.hparams import class_path
 
 Config = dict[str, Any]
 """What config.yaml holds, as a dict."""
@@ -51,7 +52,7 @@ def in_folder(config: Config, run: Path, name: str, trainer: Trainer) -> Config:
     def moved(logger: Any) -> Any:  # noqa: ANN401 (any part of a configuration)
         if not isinstance(logger, dict):  # None or True: Lightning's default
             kind = type(trainer.logger)
-            logger = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": {}}
+            logger = {"class_path": class_path(kind), "init_args": {}}
         given = logger.get("init_args") or {}
         kind = cast(type, locate(logger["class_path"]))
         if issubclass(kind, TensorBoardLogger | CSVLogger):
@@ -101,8 +102,7 @@ def with_split(config: Config, data: FusionDataModule, wrapper: type[GroupSplit]
             f"Expected the configuration to name the split, but {type(data).__name__} chooses {own} where none is"
             " given: set --data.split to it."
         )
-    path = f"{wrapper.__module__}.{wrapper.__qualname__}"
-    inner = {"class_path": path, "init_args": {"split": split, **arguments}}
+    inner = {"class_path": class_path(wrapper), "init_args": {"split": split, **arguments}}
     changes = {"split": inner} | {key: None for key in given if key == "write_split"}
     return {**config, "data": {**config["data"], "init_args": {**given, **changes}}}
 

@@ -1,7 +1,9 @@
 """Batches of a split, for what looks at a trained model."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from torch import nn
 from torch.utils.data import DataLoader
 
 from fusionlit.data import FusionDataModule
@@ -20,3 +22,15 @@ def split_batches(
     sampler = None if order is None else list(order)
     for batch in DataLoader(data.dataset(split), data.batch_size, sampler=sampler, collate_fn=collate):
         yield data.on_after_batch_transfer(data.transfer_batch_to_device(batch, model.device, 0), 0)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module is in its own mode again, since parts of a model may be frozen."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -7,7 +7,7 @@ import torch
 from rich.progress import track
 from torchmetrics import MetricCollection
 
-from fusionlit.analysis.batches import split_batches
+from fusionlit.analysis.batches import evaluating, split_batches
 from fusionlit.data import FusionDataModule
 from fusionlit.models import FusionModule
 from fusionlit.types import Split
@@ -48,16 +48,12 @@ def permutation_importance(
     cycle = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     other = torch.empty_like(cycle)
     other[cycle] = cycle.roll(1)  # each sample's partner is its neighbor in a random cycle: never itself
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         metrics = _evaluate(model, data, split, other, None)
         drop = {}
         for name in track(model.modalities, description="permuting", transient=True):
             permuted = _evaluate(model, data, split, other, name)
             drop[name] = {metric: value - permuted[metric] for metric, value in metrics.items()}
-    finally:
-        model.train(was_training)
     return PermutationImportance(metrics, drop)
 
 

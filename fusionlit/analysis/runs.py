@@ -1,7 +1,10 @@
-"""Reads what a run has logged, and shows it."""
+"""Reads how the fusion weights of a run moved, and shows it."""
 
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +14,7 @@ from fusionlit.analysis.plots import plot_trajectories
 from fusionlit.analysis.trajectories import Lines, Trajectories
 from fusionlit.errors import ConfigError, DataError
 
+CHECKPOINTS = "*.ckpt"
 EVENTS = "events.out.tfevents.*"
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -19,7 +23,8 @@ def weights(run: Path, output: Path | None = None) -> None:
     """Print how the fusion weights of a run moved and what each source contributes, and save the figure.
 
     Args:
-        run: Folder of a run with TensorBoard's event files, or a folder above several; then the newest is taken.
+        run: Folder of a run, or a folder above several; then the newest is taken. The weights are read from the run's
+            checkpoints; where there are none, from TensorBoard's event files.
         output: Figure as .png, .svg or .pdf; default: `fusion_weights.png` in the run's folder.
 
     Raises:
@@ -44,28 +49,36 @@ def find_run(run: Path) -> tuple[Path, Trajectories]:
     """The run in the folder `run` or, if that holds only further folders, the newest run below; with its trajectories.
 
     Raises:
-        DataError: If there is no such folder, or in it no event files, or in them no fusion weights.
+        DataError: If there is no such folder, or in it no run, or in that no fusion weights.
     """
     if not run.is_dir():
         raise DataError(f"Expected the folder of a run, but {run} is none. Runs lie in the trainer's default_root_dir.")
-    newest = {file.parent: file.stat().st_mtime for file in sorted(run.rglob(EVENTS), key=lambda x: x.stat().st_mtime)}
-    if not newest:
+    files = sorted([*run.rglob(CHECKPOINTS), *run.rglob(EVENTS)], key=lambda file: file.stat().st_mtime, reverse=True)
+    folders = list(dict.fromkeys(_run_of(file) for file in files))
+    if not folders:
         raise DataError(
-            f"Expected TensorBoard event files ({EVENTS}) in {run} or below, but found none."
-            " Train with TensorBoardLogger among the trainer's loggers."
+            f"Expected checkpoints ({CHECKPOINTS}) or TensorBoard event files ({EVENTS}) in {run} or below, but found"
+            " none: train with checkpoints, or with a TensorBoardLogger."
         )
-    folders = [run] if run in newest else sorted(newest, key=lambda folder: newest[folder], reverse=True)
-    for folder in folders:
+    for folder in [run] if run in folders else folders:
         trajectories = read_trajectories(folder)
         if trajectories.fusion_weights:
             return folder, trajectories
     raise DataError(
-        f"Expected fusion weights in the event files of {run}, but found none: the strategy has no fusion weights,"
-        " or it was trained without the callback FusionWeightLogger."
+        f"Expected fusion weights in the checkpoints or event files of {run}, but found none: the strategy has no"
+        " fusion weights, or it was trained without the callback FusionWeightLogger."
     )
 
 
 def read_trajectories(folder: Path) -> Trajectories:
+    """Trajectories of the checkpoint of a run that has trained longest; without any, those of its event files."""
+    files = [*folder.glob(CHECKPOINTS), *folder.glob(f"checkpoints/{CHECKPOINTS}")]
+    saved = [_read_checkpoint(file) for file in sorted(files, key=lambda file: file.stat().st_mtime)]
+    longest = max((each for each in saved if each.fusion_weights), key=lambda each: each.last_step, default=None)
+    return longest or read_events(folder)
+
+
+def read_events(folder: Path) -> Trajectories:
     """Trajectories from all event files in a folder, in the order in which they were begun.
 
     A file whose weights begin at step s is of a run resumed from there: it replaces what older files hold beyond s, or,
@@ -74,7 +87,7 @@ def read_trajectories(folder: Path) -> Trajectories:
     merged = Trajectories()
     for _, part in sorted((_read_file(file) for file in folder.glob(EVENTS)), key=lambda x: x[0]):
         if part.fusion_weights and part.first_step == 0:
-            merged = Trajectories()  # another run in the same folder, or a resumed one that tells its past again
+            merged = Trajectories()  # another run in the same folder, or a resumed one that logs its past again
         elif part.fusion_weights:
             merged.drop_after(part.first_step)
         merged.update(part)
@@ -82,23 +95,21 @@ def read_trajectories(folder: Path) -> Trajectories:
 
 
 def weights_table(trajectories: Trajectories) -> Table:
-    """First and last weight of each source at each layer, and its last contribution and attribution."""
+    """How each source's weight at each layer began, ranged and ended, and its last contribution and attribution."""
     table = Table(
         title="Fusion weights", title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False
     )
     table.add_column("layer")
     table.add_column("source")
-    for column in ("initial", "final", "moved by", "contribution", "attribution"):
+    for column in ("initial", "lowest", "highest", "final", "contribution", "attribution"):
         table.add_column(column, justify="right")
     for layer, sources in trajectories.fusion_weights.items():
         for i, (source, points) in enumerate(sources.items()):
-            initial, final = points[min(points)], points[max(points)]
+            numbers = (points[min(points)], min(points.values()), max(points.values()), points[max(points)])
             table.add_row(
                 layer if i == 0 else "",
                 source,
-                f"{initial:.3f}",
-                f"{final:.3f}",
-                f"{final - initial:+.3f}",
+                *(f"{number:.3f}" for number in numbers),
                 _last(trajectories.contributions, layer, source),
                 _last(trajectories.attributions, layer, source),
             )
@@ -109,6 +120,21 @@ def weights_table(trajectories: Trajectories) -> Table:
 def _last(lines: Lines, layer: str, source: str) -> str:
     points = lines.get(layer, {}).get(source)
     return f"{points[max(points)]:.3f}" if points else "-"
+
+
+def _run_of(file: Path) -> Path:
+    """The folder of the run that a file belongs to."""
+    return file.parents[1] if file.parent.name == "checkpoints" else file.parent
+
+
+def _read_checkpoint(file: Path) -> Trajectories:
+    try:
+        saved = torch.load(file, weights_only=True, map_location="cpu", mmap=True)
+    except (RuntimeError, UnpicklingError, EOFError):
+        return Trajectories()  # of another program, or cut short
+    states = saved.get("callbacks", {}) if isinstance(saved, dict) else {}
+    state: dict[str, Any] = next((state for key, state in states.items() if key.startswith("FusionWeightLogger")), {})
+    return Trajectories(**state)
 
 
 def _read_file(file: Path) -> tuple[float, Trajectories]:

@@ -59,6 +59,11 @@ class Trajectories:
         """Step of the first fusion weights."""
         return min(step for sources in self.fusion_weights.values() for points in sources.values() for step in points)
 
+    @property
+    def last_step(self) -> int:
+        """Step of the last fusion weights."""
+        return max(step for sources in self.fusion_weights.values() for points in sources.values() for step in points)
+
     def lines(self, kind: str) -> Lines:
         """The lines of one kind."""
         lines: Lines = getattr(self, kind)

@@ -31,7 +31,7 @@ class FusionWeightLogger(Callback):
     `test` run logs the shares over its own data as `test/contributions/...`. TensorBoard also gets one chart a layer
     (under Custom Scalars) and the figure of the run so far (under Images), after epochs 1, 2, 4, 8 and so on and at the
     end: drawing takes longer than a short epoch. The trajectories travel in the checkpoint, so that a resumed run draws
-    all of the figure.
+    all of the figure, and `fusionlit weights` needs no logger.
 
     Between two logs it compares integers; at a log one small vector goes to the host. A module without fusion weights
     gets one line that says so.
@@ -58,6 +58,13 @@ class FusionWeightLogger(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The trajectories so far, in plain numbers, thinned where they are long."""
         return dataclasses.asdict(self.trajectories.thinned(1000))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the weights of the model in the checkpoint, between two logs too: its trajectories end with them."""
+        weights = _numbers("fusion_weights", _fusion_weights(pl_module))
+        if weights and _in_training(trainer) and self.state_key in checkpoint.get("callbacks", {}):
+            saved = Trajectories(**checkpoint["callbacks"][self.state_key])
+            saved.add(trainer.global_step, weights)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the trajectories of the run that is resumed."""
@@ -175,12 +182,9 @@ class FusionWeightLogger(Callback):
         self._stop_measuring(pl_module)
 
     def _log(self, trainer: Trainer, kind: Kind, layers: Layers) -> None:
-        tensors = {tag(kind, layer, source): x for layer, sources in layers.items() for source, x in sources.items()}
-        if not tensors:
+        values = _numbers(kind, layers)
+        if not values:
             return
-        # One transfer for all of them: each would wait for the device by itself.
-        numbers = torch.stack([x.detach().float().mean() for x in tensors.values()]).tolist()
-        values = dict(zip(tensors, numbers, strict=True))
         if _in_training(trainer):
             self.trajectories.add(trainer.global_step, values)
         else:
@@ -193,6 +197,13 @@ class FusionWeightLogger(Callback):
 def _fusion_weights(pl_module: LightningModule) -> Layers:
     with torch.no_grad():
         return pl_module.fusion_weights() if isinstance(pl_module, FusionModule) else {}
+
+
+def _numbers(kind: Kind, layers: Layers) -> dict[str, float]:
+    tensors = {tag(kind, layer, source): x for layer, sources in layers.items() for source, x in sources.items()}
+    # One transfer for all of them: each would wait for the device by itself.
+    numbers = torch.stack([x.detach().float().mean() for x in tensors.values()]).tolist() if tensors else []
+    return dict(zip(tensors, numbers, strict=True))
 
 
 def _in_training(trainer: Trainer) -> bool:

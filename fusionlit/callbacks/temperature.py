@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from fusionlit.analysis.batches import split_batches
+from fusionlit.analysis.batches import evaluating, split_batches
 from fusionlit.data import FusionDataModule
 from fusionlit.errors import ConfigError
 from fusionlit.functional import fit_temperature
@@ -96,14 +96,11 @@ def _temperature(trainer: Trainer, model: FusionModule, data: FusionDataModule, 
 @torch.no_grad()
 def _validation_logits(trainer: Trainer, model: FusionModule, data: FusionDataModule) -> tuple[Tensor, Tensor]:
     """Logits `(N, K)` in float64 and labels `(N,)` of the validation split, on the host."""
-    was_training = model.training
-    model.eval()
     parts = []
-    with trainer.precision_plugin.forward_context():
+    with evaluating(model), trainer.precision_plugin.forward_context():
         for batch in split_batches(model, data, "val"):
             prediction = model(batch["inputs"], batch.get("presence")).prediction
             parts.append([x.cpu() for x in model.task.class_logits(prediction, batch["target"])])
-    model.train(was_training)
     logits, labels = (torch.cat(x) for x in zip(*parts, strict=True))
     return logits.double(), labels.long()
 

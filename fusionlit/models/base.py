@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from lightning import LightningModule
@@ -19,14 +20,26 @@ from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
 from fusionlit.models.averaging import keep_the_average, restart_averages
 from fusionlit.models.held_out import HeldOutLoss, is_held_out, share_to_hold
-from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
+from fusionlit.models.hparams import (
+    INSTANTIATOR,
+    MAY_CHANGE,
+    class_path,
+    classes_of_script,
+    to_config,
+    without_initial_files,
+)
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.penalty import check_raw, fusion_l1
 from fusionlit.models.presence import complete, drop, zero_absent
 from fusionlit.models.schedules import Interval, misfit, training_length
-from fusionlit.models.training import Training
+from fusionlit.models.training import Training, check_one_loss
 from fusionlit.tasks import BatchMean, EpochMean, Task, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
+
+if TYPE_CHECKING:
+    guarded = classmethod
+else:  # Lightning's own, which refuses to be called on an instance: that would stay as it is
+    guarded = type(vars(LightningModule)["load_from_checkpoint"])
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
 """Names that no modality may have: modules and parameters are held in these by modality."""
@@ -194,6 +207,7 @@ class FusionModule(LightningModule, Whole, ABC):
         own = {id(p) for p in fusion}
         weights = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
         optimizer = self.training_setup.make_optimizer(weights, fusion)
+        check_one_loss(optimizer, self.held_out, self.balance)
         schedule = self.training_setup.make_schedule(
             optimizer, lambda interval: training_length(self.trainer, interval)
         )
@@ -279,8 +293,15 @@ class FusionModule(LightningModule, Whole, ABC):
         self.held_out = share_to_hold(given, default, self._fusion_parameters())
         if self.balance:
             self.balance.begin(self)
-        if self.trainer.checkpoint_callbacks and self._unsaveable:
-            raise self._unsaveable
+        if self.trainer.checkpoint_callbacks:
+            if self._unsaveable:
+                raise self._unsaveable
+            if names := classes_of_script(self._configuration()):
+                rank_zero_warn(
+                    f"The checkpoints of this run can be loaded in this script or notebook only, where"
+                    f" {', '.join(dict.fromkeys(names))} is defined. Move the class into a module, a .py file, and"
+                    " import it from there."
+                )
         self._take_statistics()
         restart_averages(self.trainer, self)
 
@@ -302,6 +323,30 @@ class FusionModule(LightningModule, Whole, ABC):
         """Say so if the model has never been trained."""
         self.on_test_start()
 
+    @guarded
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:  # noqa: N805, ANN401 (Lightning's own)
+        """Load a trained strategy; with `training` or `task`, so that it is trained on in another way.
+
+        Raises:
+            ConfigError: If another argument of the strategy is given, or what is given changes the network.
+        """
+        own = set(signature(cls).parameters) & set(kwargs)
+        if fixed := sorted(own - {*MAY_CHANGE, "modalities", "target"}):
+            raise ConfigError(
+                f"Expected {' or '.join(MAY_CHANGE)} as arguments to load a checkpoint with, but got {fixed}: the"
+                " network is as it was trained. Make a new model for another one."
+            )
+        given = to_config({name: kwargs[name] for name in own})
+        try:
+            return super().load_from_checkpoint(checkpoint_path, *args, **{**kwargs, **given})
+        except RuntimeError as error:
+            if changed := sorted(own & set(MAY_CHANGE)):
+                raise ConfigError(
+                    f"Expected {' and '.join(changed)} for the network of the checkpoint, but it makes another one"
+                    f" (unimodal heads, for example). {error}"
+                ) from error
+            raise
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the schema of the data, and the hyperparameters as plain configuration."""
         if self._unsaveable:
@@ -311,8 +356,7 @@ class FusionModule(LightningModule, Whole, ABC):
         if self.balance:
             checkpoint["balance"] = self.balance.save()
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
-            "_class_path": f"{type(self).__module__}.{type(self).__qualname__}",
-            **without_initial_files(dict(self.hparams)),
+            **without_initial_files(self._configuration()),
             "_instantiator": INSTANTIATOR,
         }
 
@@ -320,7 +364,14 @@ class FusionModule(LightningModule, Whole, ABC):
         """Refuse a checkpoint that was trained on other modalities or another target, and say what differs."""
         if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
             keep_the_average(checkpoint)
-        check_schema({name: tuple(shape) for name, shape in checkpoint["modalities"]}, self.modalities)
+        saved = {name: tuple(shape) for name, shape in checkpoint["modalities"]}
+        check_schema(saved, self.modalities)
+        if list(saved) != list(self.modalities):
+            raise ConfigError(
+                f"Expected the model to have its modalities in the order of the checkpoint, {list(saved)}, but got"
+                f" {list(self.modalities)}: make it with {type(self).__name__}.load_from_checkpoint(path). The data may"
+                " have them in any order."
+            )
         check_target(TargetSpec(**checkpoint["target"]), self.target)
         if self.balance:
             self.balance.load(checkpoint.get("balance"))
@@ -367,6 +418,9 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_compiled": None}  # a copy would go on to run this module's network
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"_class_path": class_path(type(self)), **self.hparams}
 
     def _fusion_parameters(self) -> list[nn.Parameter]:
         return [p for op in self.fusion_layers().values() for p in op.fusion_parameters() if p.requires_grad]
@@ -482,10 +536,8 @@ def check_schema(saved: dict[str, Shape], current: dict[str, Shape]) -> None:
     """Compare the modalities of a checkpoint with those of the data.
 
     Raises:
-        ConfigError: If names, shapes or order differ; the message says which.
+        ConfigError: If names or shapes differ; the message says which.
     """
-    if list(saved.items()) == list(current.items()):
-        return
     differences = [f"{name} {shape} is in the checkpoint only" for name, shape in saved.items() if name not in current]
     differences += [f"{name} {shape} is in the data only" for name, shape in current.items() if name not in saved]
     differences += [
@@ -493,8 +545,8 @@ def check_schema(saved: dict[str, Shape], current: dict[str, Shape]) -> None:
         for name, shape in current.items()
         if name in saved and saved[name] != shape
     ]
-    differences = differences or [f"the order is {list(saved)} in the checkpoint, but {list(current)} in the data"]
-    raise ConfigError(f"The checkpoint was trained on other modalities: {'; '.join(differences)}.")
+    if differences:
+        raise ConfigError(f"The checkpoint was trained on other modalities: {'; '.join(differences)}.")
 
 
 def check_target(saved: TargetSpec, current: TargetSpec) -> None:

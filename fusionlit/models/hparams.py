@@ -1,5 +1,6 @@
 """Hyperparameters as plain configuration, so that a checkpoint loads safely and alone."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -18,6 +19,8 @@ register_type(TargetSpec, serializer=TargetSpec._asdict, deserializer=lambda con
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 """What Lightning's loader calls to turn the configuration into a model again."""
+MAY_CHANGE = ("training", "task")
+"""Arguments of a strategy that may be others than in its checkpoint: how it is trained on."""
 
 
 def to_config(value: Any, name: str = "model") -> Any:  # noqa: ANN401 (any argument of any constructor)
@@ -41,12 +44,31 @@ def to_config(value: Any, name: str = "model") -> Any:  # noqa: ANN401 (any argu
     if is_dataclass(value) and not isclass(value):
         return {field.name: to_config(getattr(value, field.name), f"{name}.{field.name}") for field in fields(value)}
     if isclass(value) and "<locals>" not in value.__qualname__:
-        return {"class_path": f"{value.__module__}.{value.__qualname__}"}
+        return {"class_path": class_path(value)}
     raise ConfigError(
         f"Expected `{name}` to be something a checkpoint can name, such as a class of a module or"
         f" functools.partial(Class, keyword=...), but got {value!r}. A checkpoint holds configuration, not code:"
         " replace a lambda or a local class by a partial or a class at the top of a module."
     )
+
+
+def class_path(cls: type) -> str:
+    """The shortest path under which a class can be imported: that of the package that exports it."""
+    parts = cls.__module__.split(".")
+    modules = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    exporting = (name for name in modules if getattr(sys.modules.get(name), cls.__name__, None) is cls)
+    return f"{next(exporting, cls.__module__)}.{cls.__qualname__}"
+
+
+def classes_of_script(config: Any) -> list[str]:  # noqa: ANN401 (any part of a configuration)
+    """Class paths in a configuration that only the script or notebook which runs can import."""
+    if isinstance(config, dict):
+        named = [config.get(key) for key in ("_class_path", "class_path")]
+        here = [path for path in named if isinstance(path, str) and path.startswith("__main__.")]
+        config = list(config.values())
+    else:
+        here = []
+    return [*here, *(path for item in config for path in classes_of_script(item))] if isinstance(config, list) else []
 
 
 def without_initial_files(config: Any) -> Any:  # noqa: ANN401 (any part of a configuration)

@@ -109,10 +109,18 @@ class LateFusion(FusionModule):
             unimodal = {name: head(said[name]) for name, head in self.unimodal_heads.items()}
         return FusionOutput(prediction, unimodal, energy)
 
+    def on_train_start(self) -> None:
+        """Let frozen members evaluate from the first step on: the trainer keeps modes, and never calls `train`."""
+        super().on_train_start()
+        self._evaluate_members()
+
     def train(self, mode: bool = True) -> "LateFusion":
         """Frozen members stay in evaluation mode: neither dropout nor running statistics touch them."""
         super().train(mode)
+        self._evaluate_members()
+        return self
+
+    def _evaluate_members(self) -> None:
         if self.frozen:
             self.encoders.eval()
             self.heads.eval()
-        return self

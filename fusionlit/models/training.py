@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
@@ -29,7 +30,9 @@ class Training:
     move.
 
     Args:
-        optimizer: From parameters to an optimizer; default: Adam with a learning rate of 1e-3.
+        optimizer: From parameters to an optimizer; default: Adam with a learning rate of 1e-3. One that takes a single
+            group, such as LBFGS, gives the fusion weights the rate of all others; LBFGS goes neither with
+            `fusion_held_out` nor with `balance`.
         scheduler: From the optimizer to a scheduler; default: none. `WarmupCosine` takes the length of the training
             from the trainer, as do `OneCycleLR` without `total_steps` and, from Python, `CosineAnnealingLR` without
             `T_max`.
@@ -83,19 +86,46 @@ class Training:
             raise ConfigError(f"Expected `fusion_held_out` to be a share in [0, 1), but got {self.fusion_held_out}.")
 
     def make_optimizer(self, weights: Iterable[nn.Parameter], fusion: Iterable[nn.Parameter]) -> Optimizer:
-        """Optimizer of `weights`, with `fusion` as a second group if there are any.
+        """Optimizer of `weights`, with `fusion` as a second group if there are any and it takes two, else of all alike.
 
         Raises:
-            ConfigError: If nothing is there to be trained.
+            ConfigError: If nothing is there to be trained, or the optimizer does not take it.
         """
         weights, fusion = list(weights), list(fusion)
         if not weights and not fusion:
             raise ConfigError("Nothing in this model is trainable: run `fusionlit test` on it instead of `fit`.")
-        optimizer = (self.optimizer or torch.optim.Adam)([{"params": weights}])
+        groups: list[dict[str, Any]] = [{"params": weights}]
         if fusion:
-            optimizer.add_param_group({"params": fusion, "weight_decay": 0.0, "name": "fusion_weights"})
+            groups.append({"params": fusion, "weight_decay": 0.0, "name": "fusion_weights"})
+        make_one: OptimizerCallable = self.optimizer or torch.optim.Adam
+        try:
+            optimizer = make_one(groups)
+        except ValueError:
+            optimizer = self._make_alike(make_one, [*weights, *fusion])
         use_fused_kernel(optimizer)
         self.keep_fusion_rate(optimizer, epoch=0)
+        return optimizer
+
+    def _make_alike(self, make_one: OptimizerCallable, parameters: list[nn.Parameter]) -> Optimizer:
+        try:
+            optimizer = make_one([{"params": parameters}])
+        except ValueError as error:
+            raise ConfigError(
+                f"Expected an `optimizer` that takes the parameters of this model, but it refuses ({error}). Change its"
+                " arguments, or choose another one."
+            ) from error
+        name = type(optimizer).__name__
+        if self.frozen_fusion_epochs:
+            raise ConfigError(
+                f"{name} has one group of parameters, so that it cannot keep the fusion weights as they are: set"
+                " `frozen_fusion_epochs` to 0, or choose another optimizer."
+            )
+        for parameter in parameters:  # LBFGS flattens gradients, which are laid as their parameters, without a copy
+            parameter.data = parameter.data.contiguous()
+        rank_zero_warn(
+            f"{name} has one group of parameters: the fusion weights learn at the rate of all others, and"
+            f" `fusion_lr_mult` ({self.fusion_lr_mult:g}) is left out."
+        )
         return optimizer
 
     def keep_fusion_rate(self, optimizer: Optimizer, epoch: int) -> None:
@@ -159,6 +189,23 @@ class Training:
         balance = make(self.balance, Balance, modalities)
         balance.check_heads(unimodal_weights)
         return balance
+
+
+def check_one_loss(optimizer: Optimizer, held_out: float, balance: Balance | None) -> None:
+    """Refuse LBFGS, which takes several looks at one loss per step, where gradients are not those of the loss.
+
+    Raises:
+        ConfigError: If samples are held out, or there is a balance.
+    """
+    if not isinstance(optimizer, torch.optim.LBFGS):
+        return
+    for name, given in (("fusion_held_out", held_out), ("balance", balance)):
+        if given:
+            off = "0" if name == "fusion_held_out" else "null"
+            raise ConfigError(
+                f"LBFGS searches along the gradients of one loss, which `{name}` replaces: set `training.{name}` to"
+                f" {off}, or choose another optimizer."
+            )
 
 
 def use_fused_kernel(optimizer: Optimizer) -> None:

@@ -50,6 +50,14 @@ def test_the_drop_is_that_of_a_permutation_without_fixed_points(trained):
     assert importance.drop["strong"]["accuracy"] == pytest.approx(hits[0] - hits[1], abs=1e-6)
 
 
+def test_every_module_keeps_its_mode(trained):
+    model, data = trained
+    model.train().encoder.eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    permutation_importance(model, data)
+    assert {name: module.training for name, module in model.named_modules()} == before
+
+
 def test_an_absent_modality_goes_with_its_presence(planted):
     seed_everything(0, verbose=False)
     data = planted(size=30, presence=True)

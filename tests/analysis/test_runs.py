@@ -1,11 +1,13 @@
+import dataclasses
 import os
 import re
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from fusionlit.analysis import find_run, read_trajectories, weights
+from fusionlit.analysis import Trajectories, find_run, read_trajectories, weights
 from fusionlit.errors import ConfigError, DataError
 
 
@@ -18,6 +20,15 @@ def write_run(folder: Path, points, kind="fusion_weights"):
     return folder
 
 
+def save_run(folder: Path, points, name="last"):
+    """A checkpoint of a run with the same points, as FusionWeightLogger leaves them there."""
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    state = dataclasses.asdict(Trajectories(expected(points)))
+    saved = {"callbacks": {"Timer": {}, "FusionWeightLogger": state}, "state_dict": {"x": torch.zeros(3)}}
+    torch.save(saved, folder / f"checkpoints/{name}.ckpt")
+    return folder
+
+
 def expected(points):
     return {"stage1": {"rgb": {s: x for s, (x, _) in points.items()}, "lidar": {s: y for s, (_, y) in points.items()}}}
 
@@ -27,6 +38,27 @@ def test_what_the_logger_wrote_is_read_back(tmp_path):
     points = {step: (step / 65536, 1 - step / 65536) for step in range(0, 12000)}
     run = write_run(tmp_path / "run", points)
     assert read_trajectories(run).fusion_weights == expected(points)
+
+
+def test_a_checkpoint_is_read_whatever_the_logger(tmp_path):
+    points = {0: (0.5, 0.5), 10: (0.25, 0.75)}
+    save_run(tmp_path / "run", points)
+    save_run(tmp_path / "run", {0: (0.5, 0.5)}, "best")  # the later file, of the earlier model
+    torch.save([1, 2], tmp_path / "run/checkpoints/other.ckpt")
+    (tmp_path / "run/checkpoints/cut.ckpt").write_bytes(b"PK")
+    folder, trajectories = find_run(tmp_path)
+    assert folder == tmp_path / "run"
+    assert trajectories.fusion_weights == expected(points)
+
+
+def test_event_files_are_read_where_no_checkpoint_has_weights(tmp_path):
+    points = {0: (0.5, 0.5), 10: (0.25, 0.75)}
+    run = write_run(tmp_path / "run", points)
+    (run / "checkpoints").mkdir()
+    torch.save({"state_dict": {}}, run / "checkpoints/last.ckpt")
+    assert read_trajectories(run).fusion_weights == expected(points)
+    save_run(run, {0: (0.5, 0.5), 20: (0.125, 0.875)})
+    assert read_trajectories(run).fusion_weights == expected({0: (0.5, 0.5), 20: (0.125, 0.875)})
 
 
 def test_a_resumed_run_replaces_what_it_did_again(tmp_path):
@@ -67,7 +99,7 @@ def test_errors_say_what_is_missing(tmp_path):
     with pytest.raises(DataError, match=re.escape(f"Expected the folder of a run, but {tmp_path / 'none'} is none.")):
         find_run(tmp_path / "none")
     with pytest.raises(
-        DataError, match=re.escape(f"in {tmp_path} or below, but found none. Train with TensorBoardLog")
+        DataError, match=re.escape(f"in {tmp_path} or below, but found none: train with checkpoints, or with a Tensor")
     ):
         find_run(tmp_path)
     write_run(tmp_path / "concat", {0: (0.5, 0.5)}, kind="train")
@@ -85,10 +117,17 @@ def test_weights_prints_a_table_and_saves_the_figure(tmp_path, capsys, suffix, s
     weights(run, output)
     printed = capsys.readouterr().out
     rows = [re.findall(r"[^\s│┃]+", line) for line in printed.splitlines()]
-    assert ["stage1", "rgb", "0.500", "0.300", "-0.200", "0.200", "-"] in rows
-    assert ["lidar", "0.500", "0.700", "+0.200", "0.800", "-"] in rows
+    assert ["stage1", "rgb", "0.500", "0.300", "0.500", "0.300", "0.200", "-"] in rows
+    assert ["lidar", "0.500", "0.500", "0.700", "0.700", "0.800", "-"] in rows
     assert f"The figure is in {output}" in printed
     assert output.read_bytes().startswith(start)
+
+
+def test_a_weight_that_came_back_has_been_somewhere(tmp_path, capsys):
+    weights(save_run(tmp_path / "run", {0: (0.5, 0.5), 10: (0.76, 0.24), 20: (0.5, 0.5)}))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["layer", "source", "initial", "lowest", "highest", "final", "contribution", "attribution"] in rows
+    assert ["stage1", "rgb", "0.500", "0.500", "0.760", "0.500", "-", "-"] in rows
 
 
 def test_a_folder_above_says_which_run_it_took(tmp_path, capsys):

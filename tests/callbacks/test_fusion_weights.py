@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
@@ -101,6 +101,16 @@ def test_every_logger_gets_the_weights_that_the_module_had(model, data, make_tra
     for row in rows:
         logged = {(layer, s): float(row[f"fusion_weights/{layer}/{s}"]) for layer in LAYERS for s in LAYERS[layer]}
         assert logged == pytest.approx(at_step(lines, int(row["step"])), abs=1e-6)
+
+
+def test_a_checkpoint_ends_with_the_weights_of_its_model(model, data, make_trainer, tmp_path):
+    history = WeightHistory()
+    callbacks = [FusionWeightLogger(every_n_steps=2), history, ModelCheckpoint(tmp_path / "checkpoints")]
+    make_trainer(max_epochs=3, callbacks=callbacks, enable_checkpointing=True).fit(model, data)  # without any logger
+    lines = read_trajectories(tmp_path).fusion_weights
+    assert steps(lines) == [0, 2, 4, 6, 8, 9]  # the ninth is logged when the checkpoint is written already
+    for step in steps(lines):
+        assert at_step(lines, step) == pytest.approx(history.history[step], abs=1e-6)
 
 
 def test_accumulated_batches_are_one_step(model, data, make_trainer, table):

@@ -6,20 +6,23 @@ from pathlib import Path
 import pytest
 import torch
 from lightning import seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from fusionlit.encoders import ConvEncoder, MLPHead
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import WeightedAverage
 from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, Training, Unimodal
+from fusionlit.models.members import load_any
+from fusionlit.tasks import MulticlassClassification
 
 encoder = partial(ConvEncoder, widths=(4, 8))
 adam = partial(torch.optim.Adam, lr=0.01)
 
 
-def fit(model, data, make_trainer, folder: Path, name: str = "best") -> Path:
+def fit(model, data, make_trainer, folder: Path, name: str = "best", callbacks=()) -> Path:
     checkpoint = ModelCheckpoint(folder / name, filename=name)
-    make_trainer(max_epochs=2, enable_checkpointing=True, callbacks=[checkpoint]).fit(model, datamodule=data)
+    trainer = make_trainer(max_epochs=2, enable_checkpointing=True, callbacks=[checkpoint, *callbacks])
+    trainer.fit(model, datamodule=data)
     return folder / name / f"{name}.ckpt"
 
 
@@ -42,7 +45,8 @@ def test_loads_safely_and_alone(planted, make_trainer, tmp_path):
     path = fit(model, data, make_trainer, tmp_path)
     saved = torch.load(path, weights_only=True)
     assert saved["modalities"] == [["strong", [3, 16]], ["noise", [3, 16]]]
-    assert saved["hyper_parameters"]["encoder"]["class_path"] == "fusionlit.encoders.conv.ConvEncoder"
+    assert saved["hyper_parameters"]["encoder"]["class_path"] == "fusionlit.encoders.ConvEncoder"
+    assert saved["hyper_parameters"]["_class_path"] == "fusionlit.models.CentralNet"
     loaded = CentralNet.load_from_checkpoint(path)
     torch.testing.assert_close(predict(loaded, data), predict(model, data))
     assert loaded.unimodal_weights == {"strong": 0.5, "noise": 0.0}
@@ -50,6 +54,43 @@ def test_loads_safely_and_alone(planted, make_trainer, tmp_path):
     assert loaded.normalization["strong"].fitted
     again = fit(loaded.train(), data, make_trainer, tmp_path, "fine-tuned")
     torch.testing.assert_close(predict(CentralNet.load_from_checkpoint(again), data), predict(loaded, data))
+
+
+def test_a_checkpoint_with_the_paths_of_our_files_still_loads(planted, make_trainer, tmp_path):
+    data = planted()
+    model = Unimodal(data.modalities, data.target, "strong", encoder)
+    path = fit(model, data, make_trainer, tmp_path)
+    saved = torch.load(path, weights_only=True)
+    saved["hyper_parameters"]["_class_path"] = "fusionlit.models.unimodal.Unimodal"
+    saved["hyper_parameters"]["encoder"]["class_path"] = "fusionlit.encoders.conv.ConvEncoder"
+    torch.save(saved, path)
+    torch.testing.assert_close(predict(Unimodal.load_from_checkpoint(path), data), predict(model, data))
+    member, _ = load_any(str(path), "members[0]")
+    torch.testing.assert_close(predict(member, data), predict(model, data))
+
+
+def test_a_checkpoint_is_loaded_to_be_trained_on_in_another_way(planted, make_trainer, tmp_path):
+    data = planted()
+    model = IntermediateFusion(data.modalities, data.target, encoder)
+    path = fit(model, data, make_trainer, tmp_path)
+    training = Training(partial(torch.optim.SGD, lr=0.5), modality_dropout={"noise": 0.25})
+    task = partial(MulticlassClassification, label_smoothing=0.25)
+    for changes in ({"training": training}, {"task": task}, {"training": training, "task": task}):
+        loaded = IntermediateFusion.load_from_checkpoint(path, map_location="cpu", **changes)
+        torch.testing.assert_close(predict(loaded, data), predict(model, data))
+        assert (loaded.drop_probabilities["noise"] == 0.25) == ("training" in changes)
+        assert (loaded.task.label_smoothing == 0.25) == ("task" in changes)
+    again = fit(loaded.train(), data, make_trainer, tmp_path, "again")
+    saved = torch.load(again, weights_only=True)["hyper_parameters"]["training"]
+    assert saved["optimizer"]["init_args"]["lr"] == 0.5
+
+    for changes in ({"normalize": False}, {"encoder": encoder, "training": training}):
+        with pytest.raises(ConfigError, match=rf"training or task .* but got \['{next(iter(changes))}'\]: the network"):
+            IntermediateFusion.load_from_checkpoint(path, **changes)
+    with pytest.raises(ConfigError, match=r"(?s)Expected training for the network of the checkpoint, .*unimodal_heads"):
+        IntermediateFusion.load_from_checkpoint(path, training=Training(unimodal_loss_weight=1.0))
+    with pytest.raises(TypeError, match="cannot be called on an instance"):
+        model.load_from_checkpoint(path)
 
 
 def test_a_loaded_model_takes_raw_inputs(planted, make_trainer, tmp_path):
@@ -72,7 +113,7 @@ def test_other_modalities_are_refused_with_what_differs(planted, make_trainer, t
             "noise (3, 16) is in the checkpoint only; radar (3, 16) is",
         ),
         ({"strong": (3, 16), "noise": (2, 16)}, "noise is (3, 16) in the checkpoint, but (2, 16) in the data"),
-        ({"noise": (3, 16), "strong": (3, 16)}, "order is ['strong', 'noise'] in the checkpoint"),
+        ({"noise": (3, 16), "strong": (3, 16)}, "in the order of the checkpoint, ['strong', 'noise'],"),
     ]
     for modalities, message in cases:
         with pytest.raises(ConfigError) as caught:
@@ -89,7 +130,26 @@ def test_what_a_checkpoint_cannot_hold_is_refused_before_training(planted, make_
         fit(CentralNet(data.modalities, data.target, bad), data, make_trainer, tmp_path)
 
 
-def members(data, make_trainer, folder):
+class OwnEncoder(ConvEncoder):
+    """As a user writes it."""
+
+
+class OwnFusion(IntermediateFusion):
+    """As a user writes it."""
+
+
+def test_classes_of_a_script_or_notebook_are_named_before_training(planted, make_trainer, tmp_path, monkeypatch):
+    for owned in (OwnEncoder, OwnFusion):
+        monkeypatch.setattr(owned, "__module__", "__main__")
+    data = planted()
+    model = OwnFusion(data.modalities, data.target, partial(OwnEncoder, widths=(4, 8)))
+    named = r"in this script or notebook only, where __main__.OwnFusion, __main__.OwnEncoder is defined. Move the class"
+    with pytest.warns(UserWarning, match=named):
+        fit(model, data, make_trainer, tmp_path)
+    make_trainer(max_steps=1).fit(model, datamodule=data)  # without checkpoints it is no matter
+
+
+def members(data, make_trainer, folder, encoder=encoder):
     return {
         name: str(fit(Unimodal(data.modalities, data.target, name, encoder), data, make_trainer, folder, name))
         for name in data.modalities
@@ -106,15 +166,32 @@ def test_ensemble_of_frozen_members(planted, make_trainer, tmp_path):
         make_trainer().fit(ensemble, datamodule=data)
 
 
+class Modes(Callback):
+    """Which modules of frozen members are in training mode as training batches pass through them."""
+
+    def __init__(self):
+        self.training = []
+
+    def on_before_backward(self, trainer, pl_module, loss):
+        parts = [*pl_module.encoders.modules(), *pl_module.heads.modules()]
+        self.training += [part for part in parts if part.training]
+
+
 def test_members_stay_frozen_and_the_ensemble_loads_alone(planted, make_trainer, tmp_path):
     data = planted()
-    paths = members(data, make_trainer, tmp_path)
+    normed = partial(ConvEncoder, widths=(4, 8), norm="batch", dropout=0.5)
+    paths = members(data, make_trainer, tmp_path, normed)
     model = LateFusion(data.modalities, data.target, members=paths, training=Training(optimizer=adam))
     frozen = {
         k: v.clone() for k, v in model.state_dict().items() if k.startswith(("encoders", "heads", "normalization"))
     }
-    path = fit(model, data, make_trainer, tmp_path, "ensemble")
+    assert any(k.endswith("running_mean") for k in frozen)
+    modes = Modes()
+    path = fit(model, data, make_trainer, tmp_path, "ensemble", callbacks=[modes])
     assert all(torch.equal(model.state_dict()[k], v) for k, v in frozen.items())
+    assert not modes.training
+    assert all(p.grad is None for part in (model.encoders, model.heads) for p in part.parameters())
+    assert model.fusion.training
     assert model.fusion_weights()["prediction"]["strong"] != 0.5
     assert not any(module.training for module in model.train().encoders.modules())
     expected = predict(model, data)
@@ -131,7 +208,7 @@ def test_members_that_do_not_fit_are_refused(planted, make_trainer, tmp_path):
     cases = [
         ({"members": {"strong": paths["strong"]}}, "`members` to name every modality"),
         ({"members": {**paths, "noise": "gone.ckpt"}}, "there is no file gone.ckpt"),
-        ({"members": {**paths, "noise": str(other)}}, "is one of fusionlit.models.intermediate.IntermediateFusion"),
+        ({"members": {**paths, "noise": str(other)}}, "is one of fusionlit.models.IntermediateFusion"),
         ({"members": swapped}, "to predict from 'strong', but its checkpoint predicts from 'noise'"),
         ({"members": paths, "normalize": False}, "`normalize` to be True"),
         ({"members": paths, "encoder": encoder}, "`members` without encoder"),

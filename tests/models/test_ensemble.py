@@ -70,6 +70,16 @@ def test_it_predicts_the_mean_of_the_members_probabilities(members, kind, presen
         torch.testing.assert_close(probabilities(ensemble, output.unimodal[name]), mean)
 
 
+def test_the_order_of_the_modalities_does_not_matter(members):
+    data, _, paths = members("multiclass", presence=True)
+    batch = data.convert(next(iter(data.test_dataloader())))
+    outputs = [
+        Ensemble(dict(order), data.target, paths)(batch["inputs"], batch["presence"]).prediction
+        for order in (data.modalities.items(), reversed(data.modalities.items()))
+    ]
+    torch.testing.assert_close(*outputs)
+
+
 def test_a_very_sure_member_does_not_make_the_loss_infinite(members):
     data, _, paths = members("binary")
     ensemble = Ensemble(data.modalities, data.target, paths)

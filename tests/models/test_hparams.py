@@ -2,17 +2,22 @@
 
 from functools import partial
 from pathlib import Path
+from pydoc import locate
 
 import pytest
 import torch
 import torchvision
+from jsonargparse._util import get_import_path
 from lightning import Trainer
+from torch import Tensor
 from torch.optim import SGD
 
 from fusionlit.encoders import ConvEncoder, TorchvisionEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import Training, Unimodal
-from fusionlit.models.hparams import to_config, without_initial_files
+from fusionlit.fusion import WeightedSum
+from fusionlit.models import OGMGE, CentralNet, Training, Unimodal
+from fusionlit.models.hparams import class_path, to_config, without_initial_files
+from fusionlit.tasks import MulticlassClassification
 from fusionlit.types import TargetSpec
 
 
@@ -26,12 +31,28 @@ def test_classes_partials_and_dataclasses_are_named():
         }
     )
     assert config["encoder"] == {
-        "class_path": "fusionlit.encoders.conv.ConvEncoder",
+        "class_path": "fusionlit.encoders.ConvEncoder",
         "init_args": {"widths": [4, 8]},
     }
-    assert config["training"]["optimizer"] == {"class_path": "torch.optim.sgd.SGD"}
+    assert config["training"]["optimizer"] == {"class_path": "torch.optim.SGD"}
     assert config["target"] == {"kind": "binary", "size": 1, "names": ["no", "yes"]}
     assert config["path"] == "a/b"
+
+
+@pytest.mark.parametrize("cls", [CentralNet, ConvEncoder, WeightedSum, MulticlassClassification, OGMGE, SGD, Tensor])
+def test_classes_have_their_public_names(cls):
+    path = class_path(cls)
+    assert locate(path) is cls
+    assert path == get_import_path(cls)  # as jsonargparse names it in config.yaml
+
+
+def test_a_class_of_no_package_is_named_by_its_module():
+    class Outer:
+        class Inner:
+            pass
+
+    assert class_path(Outer.Inner) == f"{__name__}.{Outer.Inner.__qualname__}"
+    assert class_path(Path) == "pathlib.Path"
 
 
 @pytest.mark.parametrize("value", [lambda shape: shape, partial(ConvEncoder, (4, 8)), torch.nn.ReLU(), object()])

@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler
 
 from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import CentralNet, Training
+from fusionlit.models import OGMGE, CentralNet, Training
 from fusionlit.types import TargetSpec
 
 encoder = partial(ConvEncoder, widths=(4, 8))
@@ -74,6 +74,40 @@ def test_fusion_weights_move_with_their_own_rate_and_hardly_without(planted, mak
 def test_nothing_to_train_is_refused():
     with pytest.raises(ConfigError, match="run `fusionlit test` on it instead of `fit`"):
         Training().make_optimizer([], [])
+
+
+LBFGS = partial(torch.optim.LBFGS, lr=0.1, max_iter=4)
+
+
+def test_lbfgs_trains_fusion_weights_at_the_rate_of_all_others(planted, make_trainer):
+    data = planted(batch_size=64)
+    training = Training(LBFGS, fusion_held_out=0.0, unimodal_loss_weight=1.0)
+    model, watch = CentralNet(data.modalities, data.target, encoder, training=training), Rates()
+    batch = data.convert(next(iter(data.val_dataloader())))
+    before = model.multitask_loss(model.eval()(batch["inputs"]), batch)[0]
+    one_group = r"LBFGS has one group of parameters: .* and `fusion_lr_mult` \(50\) is left out"
+    with pytest.warns(UserWarning, match=one_group):
+        make_trainer(max_epochs=4, callbacks=[watch]).fit(model.train(), datamodule=data)
+    assert model.multitask_loss(model.eval()(batch["inputs"]), batch)[0] < before
+    assert watch.rates == [[0.1]] * len(watch.rates)
+    assert all(p.any() for op in model.fusion_layers().values() for p in op.fusion_parameters())  # they began at 0
+
+
+@pytest.mark.filterwarnings("ignore:LBFGS has one group")
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({}, "LBFGS searches along .* `fusion_held_out` replaces: set `training.fusion_held_out` to 0"),
+        ({"fusion_held_out": 0.0, "balance": OGMGE}, "`balance` replaces: set `training.balance` to null"),
+        ({"frozen_fusion_epochs": 2}, "LBFGS has one group of parameters, .* set `frozen_fusion_epochs` to 0"),
+        ({"optimizer": torch.optim.Muon}, r"it refuses \(Muon only supports 2D parameters"),
+    ],
+)
+def test_what_an_optimizer_cannot_do_is_refused(planted, make_trainer, training, message):
+    data = planted()
+    model = CentralNet(data.modalities, data.target, encoder, training=Training(**{"optimizer": LBFGS, **training}))
+    with pytest.raises(ConfigError, match=message):
+        make_trainer().fit(model, datamodule=data)
 
 
 def test_frozen_fusion_weights_move_only_when_their_epochs_are_over(planted, make_trainer):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from fusionlit.errors import ConfigError
 from fusionlit.functional import blending_weights
 from fusionlit.models.balance.base import Balance
 from fusionlit.models.balance.means import EpochMeans
-from fusionlit.tasks import BatchMean
+from fusionlit.tasks import BatchMean, EpochMean
 from fusionlit.types import Batch, FusionOutput, Shape
 
 if TYPE_CHECKING:
@@ -80,16 +81,20 @@ class GBlending(Balance):
         return total
 
     def after_validation(self, model: FusionModule) -> None:
-        """Take the validation losses."""
-        self._validation = {part: float(model.epoch_losses[part].compute()) for part in self.parts}  # type: ignore[operator]
+        """Take the validation losses of what any sample has."""
+        means = {part: cast(EpochMean, model.epoch_losses[part]) for part in self.parts}
+        losses = {part: float(mean.compute()) for part, mean in means.items()}
+        self._validation = {part: loss for part, loss in losses.items() if loss == loss}
 
     def update(self, model: FusionModule) -> None:
         """Measure, if it is time and there was a validation."""
         train, val, epoch = self.means.take(), self._validation, model.current_epoch
         self._validation = {}
         self.numbers = dict(self.weights)
+        for split, means in (("training", train), ("validation", val)):
+            self._warn_of_absent(split, means)
         waited = epoch - (self.measured["epoch"] if self.measured else -1)
-        if waited < self.every_n_epochs or not val or len(train) < len(self.parts):
+        if waited < self.every_n_epochs or len(val) < len(self.parts) or len(train) < len(self.parts):
             return
         before, self.measured = self.measured, {"epoch": epoch, "train": train, "val": val}
         if before is None:
@@ -99,6 +104,15 @@ class GBlending(Balance):
         weights = self.minimum + (1 - self.minimum) * shares
         self.weights = dict(zip(self.parts, weights.tolist(), strict=True))
         self.numbers = dict(self.weights)
+
+    def _warn_of_absent(self, split: str, means: dict[str, float]) -> None:
+        absent = [name for name in self.names if f"unimodal_loss/{name}" not in means]
+        if means and absent:
+            rank_zero_warn(
+                f"GBlending has no {split} loss of {absent}: no {split} sample has them, or their loss is NaN. All"
+                " weights of the losses stay as they are. Choose a split where every part has samples of every sensor,"
+                " or leave out `training.balance`."
+            )
 
     def state(self) -> dict[str, Any]:
         """The weights, and the last measurement."""

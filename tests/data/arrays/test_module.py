@@ -409,3 +409,20 @@ def test_it_trains_a_strategy_from_the_command_line(fusionlit, save):
     path = save()
     model = ["--model=IntermediateFusion"]
     fusionlit("fit", "--data=ArrayDataModule", f"--data.path={path}", *model, "--trainer.fast_dev_run=2")
+
+
+def test_a_checkpoint_takes_the_same_arrays_in_another_order(fusionlit, save, tmp_path):
+    logger = ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path}", "--trainer.logger.name=log"]
+    arrays = {"text": TEXT, "signal": SIGNAL, "target": LABELS}
+    np.savez(tmp_path / "ab.npz", **arrays)
+    np.savez(tmp_path / "ba.npz", **dict(reversed(arrays.items())))
+    data = ["--data=ArrayDataModule", f"--data.path={tmp_path}/ab.npz"]
+    short = ["--trainer.max_epochs=1", "--trainer.log_every_n_steps=1"]
+    fusionlit("fit", *data, "--model=IntermediateFusion", *logger, *short)
+    run = tmp_path / "log/version_0"
+    said = []
+    for file in ("ab", "ba"):
+        changed = f"--data.path={tmp_path}/{file}.npz"
+        fusionlit("predict", f"--config={run}/config.yaml", changed, f"--ckpt_path={run}/checkpoints/best.ckpt")
+        said.append((tmp_path / f"log/version_{len(said) + 1}/predictions.csv").read_text())
+    assert said[0] == said[1]

@@ -94,6 +94,20 @@ def test_blending_weighs_by_what_was_logged(planted, small, make_trainer, minimu
         assert weights.mean().item() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_blending_names_a_sensor_that_is_in_no_sample(planted, small, make_trainer, part):
+    class Blind(planted):
+        def convert(self, batch):
+            batch = super().convert(batch)
+            if self.trainer.current_epoch and self.trainer.training == (part == "training"):
+                batch["presence"]["noise"][:] = False
+            return batch
+
+    with pytest.warns(UserWarning, match=rf"GBlending has no {part} loss of \['noise'\]: no {part} sample has them"):
+        _, watch = run(small, Blind(presence=True), make_trainer, BLENDING, 3)
+    assert [set(epoch.values()) for epoch in watch.logged] == [{1.0}] * 3
+
+
 def test_blended_loss_has_its_weights(planted, small, step):
     def loaded(modalities):
         balance = GBlending(modalities)
