@@ -3,12 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from pathlib import Path
+from typing import IO, Any, Self, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
 from torch import Tensor, nn
 from torch._functorch import config as functorch_config
 from torchmetrics import Metric, MetricCollection
@@ -19,12 +22,13 @@ from fusionlit.functional import CENTRAL
 from fusionlit.fusion import Features, FusionOperator, Presence
 from fusionlit.models.averaging import keep_the_average, restart_averages
 from fusionlit.models.held_out import HeldOutLoss, is_held_out, share_to_hold
-from fusionlit.models.hparams import INSTANTIATOR, to_config, without_initial_files
+from fusionlit.models.hparams import to_config, without_initial_files
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.penalty import check_raw, fusion_l1
 from fusionlit.models.presence import complete, drop, zero_absent
 from fusionlit.models.schedules import Interval, misfit, training_length
 from fusionlit.models.training import Training
+from fusionlit.models.trust import INSTANTIATOR, check_checkpoint
 from fusionlit.tasks import BatchMean, EpochMean, Task, TaskFactory, default_task
 from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
 
@@ -315,6 +319,32 @@ class FusionModule(LightningModule, Whole, ABC):
             **without_initial_files(dict(self.hparams)),
             "_instantiator": INSTANTIATOR,
         }
+
+    @_restricted_classmethod
+    def load_from_checkpoint(
+        cls,  # noqa: N805 (a classmethod)
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,  # noqa: ANN401 (Lightning's own union)
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **kwargs: Any,  # noqa: ANN401 (arguments of the strategy, in place of those in the checkpoint)
+    ) -> Self:
+        """Make the model of a checkpoint as Lightning does, once all that it names can be trusted (`models/trust.py`).
+
+        Raises:
+            ConfigError: If the checkpoint names what it must not, another class is asked for, or an `hparams_file`.
+        """
+        if hparams_file is not None:
+            raise ConfigError("Expected no `hparams_file`: a checkpoint of fusionlit has its hyperparameters in it.")
+        if isinstance(checkpoint_path, str | Path):
+            saved = TorchCheckpointIO().load_checkpoint(checkpoint_path, weights_only=weights_only)
+        else:
+            begin = checkpoint_path.tell()
+            saved = torch.load(checkpoint_path, map_location="cpu", weights_only=weights_only)
+            checkpoint_path.seek(begin)
+        check_checkpoint(saved, cls, str(checkpoint_path), replaced=kwargs)
+        return super().load_from_checkpoint(checkpoint_path, map_location, None, strict, weights_only, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that was trained on other modalities or another target, and say what differs."""
