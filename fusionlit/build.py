@@ -1,13 +1,14 @@
 """From YAML and flags to a trainer, a strategy and a data module: LightningCLI with fusionlit's links and callbacks."""
 
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from importlib import import_module
 from inspect import signature
 from operator import attrgetter
 from pathlib import Path
-from pydoc import locate as import_object
 from typing import Any
 
 import torch
@@ -35,11 +36,13 @@ from fusionlit.data import FusionDataModule
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
 from fusionlit.models.hparams import MAY_CHANGE, without_initial_files
-from fusionlit.parser import FusionParser
+from fusionlit.models.trust import check_checkpoint, check_configuration, imported
+from fusionlit.parser import FusionParser, causes
 from fusionlit.types import Shape
 
 REFRESH_RATE = 10
 """Batches between two drawings of the progress bar; Lightning's default takes more of a step (`benchmarks/loop.py`)."""
+IMPORTS = "Modules with classes of your own that a checkpoint names and nothing else on the command line does."
 
 
 class SaveFitConfig(SaveConfigCallback):
@@ -103,7 +106,7 @@ class FusionCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Links and callbacks."""
+        """Links, callbacks and imports."""
         # Not from "data.<name>": an error in the property would pass as None.
         links: dict[str, Callable[[Any], Any]] = {
             "modalities": lambda data: self._in_order(data.modalities),
@@ -128,6 +131,7 @@ class FusionCLI(LightningCLI):
         parser.add_lightning_class_args(FusionGain, "fusion_gain")
         parser.add_lightning_class_args(EfficiencyMonitor, "efficiency")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.add_argument("--imports", nargs="*", default=[], help=IMPORTS)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse what was given in place of the command line; Lightning's own warns that there is one too."""
@@ -135,6 +139,21 @@ class FusionCLI(LightningCLI):
             super().parse_arguments(parser, args)
         else:
             self.config = parser.parse_args(args) if isinstance(args, list) else parser.parse_object(args)
+        command = self.config.get("subcommand")
+        for name in (self.config[command] if command else self.config).imports:
+            try:
+                import_module(name)
+            except ModuleNotFoundError as error:
+                raise ConfigError(
+                    f"Expected `imports` to name modules, but {name} cannot be imported: {error}."
+                ) from error
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse functions in the places of classes."""
+        command = self.config.get("subcommand")
+        config = (self.config[command] if command else self.config).as_dict()
+        for name in ("model", "data", "trainer"):
+            check_configuration(config[name], name, saved=name == "model")
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         if config.get("enable_checkpointing") is False:
@@ -168,15 +187,23 @@ class FusionCLI(LightningCLI):
         Lightning's own lets the checkpoint replace all of them, and says nothing.
 
         Raises:
-            ConfigError: If the file is no checkpoint, or holds another model than the command line asks for.
+            ConfigError: If the file is no checkpoint, names what it must not (`models/trust.py`), or holds another
+                model than the command line asks for.
         """
         command = self.config.get("subcommand")
         config = self.config.get(command) if command else None
         if config is None or not config.get("ckpt_path") or config.ckpt_path in ("best", "last", "hpc"):
             return
-        self._order = [name for name, _ in check_checkpoint(Path(config.ckpt_path))["modalities"]]
+        self._order = [name for name, _ in read_checkpoint(Path(config.ckpt_path))["modalities"]]
         asked = config.get("model").clone() if config.get("model") else None
-        super()._parse_ckpt_path()
+        self.parser.exit_on_error = False  # the parser would look up what the checkpoint says, to guess what was meant
+        try:
+            super()._parse_ckpt_path()
+        except ArgumentError as error:
+            raise ConfigError(
+                f"{config.ckpt_path} holds a model that cannot be made: {' '.join(causes(str(error)))}"
+            ) from error
+        self.parser.exit_on_error = True
         if asked is not None:
             keep_what_was_asked(asked, self.config[command].model)
 
@@ -206,11 +233,11 @@ def command_line(args: Sequence[str]) -> Iterator[None]:
         sys.argv = before
 
 
-def check_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint of a strategy holds.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint of a strategy holds, once all that it names can be trusted.
 
     Raises:
-        ConfigError: If the file is not there or holds something else.
+        ConfigError: If the file is not there, holds something else, or cannot be trusted.
     """
     if not path.is_file():
         raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but there is no file {path}.")
@@ -218,9 +245,9 @@ def check_checkpoint(path: Path) -> dict[str, Any]:
         saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # whatever the file holds
         raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but {path} cannot be loaded ({error}).") from error
-    if not isinstance(saved, dict) or not {"state_dict", "hyper_parameters", "modalities"} <= set(saved):
-        raise ConfigError(f"Expected `ckpt_path` to be a checkpoint that fusionlit wrote, but {path} is none.")
-    return saved
+    check_checkpoint(saved, FusionModule, str(path))
+    checkpoint: dict[str, Any] = saved
+    return checkpoint
 
 
 def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
@@ -237,7 +264,7 @@ def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
             f"The checkpoint holds a {model.class_path}, but the command line asks for a {asked.class_path}."
             " Give the model's own configuration, such as RUN/config.yaml."
         )
-    strategy: Any = import_object(model.class_path)
+    strategy: Any = imported(model.class_path)
     defaults = {name: parameter.default for name, parameter in signature(strategy).parameters.items()}
     differences = []
     held_arguments = model.as_dict().get("init_args", {})

@@ -14,6 +14,7 @@ from fusionlit.build import FusionCLI, taken_folder
 from fusionlit.console import quiet_lightning
 from fusionlit.data import InnerFolds, RefitSplit
 from fusionlit.errors import ConfigError, FusionlitError
+from fusionlit.models.trust import own_modules
 from fusionlit.rerun import (
     Config,
     best_checkpoint,
@@ -134,6 +135,7 @@ def write_ensemble(cli: FusionCLI, config: Config, run: Path, rows: list[Row]) -
     """Write the checkpoint and the configuration of the ensemble."""
     config = without_choice(with_split(config, cli.datamodule, RefitSplit))
     members = [row["checkpoint"] for row in rows]
+    config["imports"] = [*config["imports"], *own_modules(config["model"])]  # which the members name from now on
     config["model"] = {"class_path": "fusionlit.models.Ensemble", "init_args": {"members": members}}
     ensemble = FusionCLI(run=False, args=config)
     path = run / ENSEMBLE / "checkpoints" / "ensemble.ckpt"

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from argparse import ArgumentError
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
@@ -62,7 +63,9 @@ class FusionParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the causes and where to look further, and exit with 2."""
-        lines = [plainer(line) for line in str(message).splitlines() if line.strip() and not NOISE.match(line)]
+        if not self.exit_on_error:
+            raise ArgumentError(None, message) from ex
+        lines = causes(str(message))
         hints = [hint for word in re.findall(r"[\w./:-]+", message) if (hint := guess(word.rstrip(":.")))]
         hints += [f"There is no {name}{close}" for name in UNKNOWN_OPTION.findall(message) if (close := argument(name))]
         bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
@@ -72,6 +75,11 @@ class FusionParser(LightningArgumentParser):
         shown = "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
         sys.stderr.write(f"fusionlit: {shown}\n  {SEE}\n")
         raise SystemExit(2) from ex
+
+
+def causes(message: str) -> list[str]:
+    """The lines of a message that say what was wrong, in a user's words."""
+    return [plainer(line) for line in message.splitlines() if line.strip() and not NOISE.match(line)]
 
 
 def plainer(line: str) -> str:

@@ -1,5 +1,6 @@
 """What several test files share: a small real data module, and a quiet trainer."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,25 @@ class PlantedData(FusionDataModule):
             batch["inputs"]["noise"][~there] = torch.nan
             batch["presence"] = {"strong": torch.ones_like(there), "noise": there}
         return batch
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory):
+    """One data set of each layout, rendered once; tests copy what they break."""
+    root = tmp_path_factory.mktemp("rendered")
+    for task in ("shape", "position"):
+        render(root / task, 20, seed=3, task=task)
+    return root
+
+
+@pytest.fixture
+def shape_root(rendered, tmp_path):
+    return shutil.copytree(rendered / "shape", tmp_path / "shape")
+
+
+@pytest.fixture
+def position_root(rendered, tmp_path):
+    return shutil.copytree(rendered / "position", tmp_path / "position")
 
 
 @pytest.fixture

@@ -1,52 +1,29 @@
-"""The one small base of every strategy."""
+"""The base of every strategy: a model of several modalities that predicts a target."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from functools import partial
-from inspect import signature
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any
 
 import torch
-from lightning import LightningModule
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
-from torch._functorch import config as functorch_config
-from torchmetrics import Metric, MetricCollection
+from torch import Tensor
 
-from fusionlit.contracts import Whole, check_inputs, check_output, check_presence, is_shape
+from fusionlit.contracts import check_inputs, check_output, check_presence
 from fusionlit.errors import ConfigError
-from fusionlit.functional import CENTRAL
-from fusionlit.fusion import Features, FusionOperator, Presence
-from fusionlit.models.averaging import keep_the_average, restart_averages
 from fusionlit.models.held_out import HeldOutLoss, is_held_out, share_to_hold
-from fusionlit.models.hparams import (
-    INSTANTIATOR,
-    MAY_CHANGE,
-    class_path,
-    classes_of_script,
-    to_config,
-    without_initial_files,
-)
-from fusionlit.models.normalization import InputNormalization
+from fusionlit.models.hparams import to_config
+from fusionlit.models.meters import Meters
+from fusionlit.models.module import MultimodalModule
 from fusionlit.models.penalty import check_raw, fusion_l1
-from fusionlit.models.presence import complete, drop, zero_absent
-from fusionlit.models.schedules import Interval, misfit, training_length
+from fusionlit.models.presence import complete, drop
+from fusionlit.models.schema import check_is_target, check_target
 from fusionlit.models.training import Training, check_one_loss
-from fusionlit.tasks import BatchMean, EpochMean, Task, TaskFactory, default_task
-from fusionlit.types import Batch, Energy, FusionOutput, Shape, Split, TargetSpec
-
-if TYPE_CHECKING:
-    guarded = classmethod
-else:  # Lightning's own, which refuses to be called on an instance: that would stay as it is
-    guarded = type(vars(LightningModule)["load_from_checkpoint"])
-
-RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
-"""Names that no modality may have: modules and parameters are held in these by modality."""
+from fusionlit.tasks import BatchMean, Task, TaskFactory, default_task
+from fusionlit.types import Batch, FusionOutput, Shape, Split, TargetSpec
 
 
-class FusionModule(LightningModule, Whole, ABC):
-    """Owns the step, the metrics, the multi-task loss, the optimizer groups, presence and input normalisation.
+class FusionModule(MultimodalModule):
+    """Adds a target to `MultimodalModule`: the step, the metrics, the multi-task loss, balance and held-out samples.
 
     A strategy says in `fuse` how inputs become outputs, and in `fusion_layers` which operators it fuses with. The loss
     is `loss + sum_k b_k loss_k`, where loss_k is that of modality k's unimodal head over the samples that have k.
@@ -73,31 +50,14 @@ class FusionModule(LightningModule, Whole, ABC):
         training: Training = Training(),
         normalize: bool = True,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self._unsaveable: ConfigError | None = None
-        try:
-            self.save_hyperparameters(to_config(dict(self.hparams)))
-        except ConfigError as error:  # no matter without checkpoints, so raised only when there are to be some
-            self._unsaveable = error
-            self.hparams.clear()
-        self.modalities = {name: tuple(shape) for name, shape in modalities.items()}
-        check_names(self.modalities)
+        super().__init__(modalities, training, normalize)
         check_is_target(target)
         self.target = target
-        self.training_setup = training
         self.unimodal_weights = training.unimodal_weights(modalities, self.default_unimodal_loss_weight)
         self.drop_probabilities = training.dropout_probabilities(modalities)
         self.balance = training.make_balance(self.modalities, self.unimodal_weights)
-        self.set_task(task(target) if task else default_task(target))
-        names = ["loss", *(f"unimodal_loss/{name}" for name in self.modalities)]
-        self.epoch_losses = nn.ModuleDict({name: EpochMean() for name in names})
-        self.source_scores = nn.ModuleDict({source: EpochMean() for source in (*self.modalities, CENTRAL)})
-        self.normalization = nn.ModuleDict(
-            {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
-        )
-        self.measuring = False
-        self._compiled: Callable[..., FusionOutput] | None = None
+        self.task = task(target) if task else default_task(target)
+        self.meters = Meters(self.task, self.modalities)
         given = training.fusion_held_out
         self.held_out = self.default_fusion_held_out if given is None else given
         self._held_out: HeldOutLoss | None = None
@@ -106,17 +66,11 @@ class FusionModule(LightningModule, Whole, ABC):
     def set_task(self, task: Task) -> None:
         """Take a task, and fresh metrics of it."""
         self.task = task
-        self.train_metrics = task.metrics().clone(prefix="train/")
-        self.val_metrics = task.evaluation_metrics().clone(prefix="val/")
-        self.test_metrics = task.evaluation_metrics().clone(prefix="test/")
+        self.meters.measure(task)
 
     @abstractmethod
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
         """Outputs of normalised inputs `(B, *shape)`; absent ones are zeros."""
-
-    def fusion_layers(self) -> dict[str, FusionOperator]:
-        """The operators that this strategy fuses with, by the name of their layer, in order of depth."""
-        return {}
 
     def forward(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> FusionOutput:
         """Predict from raw inputs `(B, *shape)`, as the data module converts them.
@@ -128,14 +82,7 @@ class FusionModule(LightningModule, Whole, ABC):
             DataError: If an input or a presence is not as the data module promised.
             ConfigError: If `fuse` does not give a `FusionOutput` with predictions `(B, target.size)`.
         """
-        check_inputs(inputs, self.modalities)
-        inputs = {name: inputs[name] for name in self.modalities}
-        if presence is not None:
-            check_presence(presence, inputs)
-            presence = complete(presence, inputs)
-        if self.normalization:
-            inputs = {name: self.normalization[name](x) for name, x in inputs.items()}
-        output = self.fuse(zero_absent(inputs, presence), presence)
+        output = self.fuse(*self.prepared(inputs, presence))
         if not isinstance(output, FusionOutput):
             raise ConfigError(
                 f"Expected `fuse` of {type(self).__name__} to give a FusionOutput, but got {type(output).__name__}."
@@ -162,10 +109,22 @@ class FusionModule(LightningModule, Whole, ABC):
         check_presence(presence, inputs)
         return {**batch, "presence": drop(complete(presence, inputs), probabilities)}
 
-    def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
-        """Fusion weight of each source at each layer that has any, in order of depth."""
-        weights = {layer: operator.fusion_weights() for layer, operator in self.fusion_layers().items()}
-        return {layer: sources for layer, sources in weights.items() if sources}
+    def multitask_loss(
+        self, output: FusionOutput, batch: Batch, of: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, BatchMean]]:
+        """`loss + sum_k b_k loss_k`, and its parts: `loss`, and `unimodal_loss/<modality>` for each unimodal head.
+
+        Over the samples `of` `(B,)`; default: all.
+        """
+        presence = batch.get("presence", {})
+        parts = {"loss": self.task.mean_loss(output.prediction, batch["target"], of)}
+        total = parts["loss"].value
+        for name, prediction in output.unimodal.items():
+            there = [mask for mask in (of, presence.get(name)) if mask is not None]
+            part = self.task.mean_loss(prediction, batch["target"], torch.stack(there).all(0) if there else None)
+            total = total + self.unimodal_weights[name] * part.value
+            parts[f"unimodal_loss/{name}"] = part
+        return total, parts
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Multi-task loss of one batch, with the penalty on the fusion weights if there is one."""
@@ -201,44 +160,39 @@ class FusionModule(LightningModule, Whole, ABC):
             "target": batch["target"],
         }
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own union)
-        """Optimizer with the fusion weights in a group of their own, and the scheduler."""
-        fusion = self._fusion_parameters()
-        own = {id(p) for p in fusion}
-        weights = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
-        optimizer = self.training_setup.make_optimizer(weights, fusion)
-        check_one_loss(optimizer, self.held_out, self.balance)
-        schedule = self.training_setup.make_schedule(
-            optimizer, lambda interval: training_length(self.trainer, interval)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": schedule} if schedule else optimizer
+    def setup(self, stage: str) -> None:
+        """Before training, see that the fusion weights can be trained as asked, and take the class counts."""
+        if stage == "fit":
+            if self.training_setup.fusion_l1:
+                check_raw(self.fusion_layers())
+            given, default = self.training_setup.fusion_held_out, self.default_fusion_held_out
+            self.held_out = share_to_hold(given, default, self.fusion_parameters())
+            if self.balance:
+                self.balance.begin(self)
+            data: Any = getattr(self.trainer, "datamodule", None)
+            counts = data.class_counts() if hasattr(data, "class_counts") else None
+            if counts is not None:
+                self.task.set_class_counts(counts)
+        super().setup(stage)
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 (Lightning's own types)
-        """Step the scheduler, then put the fusion weights' rate back to its multiple."""
-        super().lr_scheduler_step(scheduler, metric)
-        self.training_setup.keep_fusion_rate(scheduler.optimizer, self.current_epoch)
+    def teardown(self, stage: str) -> None:
+        """Let the balance go when training is over."""
+        if self.balance and stage == "fit":
+            self.balance.end(self)
 
     def on_train_start(self) -> None:
-        """Say so if the schedule does not end with the training, keep the fusion weights' rate in mid-epoch too.
-
-        A temperature that was fitted for the weights as they were is forgotten.
-        """
-        short = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
-        for config in () if short else self.trainer.lr_scheduler_configs:
-            interval = cast(Interval, config.interval)
-            if message := misfit(config.scheduler, training_length(self.trainer, interval), interval):
-                rank_zero_warn(message)
+        """Forget a temperature that was fitted for the weights as they were."""
+        super().on_train_start()
         for optimizer in self.trainer.optimizers:
-            self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
+            check_one_loss(optimizer, self.held_out, self.balance)
         if self.task.temperature is not None:
             self.task.temperature.reset()
 
     def on_train_epoch_start(self) -> None:
-        """Forget an epoch that was interrupted; let the fusion weights go when their frozen epochs are over."""
+        """Forget an epoch that was interrupted."""
+        super().on_train_epoch_start()
         self._any_held_out = None
-        self.train_metrics.reset()
-        for optimizer in self.trainer.optimizers:
-            self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
+        self.meters.forget("train")
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (Lightning's own arguments)
         """Add the gradients of the loss, as the balance has them, and those of held-out samples."""
@@ -250,7 +204,7 @@ class FusionModule(LightningModule, Whole, ABC):
         if held_out is None:
             add()
         else:
-            held_out.backward(loss, self._fusion_parameters(), add)
+            held_out.backward(loss, self.fusion_parameters(), add)
 
     def on_validation_epoch_end(self) -> None:
         """Let the balance take stock before a checkpoint is written."""
@@ -272,294 +226,38 @@ class FusionModule(LightningModule, Whole, ABC):
 
     def on_validation_epoch_start(self) -> None:
         """Forget an epoch that was interrupted."""
-        self._reset(self.val_metrics)
+        self.meters.forget("val")
 
     def on_test_epoch_start(self) -> None:
         """Forget an epoch that was interrupted."""
-        self._reset(self.test_metrics)
-
-    def setup(self, stage: str) -> None:
-        """Compile if asked to; before training, take the input statistics and class counts of the training split."""
-        if self.training_setup.compile_mode and self._compiled is None:
-            torch.compiler.reset()  # after some models of one class, torch would go on without compiling
-            functorch_config.donated_buffer = False  # held-out samples and balances go back through a graph twice
-            # Beside the module and not in its place: a checkpoint has the same names, compiled or not.
-            self._compiled = torch.compile(self.__call__, mode=self.training_setup.compile_mode)
-        if stage != "fit":
-            return
-        if self.training_setup.fusion_l1:
-            check_raw(self.fusion_layers())
-        given, default = self.training_setup.fusion_held_out, self.default_fusion_held_out
-        self.held_out = share_to_hold(given, default, self._fusion_parameters())
-        if self.balance:
-            self.balance.begin(self)
-        if self.trainer.checkpoint_callbacks:
-            if self._unsaveable:
-                raise self._unsaveable
-            if names := classes_of_script(self._configuration()):
-                rank_zero_warn(
-                    f"The checkpoints of this run can be loaded in this script or notebook only, where"
-                    f" {', '.join(dict.fromkeys(names))} is defined. Move the class into a module, a .py file, and"
-                    " import it from there."
-                )
-        self._take_statistics()
-        restart_averages(self.trainer, self)
-
-    def teardown(self, stage: str) -> None:
-        """Let the balance go when training is over."""
-        if self.balance and stage == "fit":
-            self.balance.end(self)
-
-    def on_test_start(self) -> None:
-        """Say so if the model has never been trained."""
-        if self._pending_normalization():
-            rank_zero_warn(f"This {type(self).__name__} has never been trained: give its checkpoint (--ckpt_path).")
-
-    def on_predict_start(self) -> None:
-        """Say so if the model has never been trained."""
-        self.on_test_start()
-
-    def on_validation_start(self) -> None:
-        """Say so if the model has never been trained."""
-        self.on_test_start()
-
-    @guarded
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:  # noqa: N805, ANN401 (Lightning's own)
-        """Load a trained strategy; with `training` or `task`, so that it is trained on in another way.
-
-        Raises:
-            ConfigError: If another argument of the strategy is given, or what is given changes the network.
-        """
-        own = set(signature(cls).parameters) & set(kwargs)
-        if fixed := sorted(own - {*MAY_CHANGE, "modalities", "target"}):
-            raise ConfigError(
-                f"Expected {' or '.join(MAY_CHANGE)} as arguments to load a checkpoint with, but got {fixed}: the"
-                " network is as it was trained. Make a new model for another one."
-            )
-        given = to_config({name: kwargs[name] for name in own})
-        try:
-            return super().load_from_checkpoint(checkpoint_path, *args, **{**kwargs, **given})
-        except RuntimeError as error:
-            if changed := sorted(own & set(MAY_CHANGE)):
-                raise ConfigError(
-                    f"Expected {' and '.join(changed)} for the network of the checkpoint, but it makes another one"
-                    f" (unimodal heads, for example). {error}"
-                ) from error
-            raise
+        self.meters.forget("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the schema of the data, and the hyperparameters as plain configuration."""
-        if self._unsaveable:
-            raise self._unsaveable
-        checkpoint["modalities"] = [[name, list(shape)] for name, shape in self.modalities.items()]
+        """Write the target, and the state of the balance."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["target"] = to_config(self.target)
         if self.balance:
             checkpoint["balance"] = self.balance.save()
-        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
-            **without_initial_files(self._configuration()),
-            "_instantiator": INSTANTIATOR,
-        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that was trained on other modalities or another target, and say what differs."""
-        if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
-            keep_the_average(checkpoint)
-        saved = {name: tuple(shape) for name, shape in checkpoint["modalities"]}
-        check_schema(saved, self.modalities)
-        if list(saved) != list(self.modalities):
-            raise ConfigError(
-                f"Expected the model to have its modalities in the order of the checkpoint, {list(saved)}, but got"
-                f" {list(self.modalities)}: make it with {type(self).__name__}.load_from_checkpoint(path). The data may"
-                " have them in any order."
-            )
+        """Refuse a checkpoint that was trained for another target too, and say what differs."""
+        super().on_load_checkpoint(checkpoint)
         check_target(TargetSpec(**checkpoint["target"]), self.target)
         if self.balance:
             self.balance.load(checkpoint.get("balance"))
 
-    def fuse_at(self, layer: str, sources: Features, presence: Presence | None) -> tuple[Tensor, Energy]:
-        """Fuse at one of `fusion_layers`.
-
-        Returns:
-            The fused features `(B, *out_shape)`, and the layer's energy while a callback measures; empty otherwise, or
-            where the operator is no sum.
-
-        Raises:
-            ConfigError: If there is no such layer, a source is not of the shape that its operator was told, or the
-                fused features are not of the operator's `out_shape`.
-        """
-        layers = self.fusion_layers()
-        if layer not in layers:
-            raise ConfigError(f"Expected one of the `fusion_layers` {list(layers)}, but got {layer!r}.")
-        operator = layers[layer]
-        for source, shape in operator.shapes.items():
-            part = f"what is source {source!r} of layer {layer!r}"
-            check_output(part, sources[source], shape, "the `out_shape` of its encoder or the `out_size` of its head")
-        fused = operator(sources, presence)
-        check_output(f"{type(operator).__name__} at layer {layer!r}", fused, operator.out_shape, "its `out_shape`")
-        energy = operator.energy(sources, presence) if self.measuring else {}
-        return fused, {layer: energy} if energy else {}
-
-    def multitask_loss(
-        self, output: FusionOutput, batch: Batch, of: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, BatchMean]]:
-        """`loss + sum_k b_k loss_k`, and its parts: `loss`, and `unimodal_loss/<modality>` for each unimodal head.
-
-        Over the samples `of` `(B,)`; default: all.
-        """
-        presence = batch.get("presence", {})
-        parts = {"loss": self.task.mean_loss(output.prediction, batch["target"], of)}
-        total = parts["loss"].value
-        for name, prediction in output.unimodal.items():
-            there = [mask for mask in (of, presence.get(name)) if mask is not None]
-            part = self.task.mean_loss(prediction, batch["target"], torch.stack(there).all(0) if there else None)
-            total = total + self.unimodal_weights[name] * part.value
-            parts[f"unimodal_loss/{name}"] = part
-        return total, parts
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_compiled": None}  # a copy would go on to run this module's network
-
-    def _configuration(self) -> dict[str, Any]:
-        return {"_class_path": class_path(type(self)), **self.hparams}
-
-    def _fusion_parameters(self) -> list[nn.Parameter]:
-        return [p for op in self.fusion_layers().values() for p in op.fusion_parameters() if p.requires_grad]
-
-    def _pending_normalization(self) -> dict[str, InputNormalization]:
-        norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
-        return {name: norm for name, norm in norms.items() if not norm.fitted}
-
-    def _take_statistics(self) -> None:
-        data: Any = getattr(self.trainer, "datamodule", None)
-        pending = self._pending_normalization()
-        if not hasattr(data, "input_statistics"):
-            if pending:
-                rank_zero_warn(
-                    "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from:"
-                    " inputs stay as they are."
-                )
-            for norm in pending.values():
-                norm.fitted.fill_(True)
-            return
-        counts = data.class_counts()
-        if counts is not None:
-            self.task.set_class_counts(counts)
-        statistics = data.input_statistics() if pending else {}
-        for name, norm in pending.items():
-            norm.fit(statistics[name])
-
-    def _reset(self, metrics: MetricCollection) -> None:
-        for metric in (metrics, *self.epoch_losses.values(), *self.source_scores.values()):
-            cast(Metric, metric).reset()
-
     def _step(self, batch: Batch, stage: Split, learned: Tensor | None = None) -> tuple[Tensor, FusionOutput]:
         """Loss over the samples `learned` `(B,)`, by default all, and output of one batch; metrics and logs of all."""
         batch = self.modality_dropout(batch)
-        output: FusionOutput = (self._compiled or self)(batch["inputs"], batch.get("presence"))
+        output: FusionOutput = self.run(batch["inputs"], batch.get("presence"))
         total, parts = self.multitask_loss(output, batch, learned)
         if self.balance and stage == "train":
             seen = batch if learned is None else self._without(batch, ~learned)
             total = self.balance.loss(self, total, parts, output, seen)
-        metrics: MetricCollection = getattr(self, f"{stage}_metrics")
-        # Told to Lightning once, it computes and resets them at the end of the epoch; every time would take longer.
-        new = not any(metric.update_called for metric in metrics.values(copy_state=False))
-        metrics.update(self.task.predict(output.prediction.detach()), batch["target"])
-        size = batch["target"].shape[0]
-        if new:
-            self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size)
-        for name, part in parts.items():
-            if stage == "train":
-                self.log(f"train/{name}", part.value.detach(), batch_size=size)
-            else:
-                # Over the epoch each batch counts by its own weights, however the samples fall into batches.
-                mean = cast(EpochMean, self.epoch_losses[name])
-                mean.update(part)
-                if new:
-                    self.log(f"{stage}/{name}", mean, on_epoch=True, batch_size=size)
-        if stage != "train":
-            self._measure_sources(output, batch, stage, log=new)
+        self.meters.update(self, stage, batch, output, parts)
         return total, output
 
     def _without(self, batch: Batch, samples: Tensor) -> Batch:
         """The batch with all modalities of some samples `(B,)` absent."""
         there = complete(batch.get("presence", {}), {name: batch["inputs"][name] for name in self.modalities})
         return {**batch, "presence": {name: present & ~samples for name, present in there.items()}}
-
-    def _measure_sources(self, output: FusionOutput, batch: Batch, stage: Split, *, log: bool) -> None:
-        """The main metric of every source that has a head, over the samples that have the source."""
-        presence = batch.get("presence", {})
-        central = {} if output.central is None else {CENTRAL: output.central}
-        for source, prediction in {**output.unimodal, **central}.items():
-            mean = cast(EpochMean, self.source_scores[source])
-            mean.update(self.task.mean_score(prediction, batch["target"], presence.get(source)))
-            if log:
-                size = batch["target"].shape[0]
-                self.log(f"{stage}/{self.task.main_metric}/{source}", mean, on_epoch=True, batch_size=size)
-
-
-def check_names(modalities: dict[str, Shape]) -> None:
-    """Refuse what cannot be the modalities.
-
-    Raises:
-        ConfigError: If there is none, a shape is none, or a name is no identifier or means something else already.
-    """
-    if not modalities:
-        raise ConfigError("Expected `modalities` to name at least one modality, but it is empty.")
-    for name, shape in modalities.items():
-        if not is_shape(shape):
-            raise ConfigError(f"Expected the shape of {name!r} to be a tuple of sizes, but got {shape!r}.")
-        if not name.isidentifier() or name in RESERVED:
-            raise ConfigError(
-                f"Expected a modality's name to be letters, digits and _, not {CENTRAL!r} and no attribute of"
-                f" torch.nn.ModuleDict or ParameterDict, but got {name!r}. Rename it in the data."
-            )
-
-
-def check_is_target(target: object) -> None:
-    """Refuse a target that is none: a checkpoint holds plain configuration, of which annotations make objects again.
-
-    Raises:
-        ConfigError: If it is no TargetSpec.
-    """
-    if not isinstance(target, TargetSpec):
-        of_a_checkpoint = (
-            " In the constructor of the strategy, annotate it as `target: TargetSpec`: without that, a checkpoint"
-            " cannot make one of its configuration."
-        )
-        raise ConfigError(
-            f"Expected `target` to be a TargetSpec, but got {target!r}."
-            f"{of_a_checkpoint if isinstance(target, dict) else ''}"
-        )
-
-
-def check_schema(saved: dict[str, Shape], current: dict[str, Shape]) -> None:
-    """Compare the modalities of a checkpoint with those of the data.
-
-    Raises:
-        ConfigError: If names or shapes differ; the message says which.
-    """
-    differences = [f"{name} {shape} is in the checkpoint only" for name, shape in saved.items() if name not in current]
-    differences += [f"{name} {shape} is in the data only" for name, shape in current.items() if name not in saved]
-    differences += [
-        f"{name} is {saved[name]} in the checkpoint, but {shape} in the data"
-        for name, shape in current.items()
-        if name in saved and saved[name] != shape
-    ]
-    if differences:
-        raise ConfigError(f"The checkpoint was trained on other modalities: {'; '.join(differences)}.")
-
-
-def check_target(saved: TargetSpec, current: TargetSpec) -> None:
-    """Compare the target of a checkpoint with that of the data.
-
-    Raises:
-        ConfigError: If kind, size, or the names or their order differ; the message says which.
-    """
-    saved, current = (spec._replace(names=tuple(spec.names)) for spec in (saved, current))
-    differences = [
-        f"{field} is {before!r} in the checkpoint, but {now!r} in the data"
-        for field, before, now in zip(TargetSpec._fields, saved, current, strict=True)
-        if before != now
-    ]
-    if differences:
-        raise ConfigError(f"The checkpoint was trained for another target: {'; '.join(differences)}.")

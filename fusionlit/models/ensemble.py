@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from fusionlit.errors import ConfigError
 from fusionlit.functional import mixture_log_odds
-from fusionlit.models.base import FusionModule, check_schema, check_target
+from fusionlit.models.base import FusionModule
 from fusionlit.models.members import load_any
+from fusionlit.models.schema import check_schema, check_target
 from fusionlit.types import FusionOutput, Shape, TargetSpec
 
 

@@ -6,19 +6,17 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from inspect import isclass
 from pathlib import Path
-from pydoc import locate
 from typing import Any
 
 from jsonargparse.typing import register_type
 
 from fusionlit.errors import ConfigError
+from fusionlit.models.trust import imported
 from fusionlit.types import TargetSpec
 
 # One value that the data links into the model as it is, not three arguments that a user is asked for.
 register_type(TargetSpec, serializer=TargetSpec._asdict, deserializer=lambda config: TargetSpec(**config))
 
-INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
-"""What Lightning's loader calls to turn the configuration into a model again."""
 MAY_CHANGE = ("training", "task")
 """Arguments of a strategy that may be others than in its checkpoint: how it is trained on."""
 
@@ -78,7 +76,7 @@ def without_initial_files(config: Any) -> Any:  # noqa: ANN401 (any part of a co
     if not isinstance(config, dict):
         return config
     config = {key: without_initial_files(value) for key, value in config.items()}
-    files = getattr(locate(str(config.get("class_path"))), "initial_files", ())
+    files = getattr(imported(str(config.get("class_path"))), "initial_files", ())
     if config.get("init_args"):
         config["init_args"] |= dict.fromkeys(set(files) & set(config["init_args"]))
     return config

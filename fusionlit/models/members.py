@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
-from pydoc import locate
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +11,9 @@ from lightning.pytorch.cli import instantiate_module
 from torch import nn
 
 from fusionlit.errors import ConfigError
-from fusionlit.models.base import FusionModule, check_schema, check_target
+from fusionlit.models.base import FusionModule
+from fusionlit.models.schema import check_schema, check_target
+from fusionlit.models.trust import check_checkpoint, check_hyperparameters
 from fusionlit.models.unimodal import Unimodal
 
 
@@ -98,25 +99,16 @@ def load_any(member: str, argument: str) -> tuple[FusionModule, dict[str, Any]]:
         argument: What names it, for messages.
 
     Raises:
-        ConfigError: If the file is missing, or is no checkpoint of a strategy.
+        ConfigError: If the file is missing, is no checkpoint of a strategy, or names what it must not
+            (`models/trust.py`).
     """
     if member.startswith("{"):
         config = json.loads(member)
-        strategy = _strategy(config, argument, "the configuration")
+        strategy = check_hyperparameters(config, FusionModule, f"the configuration in `{argument}`")
         known = signature(strategy).parameters
         return instantiate_module(strategy, {key: value for key, value in config.items() if key in known}), config
     if not Path(member).is_file():
         raise ConfigError(f"Expected `{argument}` to be a checkpoint, but there is no file {member}.")
-    config = torch.load(member, weights_only=True, map_location="cpu").get("hyper_parameters", {})
-    return _strategy(config, argument, member).load_from_checkpoint(member, map_location="cpu"), config
-
-
-def _strategy(config: Mapping[str, Any], argument: str, where: str) -> type[FusionModule]:
-    name = config.get("_class_path", "")
-    found = locate(name)
-    if not isinstance(found, type) or not issubclass(found, FusionModule):
-        raise ConfigError(
-            f"Expected `{argument}` to be a checkpoint of a strategy, but {where} is one of {name or 'something else'}"
-            ", which is not a FusionModule that can be imported here."
-        )
-    return found
+    saved = torch.load(member, weights_only=True, map_location="cpu")
+    strategy = check_checkpoint(saved, FusionModule, f"`{argument}`, {member},")
+    return strategy.load_from_checkpoint(member, map_location="cpu"), saved["hyper_parameters"]

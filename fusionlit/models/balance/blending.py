@@ -82,7 +82,7 @@ class GBlending(Balance):
 
     def after_validation(self, model: FusionModule) -> None:
         """Take the validation losses of what any sample has."""
-        means = {part: cast(EpochMean, model.epoch_losses[part]) for part in self.parts}
+        means = {part: cast(EpochMean, model.meters.losses[part]) for part in self.parts}
         losses = {part: float(mean.compute()) for part, mean in means.items()}
         self._validation = {part: loss for part, loss in losses.items() if loss == loss}
 

@@ -15,7 +15,7 @@ from fusionlit.errors import ConfigError, DataError
 from fusionlit.synthetic import render
 from fusionlit.types import SPLITS, TargetSpec
 
-CONFIG = Path(__file__).parents[2] / "configs" / "data" / "planted_signals.yaml"
+CONFIG = Path(__file__).parents[3] / "configs" / "data" / "planted_signals.yaml"
 N = 60
 rng = np.random.default_rng(0)
 TEXT, SIGNAL, MAP = rng.normal(size=(N, 8)), rng.normal(size=(N, 3, 20)), rng.integers(0, 256, (N, 4, 8, 9), np.uint8)

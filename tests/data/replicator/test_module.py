@@ -23,7 +23,7 @@ from fusionlit.errors import ConfigError, DataError
 from fusionlit.synthetic import render
 from fusionlit.types import SPLITS, TargetSpec
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "data"
+CONFIGS = Path(__file__).parents[3] / "configs" / "data"
 
 
 def ready(root, *arguments, **options):

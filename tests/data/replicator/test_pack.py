@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from fusionlit.data import ReplicatorDataModule, collate
-from fusionlit.data import samples as samples_module
+from fusionlit.data.replicator import samples as samples_module
 from fusionlit.synthetic import render
 from fusionlit.types import SPLITS
 
@@ -125,7 +125,7 @@ def test_data_rendered_anew_is_packed_anew(tmp_path):
 
 def test_under_a_trainer_one_process_packs_and_all_gather(tmp_path):
     render(tmp_path / "data", frames=24)
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     command = [sys.executable, __file__, tmp_path / "data"]
     run = subprocess.run(command, env=env, timeout=280, capture_output=True, text=True, check=False)

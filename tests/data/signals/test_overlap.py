@@ -55,7 +55,7 @@ def test_windows_between_the_sides_do_not_hide_overlap(between):
 def test_windows_are_compared_over_all_modalities_and_in_every_block(monkeypatch):
     x = windows(16)
     parts, side = [x[:, :1], x[:, 1:]], np.array(["train", "val"] * (len(x) // 2), dtype="<U5")
-    monkeypatch.setattr("fusionlit.data.array_dataset.BLOCK", 3 * x[0].nbytes)
+    monkeypatch.setattr("fusionlit.storage.rows.BLOCK", 3 * x[0].nbytes)
     with pytest.raises(DataError, match=f"two sides, {len(side) - 1} times: windows 0 and 1 share 16 of 32"):
         check_overlap(parts, side)
     x[1::2, 1] += 10

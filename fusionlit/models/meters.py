@@ -1,0 +1,77 @@
+"""What is measured of a model over an epoch: the task's metrics, every loss, and the score of every source alone."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from torch import nn
+from torchmetrics import Metric, MetricCollection
+
+from fusionlit.functional import CENTRAL
+from fusionlit.tasks import BatchMean, EpochMean, Task
+from fusionlit.types import Batch, FusionOutput, Split
+
+if TYPE_CHECKING:
+    from fusionlit.models.base import FusionModule
+
+
+class Meters(nn.Module):
+    """Update with every batch, and log to the model's trainer by their names.
+
+    Training logs `train/<loss>` of every step. Over an epoch of validation or test each batch counts by its own
+    weights, however the samples fall into batches.
+
+    Args:
+        task: Whose metrics are taken.
+        modalities: Names of the modalities.
+    """
+
+    def __init__(self, task: Task, modalities: Iterable[str]) -> None:
+        super().__init__()
+        self.measure(task)
+        modalities = list(modalities)
+        names = ["loss", *(f"unimodal_loss/{name}" for name in modalities)]
+        self.losses = nn.ModuleDict({name: EpochMean() for name in names})
+        self.scores = nn.ModuleDict({source: EpochMean() for source in (*modalities, CENTRAL)})
+
+    def measure(self, task: Task) -> None:
+        """Take the metrics of this task from now on."""
+        self.train_metrics = task.metrics().clone(prefix="train/")
+        self.val_metrics = task.evaluation_metrics().clone(prefix="val/")
+        self.test_metrics = task.evaluation_metrics().clone(prefix="test/")
+
+    def of(self, stage: Split) -> MetricCollection:
+        """The task's metrics of one split."""
+        return cast(MetricCollection, getattr(self, f"{stage}_metrics"))
+
+    def forget(self, stage: Split) -> None:
+        """Forget an epoch that was interrupted."""
+        self.of(stage).reset()
+        for metric in (*self.losses.values(), *self.scores.values()) if stage != "train" else ():
+            cast(Metric, metric).reset()
+
+    def update(
+        self, model: "FusionModule", stage: Split, batch: Batch, output: FusionOutput, losses: Mapping[str, BatchMean]
+    ) -> None:
+        """Take in what the model made of a batch."""
+        metrics = self.of(stage)
+        # Lightning computes and resets what it was given once at the end of the epoch; every time would take longer.
+        new = not any(metric.update_called for metric in metrics.values(copy_state=False))
+        metrics.update(model.task.predict(output.prediction.detach()), batch["target"])
+        size = batch["target"].shape[0]
+        if new:
+            model.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size)
+        if stage == "train":
+            for name, loss in losses.items():
+                model.log(f"train/{name}", loss.value.detach(), batch_size=size)
+            return
+        means = {f"{stage}/{name}": (self.losses[name], loss) for name, loss in losses.items()}
+        presence = batch.get("presence", {})
+        central = {} if output.central is None else {CENTRAL: output.central}
+        for source, prediction in {**output.unimodal, **central}.items():
+            score = model.task.mean_score(prediction, batch["target"], presence.get(source))
+            means[f"{stage}/{model.task.main_metric}/{source}"] = (self.scores[source], score)
+        for name, (metric, value) in means.items():
+            mean = cast(EpochMean, metric)
+            mean.update(value)
+            if new:
+                model.log(name, mean, on_epoch=True, batch_size=size)

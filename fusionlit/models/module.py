@@ -1,0 +1,277 @@
+"""What every model of several modalities has, whatever it learns."""
+
+from abc import ABC
+from collections.abc import Callable
+from inspect import signature
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self, cast
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torch._functorch import config as functorch_config
+
+from fusionlit.contracts import Whole, check_inputs, check_output, check_presence
+from fusionlit.errors import ConfigError
+from fusionlit.fusion import Features, FusionOperator, Presence
+from fusionlit.models.averaging import keep_the_average, restart_averages
+from fusionlit.models.hparams import MAY_CHANGE, class_path, classes_of_script, to_config, without_initial_files
+from fusionlit.models.normalization import InputNormalization
+from fusionlit.models.presence import complete, zero_absent
+from fusionlit.models.schedules import Interval, misfit, training_length
+from fusionlit.models.schema import check_names, check_order, check_schema
+from fusionlit.models.training import Training
+from fusionlit.models.trust import INSTANTIATOR, check_checkpoint
+from fusionlit.types import Energy, Shape
+
+if TYPE_CHECKING:
+    guarded = classmethod
+else:  # Lightning's own, which refuses to be called on an instance: that would stay as it is
+    guarded = type(vars(LightningModule)["load_from_checkpoint"])
+
+
+class MultimodalModule(LightningModule, Whole, ABC):
+    """Owns modalities, their normalisation and presence, checkpoints, optimizer groups and compilation.
+
+    It needs no target; `FusionModule` adds one. What is fused, if anything, a model says in `fusion_layers`: the
+    weights of these operators have an optimizer group of their own.
+
+    Args:
+        modalities: Shape of each modality without the batch; on the command line, linked from the data.
+        training: Optimizer, scheduler, rate of the fusion weights, compilation.
+        normalize: Standardise each input channel with the statistics of the training split.
+
+    Raises:
+        ConfigError: If a modality's name cannot be used.
+    """
+
+    def __init__(self, modalities: dict[str, Shape], training: Training, normalize: bool) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self._unsaveable: ConfigError | None = None
+        try:
+            self.save_hyperparameters(to_config(dict(self.hparams)))
+        except ConfigError as error:  # no matter without checkpoints, so raised only when there are to be some
+            self._unsaveable = error
+            self.hparams.clear()
+        self.modalities = {name: tuple(shape) for name, shape in modalities.items()}
+        check_names(self.modalities)
+        self.training_setup = training
+        self.normalization = nn.ModuleDict(
+            {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
+        )
+        self.measuring = False
+        self._compiled: Callable[..., Any] | None = None
+
+    def fusion_layers(self) -> dict[str, FusionOperator]:
+        """The operators that this model fuses with, by the name of their layer, in order of depth."""
+        return {}
+
+    def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
+        """Fusion weight of each source at each layer that has any, in order of depth."""
+        weights = {layer: operator.fusion_weights() for layer, operator in self.fusion_layers().items()}
+        return {layer: sources for layer, sources in weights.items() if sources}
+
+    def fusion_parameters(self) -> list[nn.Parameter]:
+        """The trainable fusion weights of all layers."""
+        return [p for op in self.fusion_layers().values() for p in op.fusion_parameters() if p.requires_grad]
+
+    def fuse_at(self, layer: str, sources: Features, presence: Presence | None) -> tuple[Tensor, Energy]:
+        """Fuse at one of `fusion_layers`.
+
+        Returns:
+            The fused features `(B, *out_shape)`, and the layer's energy while a callback measures; empty otherwise, or
+            where the operator is no sum.
+
+        Raises:
+            ConfigError: If there is no such layer, a source is not of the shape that its operator was made for, or the
+                fused features are not of the operator's `out_shape`.
+        """
+        layers = self.fusion_layers()
+        if layer not in layers:
+            raise ConfigError(f"Expected one of the `fusion_layers` {list(layers)}, but got {layer!r}.")
+        operator = layers[layer]
+        for source, shape in operator.shapes.items():
+            part = f"what is source {source!r} of layer {layer!r}"
+            check_output(part, sources[source], shape, "the `out_shape` of its encoder or the `out_size` of its head")
+        fused = operator(sources, presence)
+        check_output(f"{type(operator).__name__} at layer {layer!r}", fused, operator.out_shape, "its `out_shape`")
+        energy = operator.energy(sources, presence) if self.measuring else {}
+        return fused, {layer: energy} if energy else {}
+
+    def prepared(
+        self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+        """Raw inputs `(B, *shape)` normalised, zeros where a sample lacks them; presence `(B,)` of every modality.
+
+        Raises:
+            DataError: If an input or a presence is not as the data module promised.
+        """
+        check_inputs(inputs, self.modalities)
+        inputs = {name: inputs[name] for name in self.modalities}
+        if presence is not None:
+            check_presence(presence, inputs)
+            presence = complete(presence, inputs)
+        if self.normalization:
+            inputs = {name: self.normalization[name](x) for name, x in inputs.items()}
+        return zero_absent(inputs, presence), presence
+
+    def run(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> Any:  # noqa: ANN401 (as `forward`)
+        """What `forward` gives, compiled if `training.compile_mode` says so."""
+        return (self._compiled or self)(inputs, presence)
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own union)
+        """Optimizer with the fusion weights in a group of their own, and the scheduler."""
+        fusion = self.fusion_parameters()
+        own = {id(p) for p in fusion}
+        weights = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
+        optimizer = self.training_setup.make_optimizer(weights, fusion)
+        schedule = self.training_setup.make_schedule(
+            optimizer, lambda interval: training_length(self.trainer, interval)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": schedule} if schedule else optimizer
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 (Lightning's own types)
+        """Step the scheduler, then put the fusion weights' rate back to its multiple."""
+        super().lr_scheduler_step(scheduler, metric)
+        self.training_setup.keep_fusion_rate(scheduler.optimizer, self.current_epoch)
+
+    def setup(self, stage: str) -> None:
+        """Compile if asked to; before training, take the input statistics of the training split."""
+        if self.training_setup.compile_mode and self._compiled is None:
+            torch.compiler.reset()  # after some models of one class, torch would go on without compiling
+            functorch_config.donated_buffer = False  # held-out samples and balances go back through a graph twice
+            # Beside the module and not in its place: a checkpoint has the same names, compiled or not.
+            self._compiled = torch.compile(self.__call__, mode=self.training_setup.compile_mode)
+        if stage != "fit":
+            return
+        if self.trainer.checkpoint_callbacks:
+            if self._unsaveable:
+                raise self._unsaveable
+            if names := classes_of_script(self._configuration()):
+                rank_zero_warn(
+                    f"The checkpoints of this run can be loaded in this script or notebook only, where"
+                    f" {', '.join(dict.fromkeys(names))} is defined. Move the class into a module, a .py file, and"
+                    " import it from there."
+                )
+        self._take_statistics()
+        restart_averages(self.trainer, self)
+
+    def on_train_start(self) -> None:
+        """Say so if the schedule does not end with the training; keep the fusion weights' rate in mid-epoch too."""
+        short = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
+        for config in () if short else self.trainer.lr_scheduler_configs:
+            interval = cast(Interval, config.interval)
+            if message := misfit(config.scheduler, training_length(self.trainer, interval), interval):
+                rank_zero_warn(message)
+        for optimizer in self.trainer.optimizers:
+            self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
+
+    def on_train_epoch_start(self) -> None:
+        """Let the fusion weights go when their frozen epochs are over."""
+        for optimizer in self.trainer.optimizers:
+            self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
+
+    def on_test_start(self) -> None:
+        """Say so if the model has never been trained."""
+        if self._pending_normalization():
+            rank_zero_warn(f"This {type(self).__name__} has never been trained: give its checkpoint (--ckpt_path).")
+
+    def on_predict_start(self) -> None:
+        """Say so if the model has never been trained."""
+        self.on_test_start()
+
+    def on_validation_start(self) -> None:
+        """Say so if the model has never been trained."""
+        self.on_test_start()
+
+    @guarded
+    def load_from_checkpoint(
+        cls,  # noqa: N805 (a classmethod)
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,  # noqa: ANN401 (Lightning's own union)
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **kwargs: Any,  # noqa: ANN401 (arguments of the model)
+    ) -> Self:
+        """Load a trained model, once all that its checkpoint names can be trusted (`models/trust.py`).
+
+        The checkpoint knows its class: call it on any base of that. With `training` or `task` the model is trained on
+        in another way.
+
+        Raises:
+            ConfigError: If the checkpoint names what it must not, or holds no model of this class; if an
+                `hparams_file` or another argument of the model is given, or what is given changes the network.
+        """
+        if hparams_file is not None:
+            raise ConfigError("Expected no `hparams_file`: a checkpoint of fusionlit has its hyperparameters in it.")
+        if isinstance(checkpoint_path, str | Path):
+            saved = TorchCheckpointIO().load_checkpoint(checkpoint_path, weights_only=weights_only)
+        else:
+            begin = checkpoint_path.tell()
+            saved = torch.load(checkpoint_path, map_location="cpu", weights_only=weights_only)
+            checkpoint_path.seek(begin)
+        model = check_checkpoint(saved, cls, str(checkpoint_path), replaced=kwargs)
+        own = set(signature(model).parameters) & set(kwargs)
+        if fixed := sorted(own - {*MAY_CHANGE, "modalities", "target"}):
+            raise ConfigError(
+                f"Expected {' or '.join(MAY_CHANGE)} as arguments to load a checkpoint with, but got {fixed}: the"
+                " network is as it was trained. Make a new model for another one."
+            )
+        given = kwargs | to_config({name: kwargs[name] for name in own})
+        try:
+            return super().load_from_checkpoint(checkpoint_path, map_location, None, strict, weights_only, **given)
+        except RuntimeError as error:
+            if changed := sorted(own & set(MAY_CHANGE)):
+                raise ConfigError(
+                    f"Expected {' and '.join(changed)} for the network of the checkpoint, but it makes another one"
+                    f" (unimodal heads, for example). {error}"
+                ) from error
+            raise
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the modalities, and the hyperparameters as plain configuration."""
+        if self._unsaveable:
+            raise self._unsaveable
+        checkpoint["modalities"] = [[name, list(shape)] for name, shape in self.modalities.items()]
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
+            **without_initial_files(self._configuration()),
+            "_instantiator": INSTANTIATOR,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that was trained on other modalities, and say what differs."""
+        if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
+            keep_the_average(checkpoint)
+        saved = {name: tuple(shape) for name, shape in checkpoint["modalities"]}
+        check_schema(saved, self.modalities)
+        check_order(list(saved), list(self.modalities), type(self).__name__)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_compiled": None}  # a copy would go on to run this module's network
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"_class_path": class_path(type(self)), **self.hparams}
+
+    def _pending_normalization(self) -> dict[str, InputNormalization]:
+        norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
+        return {name: norm for name, norm in norms.items() if not norm.fitted}
+
+    def _take_statistics(self) -> None:
+        pending = self._pending_normalization()
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if pending and hasattr(data, "input_statistics"):
+            statistics = data.input_statistics()
+            for name, norm in pending.items():
+                norm.fit(statistics[name])
+        elif pending:
+            rank_zero_warn(
+                "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from: inputs"
+                " stay as they are."
+            )
+            for norm in pending.values():
+                norm.fitted.fill_(True)

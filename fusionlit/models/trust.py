@@ -1,0 +1,232 @@
+"""What a configuration may name: a checkpoint comes from anywhere, and loading it runs nothing but what is known here.
+
+A checkpoint holds weights and hyperparameters, and no code. But hyperparameters name classes, and whoever makes a model
+of them imports and calls what they name. So they are walked before anything is imported or made:
+
+- Whatever they name is a class, never a function, below the base that the constructor's type hint asks for: an
+  `Encoder`, a `Task`, an `Optimizer`. Where no hint names a base, it is a module, an optimizer or a scheduler.
+- It belongs to one of `PACKAGES`, or to a module that is imported already. Python code has imported what it uses. The
+  command line imports what its arguments and the user's own configuration files name, also as `imports`. A checkpoint
+  imports nothing else, least of all from the working folder.
+
+A configuration file is the user's own word: it may name any module. But it makes objects of classes only, too.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from enum import Enum
+from importlib import import_module
+from inspect import isclass, isfunction, signature
+from pathlib import Path
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from jsonargparse import get_loader
+from jsonargparse.typing import get_registered_type
+from lightning import LightningModule
+from lightning.pytorch.core.saving import CHECKPOINT_PAST_HPARAMS_KEYS
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from fusionlit.errors import ConfigError
+
+PACKAGES = ("fusionlit", "torch", "torchvision", "torchmetrics")
+"""Whose classes a checkpoint may name though their module is not imported yet."""
+INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
+"""What Lightning's loader calls to make a model of hyperparameters; the only function that a checkpoint names."""
+UNHINTED = (nn.Module, Optimizer, LRScheduler)
+"""Bases where no type hint names one."""
+WRITTEN = {"state_dict", "hyper_parameters", "modalities"}
+"""Keys of every checkpoint."""
+OF_THE_MODEL = ("_class_path", "_instantiator")
+
+Kinds = tuple[Any, ...]
+"""Bases of what a parameter takes by class path: none where it takes plain values alone, `Any` where it takes all."""
+
+
+def check_checkpoint(saved: Any, kind: type, where: str, replaced: Iterable[str] = ()) -> Any:  # noqa: ANN401
+    """The class of the model that a checkpoint holds, once all that its hyperparameters name can be trusted.
+
+    Args:
+        saved: What was in the file.
+        kind: What the model must be.
+        where: The file, for messages.
+        replaced: Arguments that are given in place of those in the checkpoint.
+
+    Raises:
+        ConfigError: If it is no checkpoint of fusionlit's, or names something other than a class of the kind that is
+            expected, or a class of a module that is not imported.
+    """
+    keys = set(saved) if isinstance(saved, dict) else set()
+    if not keys >= WRITTEN or keys & set(CHECKPOINT_PAST_HPARAMS_KEYS):
+        raise ConfigError(f"Expected {where} to be a checkpoint that fusionlit wrote, but it holds something else.")
+    config = {name: value for name, value in saved["hyper_parameters"].items() if name not in set(replaced)}
+    return check_hyperparameters(config, kind, where)
+
+
+def check_hyperparameters(config: Mapping[str, Any], kind: type, where: str) -> Any:  # noqa: ANN401 (a class)
+    """The same of hyperparameters alone."""
+    return _model(config, kind, where, "hyper_parameters")
+
+
+def check_configuration(config: Any, field: str, *, saved: bool) -> None:  # noqa: ANN401 (any part of a configuration)
+    """Refuse functions in the places of classes; jsonargparse would call them with the arguments beside them.
+
+    Args:
+        config: Configuration as parsed, so that all of its modules are imported.
+        field: What it is called, for messages.
+        saved: Whether a checkpoint is to hold it: then no function may be in it at all.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for name, value in _leaves(config, field):
+        found = imported(str(value)) if name.endswith(".class_path") else value if saved else None
+        if callable(found) and not isclass(found):
+            raise ConfigError(f"Expected `{name.removesuffix('.class_path')}` to be a class, but got {found!r}.")
+
+
+def own_modules(config: Any) -> list[str]:  # noqa: ANN401 (any part of a configuration)
+    """Modules outside of `PACKAGES` that a configuration names."""
+    paths = [str(value) for name, value in _leaves(config, "") if name.endswith(".class_path")]
+    return sorted({path.rpartition(".")[0] for path in paths if path.split(".")[0] not in PACKAGES})
+
+
+def _leaves(config: Any, field: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 (any part of a configuration)
+    """Everything in a configuration that is no container, and where it stands."""
+    if isinstance(config, Mapping):
+        for name, value in config.items():
+            yield from _leaves(value, field if name == "init_args" else f"{field}.{name}")
+    elif isinstance(config, list | tuple):
+        for i, value in enumerate(config):
+            yield from _leaves(value, f"{field}[{i}]")
+    else:
+        yield field, config
+
+
+def imported(path: str) -> Any:  # noqa: ANN401 (whatever has a name)
+    """What a path names in the modules that are imported; None if there is nothing."""
+    names = path.split(".")
+    for i in range(len(names) - 1, 0, -1):
+        found: Any = sys.modules.get(".".join(names[:i]))
+        if found is not None:
+            for name in names[i:]:
+                found = getattr(found, name, None)
+            return found
+    return None
+
+
+def _model(config: Mapping[str, Any], kind: type, where: str, field: str) -> type:
+    """The class of a model, once its arguments are walked."""
+    if config.get("_instantiator", INSTANTIATOR) != INSTANTIATOR:
+        raise _refused(f"{field}._instantiator", where, f"be {INSTANTIATOR}", config["_instantiator"])
+    cls = _find(config.get("_class_path"), (kind,), where, f"{field}._class_path")
+    _walk_arguments({name: config[name] for name in config if name not in OF_THE_MODEL}, cls, where, field)
+    return cls
+
+
+def _walk(value: Any, kinds: Kinds, where: str, field: str) -> None:  # noqa: ANN401 (any part of a configuration)
+    """Refuse what a value names that is none of the kinds."""
+    if isinstance(value, str):
+        _walk_text(value, kinds, where, field)
+    elif isinstance(value, list | tuple | set):
+        for i, item in enumerate(value):
+            _walk(item, kinds, where, f"{field}[{i}]")
+    elif isinstance(value, Mapping) and "_class_path" in value:
+        _model(value, LightningModule, where, field)
+    elif isinstance(value, Mapping) and "class_path" in value:
+        cls = _find(value["class_path"], kinds, where, field)
+        _walk_arguments({name: value[name] for name in value if name != "class_path"}, cls, where, field)
+    elif isinstance(value, Mapping):
+        hints = {name: hint for kind in kinds for name, hint in _hints(kind).items()}
+        for name, item in value.items():  # fields of a dataclass, or items of a container
+            _walk(item, _kinds(hints[name]) if name in hints else kinds, where, f"{field}.{name}")
+
+
+def _walk_arguments(arguments: Mapping[str, Any], cls: type, where: str, field: str) -> None:
+    """Refuse what the arguments of a class name."""
+    hints = _hints(cls)
+    for name, value in arguments.items():
+        if name in ("init_args", "dict_kwargs") and isinstance(value, Mapping):
+            _walk_arguments(value, cls, where, field)
+        else:
+            _walk(value, _kinds(hints.get(name, Callable)), where, f"{field}.{name}")
+
+
+def _walk_text(value: str, kinds: Kinds, where: str, field: str) -> None:
+    """Refuse what jsonargparse would make of text: it reads YAML in it, imports a path, opens a file."""
+    if not kinds and not value.startswith("{"):
+        return
+    read: Any = value
+    with suppress(Exception):  # of any loader: then it is no YAML
+        read = get_loader("yaml")(value)
+    if not isinstance(read, str):
+        _walk(read, kinds, where, field)
+    elif kinds and Any not in kinds and ("." in value or Path(value).is_file()):
+        _find(value, kinds, where, field)
+
+
+def _find(path: Any, kinds: Kinds, where: str, field: str) -> type:  # noqa: ANN401 (whatever a checkpoint holds)
+    """The class of a path, below one of the kinds."""
+    bases = tuple(base for kind in kinds for base in (UNHINTED if kind is Any else (kind,)))
+    expected = f"name a subclass of {' or '.join(base.__name__ for base in bases)}" if bases else "name no class"
+    if not isinstance(path, str):
+        raise _refused(field, where, expected, path)
+    package, *rest = path.split(".")
+    module = path.rpartition(".")[0]
+    for i in range(len(rest)) if package in PACKAGES else ():
+        with suppress(ImportError):  # of a class as if it were a module
+            import_module(".".join((package, *rest[:i])))
+    found = imported(path)
+    if found is None and package not in PACKAGES and bases:
+        raise ConfigError(
+            f"Expected `{field}` of {where} to {expected} of an imported module, but got {path}. A checkpoint imports"
+            f" no module of yours by itself. If you trust it, import {module} first; on the command line, give the"
+            f" configuration that names it, such as --config RUN/config.yaml or --model, or --imports {module}."
+        )
+    if not isclass(found) or not issubclass(found, bases):
+        raise _refused(field, where, expected, path)
+    return found
+
+
+def _refused(field: str, where: str, expected: str, got: object) -> ConfigError:
+    return ConfigError(
+        f"Expected `{field}` of {where} to {expected}, but got {got!r}. fusionlit writes no such checkpoint: do not use"
+        " this file unless you know where it comes from."
+    )
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    """Type hint of each argument of a constructor, and of those that it may hand on to its bases.
+
+    One that cannot be resolved, such as a name imported under `TYPE_CHECKING`, counts as that of some factory.
+    """
+    hints: dict[str, Any] = {}
+    for init in filter(isfunction, (vars(base).get("__init__") for base in reversed(cls.__mro__))):
+        for name, parameter in signature(init).parameters.items():
+            if parameter.annotation is parameter.empty:
+                hints.setdefault(name, Any)
+                continue
+            try:
+                hints |= get_type_hints(SimpleNamespace(__annotations__={name: parameter.annotation}), init.__globals__)
+            except Exception:  # whatever an annotation does
+                hints[name] = Callable
+    return hints
+
+
+def _kinds(hint: Any) -> Kinds:  # noqa: ANN401 (any type hint)
+    """Bases of what a parameter of this type takes by class path, itself or in a container."""
+    origin, args = get_origin(hint), get_args(hint)
+    cls = origin or hint
+    if cls is Callable:
+        made = _kinds(args[-1]) if args else ()
+        return UNHINTED if Any in made else made or UNHINTED
+    if args and (cls in (Union, UnionType) or (isclass(cls) and issubclass(cls, type | Iterable))):
+        return tuple(dict.fromkeys(kind for arg in args for kind in _kinds(arg)))
+    if cls in (Literal, str, int, float, bool, NoneType, ...):
+        return ()
+    if not isclass(cls) or cls.__module__ in ("builtins", "collections.abc", "typing"):
+        return (Any,)
+    return () if issubclass(cls, Enum) or get_registered_type(cls) else (cls,)
