@@ -2,13 +2,14 @@
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import isabstract, isclass, signature
 from pathlib import Path
 from typing import NoReturn
 
+from jsonargparse import _typehints
 from lightning.pytorch.cli import LightningArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -52,6 +53,19 @@ ENDS_WITH_TRAINING = (
 CLASS_PATH = re.compile(r"(\w+\.)+[A-Za-z_]\w*")
 FILE_AND_CLASS = re.compile(r"([\w/]+?)(?:\.py)?[:.]([A-Z]\w*)")
 UNKNOWN_OPTION = re.compile(r"Option '([\w.]+)' is not accepted")
+
+
+def attempt_order(subtype: object, usual: Callable[[object], int] = _typehints.union_subtype_sort_key) -> int:
+    """When jsonargparse tries a type of a union: `int` first, since it takes nothing but whole numbers.
+
+    A float takes whole numbers too: of `float | int` a 1 would become 1.0, which to Lightning's limits is all of the
+    data. That Lightning writes `int | float` is of no help: of unions that differ in order alone, `typing` keeps the
+    first of the process.
+    """
+    return -1 if subtype is int else usual(subtype)
+
+
+_typehints.union_subtype_sort_key = attempt_order
 
 
 class FusionParser(LightningArgumentParser):
