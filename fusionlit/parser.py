@@ -177,8 +177,8 @@ def what_was_meant(name: str, there_are: Iterable[str]) -> str:
     """
     head, _, last = name.rpartition(".")
     own = {path.rpartition(".")[2] for path in there_are if path.rpartition(".")[0] == head}
-    if close := did_you_mean(last, own):
-        return f"There is no {name}{close}"
+    if close := get_close_matches(last, own, n=1, cutoff=0.7):
+        return f"There is no {name}; did you mean {close[0]}?"
     takers = sorted({cls.__name__ for cls in known_classes() if last in signature(cls).parameters})
     of = f"; it is an argument of {', '.join(takers[:3])}. Name the class first (class_path)" if takers else ""
     return f"There is no {name} here{of}."

@@ -412,16 +412,19 @@ class FusionModule(LightningModule, Whole, ABC):
         metrics.update(self.task.predict(output.prediction.detach()), batch["target"])
         size = batch["target"].shape[0]
         if new:
-            self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size)
+            for name, metric in metrics.items(copy_state=False):
+                shown = name == f"{stage}/{self.task.main_metric}"
+                self.log(name, metric, on_step=False, on_epoch=True, batch_size=size, prog_bar=shown)
         for name, part in parts.items():
+            shown = name == "loss"
             if stage == "train":
-                self.log(f"train/{name}", part.value.detach(), batch_size=size)
+                self.log(f"train/{name}", part.value.detach(), batch_size=size, prog_bar=shown)
             else:
                 # Over the epoch each batch counts by its own weights, however the samples fall into batches.
                 mean = cast(EpochMean, self.epoch_losses[name])
                 mean.update(part)
                 if new:
-                    self.log(f"{stage}/{name}", mean, on_epoch=True, batch_size=size)
+                    self.log(f"{stage}/{name}", mean, on_epoch=True, batch_size=size, prog_bar=shown)
         if stage != "train":
             self._measure_sources(output, batch, stage, log=new)
         return total, output
