@@ -1,9 +1,7 @@
 """From YAML and flags to a trainer, a strategy and a data module: LightningCLI with fusionlit's links and callbacks."""
 
-import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib import import_module
 from inspect import signature
@@ -17,6 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import fusionlit.data
 import fusionlit.models  # noqa: F401 (importing makes the short class names known)
@@ -45,6 +44,10 @@ REFRESH_RATE = 10
 IMPORTS = "Modules with classes of your own that a checkpoint names and nothing else on the command line does."
 
 
+MEASURING = ("validate", "test", "predict")
+"""Commands that need a network which is trained."""
+
+
 class SaveFitConfig(SaveConfigCallback):
     """Save the whole configuration beside a training run; a test of that run leaves it as it is."""
 
@@ -60,18 +63,33 @@ class SaveFitConfig(SaveConfigCallback):
         # Looked up once, before it is written, so that all processes decide alike.
         taken = trainer.strategy.broadcast(trainer.is_global_zero and (folder / self.config_filename).exists())
         if taken and not self.overwrite:
-            if folder.resolve() not in Path(str(self.config.get("ckpt_path"))).resolve().parents:
+            if not self._goes_on(trainer, folder):
                 raise taken_folder(folder, "give its --ckpt_path")
             self.overwrite = True
         super().setup(trainer, pl_module, stage)
+
+    def _goes_on(self, trainer: Trainer, folder: Path) -> bool:
+        """Whether the run begins from a checkpoint of the run in the folder, and not of one in a folder below."""
+        given = self.config.get("ckpt_path")
+        own = [folder, folder / "checkpoints", *(x.dirpath for x in trainer.checkpoint_callbacks if x.dirpath)]
+        return given is not None and Path(given).resolve().parent in [Path(each).resolve() for each in own]
 
 
 def taken_folder(folder: Path, to_go_on: str) -> ConfigError:
     """What to say of a folder that holds a run."""
     return ConfigError(
-        f"Expected a folder without a run, but {folder} holds one: choose another with the logger's name or version, or"
-        f" --trainer.default_root_dir; to go on with that run {to_go_on}."
+        f"Expected a folder without a run, but {folder} holds one: choose another with the logger's save_dir, name or"
+        f" version, or --trainer.default_root_dir; to go on with that run {to_go_on}."
     )
+
+
+def untrained(folders: Sequence[Path]) -> ConfigError:
+    """What to say where a trained network is missing: the checkpoints of runs in these folders, the newest first."""
+    patterns = ("checkpoints/*.ckpt", "*/checkpoints/*.ckpt")
+    found = {file.resolve(): file for folder in folders for pattern in patterns for file in folder.glob(pattern)}
+    newest = sorted(found.values(), key=lambda file: file.stat().st_mtime, reverse=True)
+    there_are = f"The newest are {', '.join(map(str, newest[:5]))}." if newest else "`fusionlit fit` writes some."
+    return ConfigError(f"Expected --ckpt_path, since this network has never been trained. {there_are}")
 
 
 class FusionCLI(LightningCLI):
@@ -105,6 +123,12 @@ class FusionCLI(LightningCLI):
             **kwargs,
         )
 
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Trainer, model and data; only the model can be left out, since a checkpoint names it too."""
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.add_lightning_class_args(FusionModule, "model", subclass_mode=True, required=False)
+        parser.add_lightning_class_args(FusionDataModule, "data", subclass_mode=True)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links, callbacks and imports."""
         # Not from "data.<name>": an error in the property would pass as None.
@@ -133,6 +157,35 @@ class FusionCLI(LightningCLI):
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.add_argument("--imports", nargs="*", default=[], help=IMPORTS)
 
+    def before_instantiate_classes(self) -> None:
+        """Refuse to go on without a model, or with functions in the places of classes.
+
+        Raises:
+            ConfigError: If neither the command line nor a checkpoint names a model, or a function is named as a class.
+        """
+        if self._get(self.config, "model") is None:
+            raise ConfigError(
+                "Expected a model, but got none: give --model with a file (configs/model/centralnet.yaml) or a class"
+                " (CentralNet), or for a trained one --ckpt_path."
+            )
+        command = self.config.get("subcommand")
+        config = (self.config[command] if command else self.config).as_dict()
+        for name in ("model", "data", "trainer"):
+            check_configuration(config[name], name, saved=name == "model")
+
+    def after_instantiate_classes(self) -> None:
+        """Refuse to measure a network that has never been trained.
+
+        Raises:
+            ConfigError: If there is something to train in it, and no checkpoint; the message names those that lie near.
+        """
+        if self.subcommand not in MEASURING or self.config[self.subcommand].get("ckpt_path"):
+            return
+        if any(parameter.requires_grad for parameter in self.model.parameters()):
+            given = [Path(str(file)).parent for file in self.config[self.subcommand].get("config") or []]
+            root = Path(self.trainer.default_root_dir)
+            raise untrained([*given, root, root / "lightning_logs"])
+
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse what was given in place of the command line; Lightning's own warns that there is one too."""
         if args is None:
@@ -147,13 +200,6 @@ class FusionCLI(LightningCLI):
                 raise ConfigError(
                     f"Expected `imports` to name modules, but {name} cannot be imported: {error}."
                 ) from error
-
-    def before_instantiate_classes(self) -> None:
-        """Refuse functions in the places of classes."""
-        command = self.config.get("subcommand")
-        config = (self.config[command] if command else self.config).as_dict()
-        for name in ("model", "data", "trainer"):
-            check_configuration(config[name], name, saved=name == "model")
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         if config.get("enable_checkpointing") is False:
@@ -179,7 +225,10 @@ class FusionCLI(LightningCLI):
             config, callbacks = {**config, "max_epochs": length.epochs}, [*callbacks, length]
         if config.get("log_every_n_steps") is None:
             callbacks = [*callbacks, LoggingInterval()]
-        return super()._instantiate_trainer(config, callbacks)
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except (MisconfigurationException, ImportError, ValueError) as error:
+            raise ConfigError(f"The trainer cannot be as its options (--trainer.*) ask: {error}") from error
 
     def _parse_ckpt_path(self) -> None:
         """Take from a checkpoint the model's arguments that the command line leaves open.
@@ -221,16 +270,6 @@ def of_validation(cls: type, arguments: Mapping[str, Any]) -> bool:
     """The same of a callback that is not made yet: it has `needs_validation`, or a `monitor` or `metric` of `val/`."""
     followed = [str(arguments.get(name)) for name in ("monitor", "metric")]
     return getattr(cls, "needs_validation", False) or any(name.startswith("val/") for name in followed)
-
-
-@contextmanager
-def command_line(args: Sequence[str]) -> Iterator[None]:
-    """Let `args` stand in `sys.argv`, from where LightningCLI reads and DDP starts its other processes."""
-    before, sys.argv = sys.argv, [sys.argv[0], *args]
-    try:
-        yield
-    finally:
-        sys.argv = before
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,39 +1,59 @@
-"""The command line: `fusionlit fit`, `validate`, `test`, `predict`, `compare`, `pack`, `render`, `weights`."""
+"""The command line: `fusionlit fit`, `validate`, `test`, `predict`, `compare`, `pack`, `render`, `weights`.
 
+What a command needs is imported when it runs: torch and Lightning alone take seconds.
+"""
+
+import json
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
-from inspect import signature
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from inspect import isclass, signature
 from pathlib import Path
+from pkgutil import resolve_name
 from traceback import walk_tb
-from typing import Any
+from typing import Any, NamedTuple
 
 import docstring_parser
 from jsonargparse import ArgumentParser
 
-from fusionlit.analysis import weights
-from fusionlit.build import command_line
-from fusionlit.compare import compare
-from fusionlit.data.packing import pack
+from fusionlit import __version__
 from fusionlit.errors import ConfigError, DataError, FusionlitError
-from fusionlit.fit import FitCLI
-from fusionlit.synthetic import render
 
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "compare": compare,
-    "pack": pack,
-    "render": render,
-    "weights": weights,
+
+class Command(NamedTuple):
+    """Where a command is, and its line of help.
+
+    It is a LightningCLI, or a function whose signature and docstring are its command line.
+    """
+
+    where: str
+    help: str
+
+
+COMMANDS = {
+    "fit": Command("fusionlit.fit:FitCLI", "Train a model on data."),
+    "validate": Command("fusionlit.fit:FitCLI", "Measure a trained model on the validation split."),
+    "test": Command("fusionlit.fit:FitCLI", "Measure a trained model on the test split."),
+    "predict": Command("fusionlit.fit:FitCLI", "Write a trained model's predictions to a CSV file."),
+    "compare": Command("fusionlit.compare:compare", "Train models on the same frozen splits, and print one table."),
+    "pack": Command("fusionlit.data.packing:pack", "Pack a data set ahead of its first use."),
+    "render": Command("fusionlit.synthetic:render", "Write a data set: RGB/LiDAR frames, or signals."),
+    "weights": Command("fusionlit.analysis:weights", "Show how a run's fusion weights moved, and contributions."),
 }
-"""What is not a method of Lightning's trainer: a function whose signature and docstring are its command line."""
 
-DESCRIPTION = """
-Train, compare and explain multimodal fusion. Beside Lightning's own subcommands, listed below:
-`fusionlit compare` trains every strategy on the same frozen splits, `fusionlit pack` packs a data set ahead of its
-first use, `fusionlit render` writes a data set (RGB/LiDAR frames, or signals), `fusionlit weights` shows a run's fusion
-weights and contributions; each has a --help.
-"""
+HELP = """usage: fusionlit [-h] [--version] COMMAND ...
+
+Train, compare and explain multimodal fusion.
+`fusionlit COMMAND --help` lists the options of a command.
+
+{commands}
+
+  -h, --help  Show this help and exit.
+  --version   Show the version and exit.""".format(
+    commands="\n".join(f"  {name:10}{command.help}" for name, command in COMMANDS.items())
+)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -50,12 +70,7 @@ def main(args: Sequence[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message="You're using the WeightAveraging callback, but loading a checkpoint")
     with command_line(sys.argv[1:] if args is None else args):
         try:
-            command = sys.argv[1] if len(sys.argv) > 1 else "--help"
-            if command in COMMANDS:
-                run_function(command, sys.argv[2:])
-            else:
-                check_command(command)
-                FitCLI(parser_kwargs={"prog": "fusionlit", "description": DESCRIPTION})
+            run(sys.argv[1] if len(sys.argv) > 1 else "--help", sys.argv[2:])
         except (Exception, SystemExit) as error:
             cause = innermost(error) or exiting_module(error)
             if cause is not None:
@@ -66,15 +81,33 @@ def main(args: Sequence[str] | None = None) -> None:
             raise bug from bug.__cause__  # its traceback ends where the bug is
 
 
-def check_command(command: str) -> None:
-    """Refuse a command that there is not, naming all that there are.
+@contextmanager
+def command_line(args: Sequence[str]) -> Iterator[None]:
+    """Let `args` stand in `sys.argv`, from where LightningCLI reads and DDP starts its other processes."""
+    before, sys.argv = sys.argv, [sys.argv[0], *args]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def run(command: str, args: Sequence[str]) -> None:
+    """Run a command, or answer an option that stands in its place.
 
     Raises:
-        ConfigError: If it is none, and no option either.
+        ConfigError: If there is no such command; the message names all that there are.
+        SystemExit: After the help or the version.
     """
-    commands = [*FitCLI.subcommands(), *COMMANDS]
-    if not command.startswith("-") and command not in commands:
-        raise ConfigError(f"Expected a command, one of {', '.join(commands)}, but got {command!r}.")
+    if command in ("-h", "--help", "--version"):
+        print(f"fusionlit {__version__}" if command == "--version" else HELP)
+        sys.exit(0)
+    if command not in COMMANDS and not command.startswith("-"):
+        raise ConfigError(f"Expected a command, one of {', '.join(COMMANDS)}, but got {command!r}.")
+    found = resolve_name(COMMANDS["fit" if command.startswith("-") else command].where)
+    if isclass(found):  # which reads sys.argv; an option may stand before its command
+        found(parser_kwargs={"prog": "fusionlit"})
+    else:
+        run_function(command, found, args)
 
 
 def innermost(error: BaseException | None) -> FusionlitError | None:
@@ -108,20 +141,28 @@ def beneath_jsonargparse(error: BaseException) -> BaseException:
     return error
 
 
-def run_function(name: str, args: Sequence[str]) -> None:
-    """Parse the arguments of one of `COMMANDS` by its signature, and call it."""
-    function = COMMANDS[name]
-    parser = ArgumentParser(prog=f"fusionlit {name}", description=(function.__doc__ or "").split("\n\n")[0])
-    help_of = {param.arg_name: param.description for param in docstring_parser.parse(function.__doc__ or "").params}
+def run_function(name: str, function: Callable[..., Any], args: Sequence[str]) -> None:
+    """Parse the arguments of a command that is a function by its signature, and call it."""
     annotations = {key: param.annotation for key, param in signature(function).parameters.items()}
+    help_of = {param.arg_name: param.description for param in docstring_parser.parse(function.__doc__ or "").params}
+    named = "data" in annotations  # as in `fit`: `--data FILE`, and where it is a class `--data.root FOLDER` too
+    parser_class = resolve_name("fusionlit.parser:FusionParser") if named else ArgumentParser
+    description = (function.__doc__ or "").split("\n\n")[0]
+    parser = parser_class(prog=f"fusionlit {name}", description=description, allow_abbrev=False)
     flags = {key for key, annotation in annotations.items() if annotation is bool}
     for key in flags:  # `--overwrite`, not `--overwrite true`
         parser.add_argument(f"--{key}", action="store_true", help=help_of[key])
-    if "models" in annotations:  # `--models A B C`
+    skip = {*flags}
+    if "models" in annotations:  # `--models A B C`, and a data module that each run makes for itself
         parser.add_argument("--models", nargs="+", type=Path, required=True, help=help_of["models"])
-    named = "data" in annotations  # as in `fit`: `--data FILE`, and where it is a class `--data.root FOLDER` too
-    parser.add_function_arguments(function, as_positional=not named, skip={"models", *flags}, sub_configs=True)
-    arguments = parser.instantiate(parser.parse_args(args)).as_dict()
+        base = resolve_name("fusionlit.data:FusionDataModule")
+        parser.add_subclass_arguments(base, "data", instantiate=False, required=True, help=help_of["data"])
+        skip |= {"models", "data"}
+    parser.add_function_arguments(function, as_positional=not named, skip=skip, sub_configs=True)
+    config = parser.parse_args(args)
+    arguments = parser.instantiate(config).as_dict()
+    if "models" in annotations:
+        arguments["data"] = json.loads(parser.dump(config, skip_none=False, format="json"))["data"]
     try:
         function(**arguments)
     except OSError as error:

@@ -18,10 +18,16 @@ from fusionlit.console import quiet_lightning
 from fusionlit.errors import ConfigError, DataError
 
 Row = dict[str, Any]
+Config = dict[str, Any]
+"""What a data file holds, as a dict."""
 
 
 def compare(
-    data: Path, models: Sequence[Path], seeds: int = 1, trainer: Path | None = None, out: Path = Path("runs/compare")
+    data: Path | Config,
+    models: Sequence[Path],
+    seeds: int = 1,
+    trainer: Path | None = None,
+    out: Path = Path("runs/compare"),
 ) -> list[Row]:
     """Train every model on the same frozen splits, test its best checkpoint, and print one table.
 
@@ -31,7 +37,8 @@ def compare(
     row is not run again, a run that was cut off begins anew. Several processes may share `out` if their models differ.
 
     Args:
-        data: Data file, such as configs/data/replicator_shape.yaml.
+        data: Data file, such as configs/data/replicator_shape.yaml, or what it holds; any argument in it can be given
+            beside it, as in `fusionlit fit`: `--data.root FOLDER`.
         models: Model files; each is called by its file's name.
         seeds: Number of seeds, 0 to seeds - 1, that every model is trained with.
         trainer: Trainer file; default: as long as `fusionlit fit` trains, and Lightning's other defaults.
@@ -41,7 +48,7 @@ def compare(
         ConfigError: If a file is missing, two models have one name, a row in `out` was measured with another
             configuration, or the trainer runs several processes.
     """
-    check_files([data, *models, *([trainer] if trainer else [])])
+    check_files([*([data] if isinstance(data, Path) else []), *models, *([trainer] if trainer else [])])
     names = [model.stem for model in models]
     if len(set(names)) < len(names):
         raise ConfigError(f"Expected model files with different names, but got {names}.")
@@ -78,13 +85,14 @@ def compare(
     return rows
 
 
-def build(data: Path, model: Path, seed: int, trainer: Path | None, out: Path) -> FusionCLI:
+def build(data: Path | Config, model: Path, seed: int, trainer: Path | None, out: Path) -> FusionCLI:
     """Data module, model and trainer of one run.
 
     Raises:
         ConfigError: If the trainer runs several processes, each of which would start the comparison again.
     """
-    args = [f"--data={data}", f"--model={model}", f"--seed_everything={seed}"]
+    given = data if isinstance(data, Path) else json.dumps(data)
+    args = [f"--data={given}", f"--model={model}", f"--seed_everything={seed}"]
     args += [f"--trainer={trainer}"] if trainer else []
     args += ["--trainer.logger=lightning.pytorch.loggers.TensorBoardLogger", f"--trainer.logger.save_dir={out}"]
     args += [f"--trainer.logger.name={model.stem}", f"--trainer.logger.version=seed{seed}"]

@@ -9,6 +9,7 @@ from fusionlit.build import FusionCLI
 from fusionlit.errors import ConfigError
 from fusionlit.folds import check_folds, fit_folds
 from fusionlit.refit import check_refit, refit
+from fusionlit.rerun import sum_up
 
 REFIT = "After the training, train anew on training and validation, for as many epochs as the chosen checkpoint has."
 FOLDS = "Train once on each of so many folds of the training and validation groups, and write the mean as one model."
@@ -44,5 +45,6 @@ class FitCLI(FusionCLI):
         if asked.refit:
             check_refit(self)
         self.trainer.fit(**arguments)
+        sum_up(self)
         if asked.refit:
             refit(self)

@@ -23,7 +23,7 @@ from fusionlit.rerun import (
     configuration,
     in_folder,
     run_folder,
-    test_command,
+    where_it_is,
     with_split,
     without_choice,
 )
@@ -96,7 +96,7 @@ def fit_folds(cli: FusionCLI, folds: int) -> None:
     path = write_ensemble(cli, in_folder(config, run, ENSEMBLE, cli.trainer), run, rows)
     console.print(table(rows))
     console.print(
-        f"The ensemble of {folds} folds is in {path}. Next: {test_command(run / ENSEMBLE, path)}",
+        where_it_is(f"The ensemble of {folds} folds", run / ENSEMBLE, path),
         soft_wrap=True,
         markup=False,
     )

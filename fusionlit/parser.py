@@ -3,13 +3,14 @@
 import re
 import sys
 from argparse import ArgumentError
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import isabstract, isclass, signature
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from jsonargparse import Namespace, _typehints
 from lightning.pytorch.cli import LightningArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -37,10 +38,25 @@ NOISE = re.compile(
     r"\s*(- )?(Does not validate against any|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|tip:|usage:"
     r"|Problem with given class_path)"
 )
-PLAINER = (
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping",
+}
+"""What types are called in a message."""
+PLAINER: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"Expected a path but (\S+) either not accessible or invalid"), r"\1 cannot be used:"),
     (re.compile(r"Type \S*Callable\[.*\] expects a function or a callable class: "), ""),
     (re.compile(r"\.*\. Got value: Namespace\(.*\)$"), "."),
+    (re.compile(r'Parser key "([\w.]+)"'), r"\1"),
+    (re.compile(r"a typing\.Literal\[(.*?)\]"), r"one of \1"),
+    (re.compile(r"\ba <class '(?:[\w.]+\.)?(\w+)'>"), lambda found: WORDS.get(found[1], f"a {found[1]}")),
+    (re.compile(r"<class '(?:[\w.]+\.)?(\w+)'>"), r"\1"),
+    (re.compile(r"\b(?:typing|collections\.abc)\.(?=[A-Z])"), ""),
 )
 """What jsonargparse says, and how to say it to a user."""
 SEE = (
@@ -52,7 +68,22 @@ ENDS_WITH_TRAINING = (
 )
 CLASS_PATH = re.compile(r"(\w+\.)+[A-Za-z_]\w*")
 FILE_AND_CLASS = re.compile(r"([\w/]+?)(?:\.py)?[:.]([A-Z]\w*)")
-UNKNOWN_OPTION = re.compile(r"Option '([\w.]+)' is not accepted")
+UNKNOWN_OPTION = re.compile(
+    r"(?:(?:Group '(?P<group>[\w.]+)' .*)?[Oo]ption '|unrecognized arguments: --)(?P<name>[\w.]+)"
+)
+
+
+def attempt_order(subtype: object, usual: Callable[[object], int] = _typehints.union_subtype_sort_key) -> int:
+    """When jsonargparse tries a type of a union: `int` first, since it takes nothing but whole numbers.
+
+    A float takes whole numbers too: of `float | int` a 1 would become 1.0, which to Lightning's limits is all of the
+    data. That Lightning writes `int | float` is of no help: of unions that differ in order alone, `typing` keeps the
+    first of the process.
+    """
+    return -1 if subtype is int else usual(subtype)
+
+
+_typehints.union_subtype_sort_key = attempt_order
 
 
 class FusionParser(LightningArgumentParser):
@@ -61,17 +92,30 @@ class FusionParser(LightningArgumentParser):
     That is: every other type that did not fit, and the entire configuration.
     """
 
+    def __init__(self, *args: Any, allow_abbrev: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 (LightningArgumentParser's own arguments)
+        super().__init__(*args, allow_abbrev=allow_abbrev, **kwargs)
+
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401 (ArgumentParser's own arguments)
+        """Parse; jsonargparse hands the null of an option of a part to the parser of its class as Python's `None`."""
+        if args is not None and not self.exit_on_error:
+            args = [arg.removesuffix("=None") + "=null" if arg.endswith("=None") else arg for arg in args]
+        return super().parse_args(args, *rest, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the causes and where to look further, and exit with 2."""
         if not self.exit_on_error:
             raise ArgumentError(None, message) from ex
         lines = causes(str(message))
         hints = [hint for word in re.findall(r"[\w./:-]+", message) if (hint := guess(word.rstrip(":.")))]
-        hints += [f"There is no {name}{close}" for name in UNKNOWN_OPTION.findall(message) if (close := argument(name))]
+        parser = getattr(ex, "subcommand_parser", None) or self
+        for found in UNKNOWN_OPTION.finditer(message):
+            hints.append(
+                what_was_meant(".".join(filter(None, found.groups())), [each.dest for each in parser._actions])
+            )
         bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
         hints += [f"Write one of {', '.join(whole(base))} as class_path, its arguments in init_args." for base in bases]
         hints += [ENDS_WITH_TRAINING] if "required: T_max" in message else []
-        lines += list(dict.fromkeys(hints))[:3]
+        lines = list(dict.fromkeys([*lines, *list(dict.fromkeys(hints))[:3]]))
         shown = "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
         sys.stderr.write(f"fusionlit: {shown}\n  {SEE}\n")
         raise SystemExit(2) from ex
@@ -134,9 +178,18 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def argument(name: str) -> str:
-    """The end of a sentence about an argument that no class takes; empty if no class takes nearly that."""
-    return did_you_mean(name.rpartition(".")[2], {key for cls in known_classes() for key in signature(cls).parameters})
+def what_was_meant(name: str, there_are: Iterable[str]) -> str:
+    """What to say of an argument that a class or a command does not take: one of its own that is nearly called so.
+
+    Without any, the classes that do take it.
+    """
+    head, _, last = name.rpartition(".")
+    own = {path.rpartition(".")[2] for path in there_are if path.rpartition(".")[0] == head}
+    if close := get_close_matches(last, own, n=1, cutoff=0.7):
+        return f"There is no {name}; did you mean {close[0]}?"
+    takers = sorted({cls.__name__ for cls in known_classes() if last in signature(cls).parameters})
+    of = f"; it is an argument of {', '.join(takers[:3])}. Name the class first (class_path)" if takers else ""
+    return f"There is no {name} here{of}."
 
 
 def whole(base: type) -> list[str]:

@@ -17,7 +17,7 @@ from fusionlit.rerun import (
     configuration,
     in_folder,
     run_folder,
-    test_command,
+    where_it_is,
     with_split,
     without_choice,
 )
@@ -81,7 +81,4 @@ def refit(cli: FusionCLI) -> None:
     again.trainer.fit(again.model, again.datamodule)
     last = next(each for each in again.trainer.checkpoint_callbacks if isinstance(each, LastCheckpoint))
     path = Path(last.best_model_path)
-    rank_zero_info(
-        f"The network trained on training and validation (epochs: {epochs}) is in {path}. Next:"
-        f" {test_command(run / NAME, path)}"
-    )
+    rank_zero_info(where_it_is(f"The network trained on training and validation (epochs: {epochs})", run / NAME, path))

@@ -5,9 +5,11 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any, cast
 
+import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
 
 from fusionlit.build import FusionCLI, of_validation
 from fusionlit.callbacks import BestCheckpoint
@@ -155,9 +157,28 @@ def chosen_checkpoint(trainer: Trainer) -> Path:
     return Path(best.best_model_path)
 
 
-def test_command(folder: Path, checkpoint: Path) -> str:
-    """What to type next."""
-    return f"fusionlit test --config {folder / 'config.yaml'} --ckpt_path {checkpoint}"
+def where_it_is(what: str, folder: Path, checkpoint: Path) -> str:
+    """Where a network that was trained lies, and what to type next."""
+    test = f"fusionlit test --config {folder / 'config.yaml'} --ckpt_path {checkpoint}"
+    return f"{what} is in {checkpoint}. Next: {test}"
+
+
+def sum_up(cli: FusionCLI) -> None:
+    """Say where a run that has ended lies, what its best score was, and what to type next."""
+    trainer, best = cli.trainer, best_checkpoint(cli.trainer)
+    written = [each.best_model_path for each in (best, *trainer.checkpoint_callbacks) if each and each.best_model_path]
+    if not written:
+        return
+    run, what = run_folder(trainer), "The last network"  # asked in all processes, as Lightning wants it
+    if not trainer.is_global_zero:
+        return
+    if best is not None and best.best_model_path:
+        epochs = torch.load(written[0], weights_only=True, map_location="cpu")["epoch"] + 1
+        score = "" if best.best_model_score is None else f", {best.monitor} {float(best.best_model_score):.4g}"
+        what = f"The best network (epochs: {epochs}{score})"
+    rank_zero_info(f"The run is in {run}. {where_it_is(what, run, Path(written[0]))}")
+    if cli.model.fusion_weights() and any(isinstance(each, TensorBoardLogger) for each in trainer.loggers):
+        rank_zero_info(f"How its fusion weights moved: fusionlit weights {run}")
 
 
 def _is_default(split: object) -> bool:

@@ -8,14 +8,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 
-from fusionlit.build import REFRESH_RATE, FusionCLI, command_line
-from fusionlit.cli import main
+from fusionlit.build import REFRESH_RATE, FusionCLI
+from fusionlit.cli import COMMANDS, command_line, main
 from fusionlit.data import ReplicatorDataModule
 from fusionlit.models import CentralNet
 from fusionlit.synthetic import render
@@ -220,6 +221,20 @@ def test_compare_trains_every_model_on_the_same_splits(fusionlit, shapes, tmp_pa
     assert "unimodal_loss" not in table  # only CentralNet has it
 
 
+def test_compare_takes_arguments_of_the_data_beside_its_file(fusionlit, planted_signals, tmp_path, capsys):
+    data = ["--data", ROOT / "configs/data/planted_signals.yaml", f"--data.path={planted_signals}"]
+    (tmp_path / "early.yaml").write_text("class_path: EarlyFusion\n")
+    (tmp_path / "trainer.yaml").write_text("max_epochs: 1\nlimit_train_batches: 1\nenable_progress_bar: false\n")
+    files = ["--models", tmp_path / "early.yaml", "--trainer", tmp_path / "trainer.yaml", "--out", tmp_path / "out"]
+    for _ in range(2):  # the second time, nothing is left to train
+        fusionlit("compare", *data, *files)
+    assert capsys.readouterr().out.count("run 1 of 1") == 1
+    saved = (tmp_path / "out/early/seed0/config.yaml").read_text()
+    assert f"path: {planted_signals}" in saved
+    with pytest.raises(SystemExit, match="another configuration"):
+        fusionlit("compare", *data, "--data.batch_size=3", *files)
+
+
 def test_compare_goes_on_where_it_was_interrupted(fusionlit, shapes, tmp_path, capsys):
     data, trainer, out = tmp_path / "data.yaml", tmp_path / "trainer.yaml", tmp_path / "out"
     data.write_text(DATA.read_text().replace("data/replicator_shape", str(shapes)))
@@ -317,6 +332,33 @@ def test_a_run_goes_on_in_its_own_folder_and_in_no_other(fusionlit, shapes, tmp_
     assert torch.load(last, weights_only=True)["global_step"] == 2 * before
 
 
+BOARD = "lightning.pytorch.loggers.TensorBoardLogger"
+IN_PLACE = [f"--trainer.logger={BOARD}", *(f"--trainer.logger.{x}" for x in ("save_dir=.", "name=", "version="))]
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")
+@pytest.mark.parametrize("logger", [["--trainer.logger=false"], IN_PLACE], ids=["no logger", "TensorBoard"])
+def test_a_second_run_in_the_working_folder_leaves_the_first_alone(
+    fusionlit, planted_signals, tmp_path, monkeypatch, logger
+):
+    monkeypatch.chdir(tmp_path)
+    data = [f"--data={ROOT}/configs/data/planted_signals.yaml", f"--data.path={planted_signals}"]
+    args = [*data, "--model=EarlyFusion", "--trainer.limit_train_batches=1", "--trainer.log_every_n_steps=1", *logger]
+    fusionlit("fit", *args, "--trainer.max_epochs=1")
+    files = [Path("config.yaml"), Path("checkpoints/best.ckpt")]
+    before = [file.read_bytes() for file in files]
+    Path("lightning_logs/version_0/checkpoints").mkdir(parents=True)
+    below = shutil.copy("checkpoints/best.ckpt", "lightning_logs/version_0/checkpoints/best.ckpt")
+    for given in ([], [f"--ckpt_path={below}"]):
+        with pytest.raises(SystemExit, match="Expected a folder without a run"):
+            fusionlit("fit", *args, "--trainer.max_epochs=2", *given)
+    assert [file.read_bytes() for file in files] == before
+
+    fusionlit("fit", *args, "--trainer.max_epochs=2", "--ckpt_path=checkpoints/last.ckpt")
+    assert torch.load("checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
+    assert "max_epochs: 2" in Path("config.yaml").read_text()
+
+
 def test_the_last_checkpoint_is_the_last_even_if_it_got_worse(fusionlit, shapes, tmp_path):
     worse = ["--trainer.max_epochs=3", "--model.training.optimizer=Adam", "--model.training.optimizer.lr=10"]
     fusionlit("fit", *fit_args(shapes, tmp_path, *worse, "--checkpoint.monitor=train/loss", "--checkpoint.mode=max"))
@@ -358,7 +400,7 @@ def test_a_checkpoint_overrides_nothing_that_was_asked_for(fusionlit, shapes, tm
         (["--model=CentralNett"], "did you mean CentralNet?"),
         (["--model=IntermediateFusion", "--model.fusion=Concatt"], "did you mean Concat?"),
         (["--model=none.yaml"], "There is no file none.yaml."),
-        (["--model=CentralNet", "--model.weights=softmx"], "Expected a typing.Literal['softmax', 'raw', 'sigmoid']"),
+        (["--model=CentralNet", "--model.weights=softmx"], "Expected one of 'softmax', 'raw', 'sigmoid'"),
         (["--model=CentralNet", "--model.encoder=ConvEncoder", "--model.encoder.width=3"], "'width' is not accepted"),
     ],
 )
@@ -400,6 +442,113 @@ def test_help(fusionlit, command, capsys):
         fusionlit(*command)
     assert stop.value.code == 0
     assert "usage: fusionlit" in capsys.readouterr().out
+
+
+def test_the_help_names_every_command_and_the_version_is_that_of_the_package(capsys):
+    for args in ([], ["-h"], ["--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(args)
+        assert stop.value.code == 0
+        said = capsys.readouterr().out
+        assert [line.split()[0] for line in said.splitlines() if re.match(r"  [a-z]", line)] == list(COMMANDS)
+        assert max(map(len, said.splitlines())) <= 100
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"fusionlit {version('fusionlit')}\n"
+
+
+def test_the_help_waits_for_nothing_heavy():
+    code = "import atexit, sys; from fusionlit.cli import main; atexit.register(lambda: print(*sys.modules)); main()"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "fusionlit.cli" in loaded
+    assert not {"torch", "lightning", "matplotlib", "numpy"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--trainer.accelerator=gpu", "No supported gpu backend found!"),
+        ("--trainer.accelerator=abacus", "abacus"),
+        ("--trainer.strategy=chess", "chess"),
+        ("--trainer.profiler=sherlock", "`profiler`"),
+        ("--trainer.limit_train_batches=1.5", "limit_train_batches"),
+    ],
+)
+def test_a_trainer_that_cannot_be_is_one_line(planted_signals, monkeypatch, option, said):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    data = [f"--data={ROOT}/configs/data/planted_signals.yaml", f"--data.path={planted_signals}"]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *data, "--model=EarlyFusion", "--trainer.accelerator=cpu", option])
+    assert re.match(rf"fusionlit: ConfigError: The trainer cannot be as its options .* ask: .*{said}", stop.value.code)
+
+
+@pytest.fixture
+def early(fusionlit, planted_signals):
+    """Run a command with an early fusion of planted signals, on one batch of each split."""
+
+    def run(command, *options, model="--model=EarlyFusion"):
+        data = [f"--data={ROOT}/configs/data/planted_signals.yaml", f"--data.path={planted_signals}"]
+        few = [f"--trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test", "predict")]
+        fusionlit(command, *data, *([model] if model else []), *few, *options)
+
+    return run
+
+
+def test_what_was_trained_is_said_and_without_a_checkpoint_nothing_is_measured(early, tmp_path, caplog, capsys):
+    for command in ("validate", "test", "predict"):
+        with pytest.raises(SystemExit, match=r"never been trained. `fusionlit fit` writes some"):
+            early(command)
+    length = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=1"]
+    with caplog.at_level("INFO"):
+        early("fit", *length)
+    run = tmp_path / "lightning_logs/version_0"
+    best = run / "checkpoints/best.ckpt"
+    saved = torch.load(best, weights_only=True)
+    (score,) = [float(x["best_model_score"]) for key, x in saved["callbacks"].items() if key == "BestCheckpoint[best]"]
+    assert (
+        f"The run is in {run}. The best network (epochs: {saved['epoch'] + 1}, val/accuracy_smoothed {score:.4g}) is in"
+        f" {best}. Next: fusionlit test --config {run}/config.yaml --ckpt_path {best}"
+    ) in caplog.text
+    assert "fusionlit weights" not in caplog.text, "an early fusion has no fusion weights"
+
+    for config in ([], [f"--config={run}/config.yaml"]):
+        with pytest.raises(SystemExit) as stop:
+            early("test", *config)
+        assert stop.value.code.count(f"{run}/checkpoints") == 2
+    capsys.readouterr()
+    for command, said in (("test", "test/accuracy"), ("predict", "")):  # its model is that of the checkpoint
+        early(command, f"--ckpt_path={best}", model=None)
+        assert said in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="Expected a model, but got none"):
+        early("fit", model=None)
+
+
+def test_nothing_is_said_of_a_run_that_wrote_nothing(early, caplog):
+    with caplog.at_level("INFO"):
+        early("fit", "--trainer.fast_dev_run=1")
+    assert "The run is in" not in caplog.text
+
+
+def test_a_run_with_fusion_weights_names_the_command_that_shows_them(early, tmp_path, caplog):
+    length = ["--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", "--trainer.limit_val_batches=0"]
+    logger = [f"--trainer.logger={BOARD}", f"--trainer.logger.save_dir={tmp_path}"]
+    with caplog.at_level("INFO"):
+        early("fit", *length, *logger, model="--model=CentralNet")
+    run = tmp_path / "lightning_logs/version_0"
+    assert f"The last network is in {run}/checkpoints/last.ckpt." in caplog.text
+    assert f"fusionlit weights {run}" in caplog.text
+
+
+def test_the_progress_bar_shows_the_loss_and_the_metric(planted_signals, tmp_path):
+    data = [f"--data={ROOT}/configs/data/planted_signals.yaml", f"--data.path={planted_signals}"]
+    options = ["--trainer.fast_dev_run=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    run = FusionCLI(run=False, args=[*data, "--model=CentralNet", *options])
+    run.trainer.fit(run.model, run.datamodule)
+    assert set(run.trainer.progress_bar_metrics) == {"train/loss", "train/accuracy", "val/loss", "val/accuracy"}
 
 
 @pytest.mark.parametrize(

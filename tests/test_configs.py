@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusionlit.build import FusionCLI, command_line
+from fusionlit.build import FusionCLI
+from fusionlit.cli import command_line
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 STRATEGIES = sorted((CONFIGS / "model").glob("*.yaml"))

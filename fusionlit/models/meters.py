@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Meters(nn.Module):
-    """Update with every batch, and log to the model's trainer by their names.
+    """Update with every batch, and log to the model's trainer by their names; the bar shows loss and main metric.
 
     Training logs `train/<loss>` of every step. Over an epoch of validation or test each batch counts by its own
     weights, however the samples fall into batches.
@@ -59,10 +59,12 @@ class Meters(nn.Module):
         metrics.update(model.task.predict(output.prediction.detach()), batch["target"])
         size = batch["target"].shape[0]
         if new:
-            model.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size)
+            for name, metric in metrics.items(copy_state=False):
+                shown = name == f"{stage}/{model.task.main_metric}"
+                model.log(name, metric, on_step=False, on_epoch=True, batch_size=size, prog_bar=shown)
         if stage == "train":
             for name, loss in losses.items():
-                model.log(f"train/{name}", loss.value.detach(), batch_size=size)
+                model.log(f"train/{name}", loss.value.detach(), batch_size=size, prog_bar=name == "loss")
             return
         means = {f"{stage}/{name}": (self.losses[name], loss) for name, loss in losses.items()}
         presence = batch.get("presence", {})
@@ -70,8 +72,8 @@ class Meters(nn.Module):
         for source, prediction in {**output.unimodal, **central}.items():
             score = model.task.mean_score(prediction, batch["target"], presence.get(source))
             means[f"{stage}/{model.task.main_metric}/{source}"] = (self.scores[source], score)
-        for name, (metric, value) in means.items():
-            mean = cast(EpochMean, metric)
+        for name, (module, value) in means.items():
+            mean = cast(EpochMean, module)
             mean.update(value)
             if new:
-                model.log(name, mean, on_epoch=True, batch_size=size)
+                model.log(name, mean, on_epoch=True, batch_size=size, prog_bar=name == f"{stage}/loss")

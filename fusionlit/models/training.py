@@ -21,6 +21,10 @@ CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotun
 """Of `torch.compile`; `reduce-overhead` replays CUDA graphs, which is what small networks on a GPU want."""
 
 
+AdamUnlessNamed = Callable[[Iterable[Any]], torch.optim.Adam] | OptimizerCallable
+"""Any optimizer; in a configuration, the arguments of one without a class (`optimizer: {lr: 0.01}`) are Adam's."""
+
+
 @dataclass(frozen=True)
 class Training:
     """How a strategy is trained.
@@ -61,7 +65,7 @@ class Training:
             no such mode.
     """
 
-    optimizer: OptimizerCallable | None = None
+    optimizer: AdamUnlessNamed | None = None
     scheduler: LRSchedulerCallable | None = None
     interval: Interval | None = None
     monitor: str = "val/loss"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fusionlit.build import FusionCLI, command_line
+from fusionlit.build import FusionCLI
+from fusionlit.cli import command_line
 from fusionlit.encoders import ConvEncoder, InceptionEncoder, RecurrentEncoder
 
 ENCODERS = {

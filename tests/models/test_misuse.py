@@ -232,7 +232,7 @@ PARTS = {
     "operator without out_shape": ("fusion=my_parts.NoShape", ("my_parts.NoShape", *ADD_OUT_SHAPE)),
     "operator of another base": (
         "fusion=my_parts.PlainOperator",
-        ("my_parts.PlainOperator cannot be used", "to be a subclass of <class 'FusionOperator'>."),
+        ("my_parts.PlainOperator cannot be used", "to be a subclass of FusionOperator."),
     ),
     "operator with another output": (
         "fusion=my_parts.OtherShape",
@@ -244,7 +244,7 @@ PARTS = {
     "encoder without out_shape": ("encoder=my_parts.NoShapeEncoder", ("my_parts.NoShapeEncoder", *ADD_OUT_SHAPE)),
     "encoder of another base": (
         "encoder=my_parts.PlainEncoder",
-        ("my_parts.PlainEncoder cannot be used", "to be a subclass of <class 'Encoder'>."),
+        ("my_parts.PlainEncoder cannot be used", "to be a subclass of Encoder."),
     ),
     "encoder with a number for a shape": (
         "encoder=my_parts.NumberEncoder",
@@ -272,7 +272,7 @@ PARTS = {
     ),
     "head of another base": (
         "head=my_parts.PlainHead",
-        ("my_parts.PlainHead cannot be used", "to be a subclass of <class 'Head'>."),
+        ("my_parts.PlainHead cannot be used", "to be a subclass of Head."),
     ),
     "head with another output": (
         "head=my_parts.OneHead",
@@ -280,7 +280,7 @@ PARTS = {
     ),
     "trunk of another base": (
         "trunk=my_parts.PlainEncoder",
-        ("my_parts.PlainEncoder cannot be used", "to be a subclass of <class 'Encoder'>."),
+        ("my_parts.PlainEncoder cannot be used", "to be a subclass of Encoder."),
     ),
     "trunk with another output": (
         "trunk=my_parts.OtherShapeEncoder",
