@@ -7,6 +7,7 @@ from fusionlit.models.early import EarlyFusion
 from fusionlit.models.ensemble import Ensemble
 from fusionlit.models.intermediate import IntermediateFusion
 from fusionlit.models.late import LateFusion
+from fusionlit.models.module import MultimodalModule
 from fusionlit.models.presence import StandIns
 from fusionlit.models.schedules import WarmupCosine
 from fusionlit.models.training import Training
@@ -25,6 +26,7 @@ __all__ = [
     "IntermediateFusion",
     "LateFusion",
     "MMPareto",
+    "MultimodalModule",
     "StandIns",
     "Training",
     "Unimodal",

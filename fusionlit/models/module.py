@@ -216,15 +216,20 @@ class MultimodalModule(LightningModule, Whole, ABC):
             saved = torch.load(checkpoint_path, map_location="cpu", weights_only=weights_only)
             checkpoint_path.seek(begin)
         model = check_checkpoint(saved, cls, str(checkpoint_path), replaced=kwargs)
-        own = set(signature(model).parameters) & set(kwargs)
+        if model is not cls:
+            loaded: Self = model.load_from_checkpoint(
+                checkpoint_path, map_location, None, strict, weights_only, **kwargs
+            )
+            return loaded
+        own = set(signature(cls).parameters) & set(kwargs)
         if fixed := sorted(own - {*MAY_CHANGE, "modalities", "target"}):
             raise ConfigError(
                 f"Expected {' or '.join(MAY_CHANGE)} as arguments to load a checkpoint with, but got {fixed}: the"
                 " network is as it was trained. Make a new model for another one."
             )
-        given = kwargs | to_config({name: kwargs[name] for name in own})
+        kwargs |= to_config({name: kwargs[name] for name in own})
         try:
-            return super().load_from_checkpoint(checkpoint_path, map_location, None, strict, weights_only, **given)
+            return super().load_from_checkpoint(checkpoint_path, map_location, None, strict, weights_only, **kwargs)
         except RuntimeError as error:
             if changed := sorted(own & set(MAY_CHANGE)):
                 raise ConfigError(
