@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
 from importlib import import_module
-from inspect import isclass, isfunction, signature
+from inspect import isclass, isfunction, isroutine, signature
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import get_loader
 from jsonargparse.typing import get_registered_type
@@ -42,12 +42,11 @@ WRITTEN = {"state_dict", "hyper_parameters", "modalities"}
 """Keys of every checkpoint."""
 OF_THE_MODEL = ("_class_path", "_instantiator")
 
-T = TypeVar("T")
 Kinds = tuple[Any, ...]
 """Bases of what a parameter takes by class path: none where it takes plain values alone, `Any` where it takes all."""
 
 
-def check_checkpoint(saved: Any, kind: type[T], where: str, replaced: Iterable[str] = ()) -> type[T]:  # noqa: ANN401
+def check_checkpoint(saved: Any, kind: type, where: str, replaced: Iterable[str] = ()) -> type[Any]:  # noqa: ANN401
     """The class of the model that a checkpoint holds, once all that its hyperparameters name can be trusted.
 
     Args:
@@ -67,7 +66,7 @@ def check_checkpoint(saved: Any, kind: type[T], where: str, replaced: Iterable[s
     return check_hyperparameters(config, kind, where)
 
 
-def check_hyperparameters(config: Mapping[str, Any], kind: type[T], where: str) -> type[T]:
+def check_hyperparameters(config: Mapping[str, Any], kind: type, where: str) -> type[Any]:
     """The same of hyperparameters alone."""
     return _model(config, kind, where, "hyper_parameters")
 
@@ -84,9 +83,10 @@ def check_configuration(config: Any, field: str, *, saved: bool) -> None:  # noq
         ConfigError: If there is one.
     """
     for name, value in _leaves(config, field):
-        found = imported(str(value)) if name.endswith(".class_path") else value if saved else None
-        if callable(found) and not isclass(found):
-            raise ConfigError(f"Expected `{name.removesuffix('.class_path')}` to be a class, but got {found!r}.")
+        named = imported(str(value)) if name.endswith(".class_path") else None
+        if (named is not None and not isclass(named)) or (saved and isroutine(value)):
+            got = value if named is None else named
+            raise ConfigError(f"Expected `{name.removesuffix('.class_path')}` to be a class, but got {got!r}.")
 
 
 def own_modules(config: Any) -> list[str]:  # noqa: ANN401 (any part of a configuration)
@@ -119,11 +119,11 @@ def imported(path: str) -> Any:  # noqa: ANN401 (whatever has a name)
     return None
 
 
-def _model(config: Mapping[str, Any], kind: type[T], where: str, field: str) -> type[T]:
+def _model(config: Mapping[str, Any], kind: type, where: str, field: str) -> type[Any]:
     """The class of a model, once its arguments are walked."""
     if config.get("_instantiator", INSTANTIATOR) != INSTANTIATOR:
         raise _refused(f"{field}._instantiator", where, f"be {INSTANTIATOR}", config["_instantiator"])
-    cls = cast(type[T], _find(config.get("_class_path"), (kind,), where, f"{field}._class_path"))
+    cls = _find(config.get("_class_path"), (kind,), where, f"{field}._class_path")
     _walk_arguments({name: config[name] for name in config if name not in OF_THE_MODEL}, cls, where, field)
     return cls
 
