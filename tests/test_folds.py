@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from itertools import chain
 from pathlib import Path
 
@@ -32,8 +33,12 @@ def folds(fusionlit, shapes, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:TemperatureScaling. no temperature is best")
-def test_each_fold_validates_once_and_the_ensemble_is_the_members_mean(folds, fusionlit, tmp_path, capsys):
-    folds("--trainer.callbacks+=TemperatureScaling")
+def test_each_fold_validates_once_and_the_ensemble_is_the_members_mean(folds, fusionlit, tmp_path, capsys, monkeypatch):
+    (tmp_path / "my_encoder.py").write_text(
+        "from fusionlit.encoders import ConvEncoder\n\nclass Mine(ConvEncoder):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    folds("--trainer.callbacks+=TemperatureScaling", "--model.encoder=my_encoder.Mine")
     said = capsys.readouterr().out
     rows = [json.loads((tmp_path / f"fold{k}/fold.json").read_text()) for k in range(2)]
     assert all(f"{row['val/accuracy']:.4g}" in said and f"{row['val/accuracy_smoothed']:.4g}" in said for row in rows)
@@ -65,6 +70,7 @@ def test_each_fold_validates_once_and_the_ensemble_is_the_members_mean(folds, fu
     torch.testing.assert_close(outputs, mean)
 
     csv_logger = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", f"--trainer.logger.save_dir={tmp_path}/log"]
+    del sys.modules["my_encoder"]  # the next command is another process, and its configuration names the module
     fusionlit("test", f"--config={config}", f"--ckpt_path={path}", *csv_logger)
     with (tmp_path / "log/lightning_logs/version_0/metrics.csv").open() as file:
         (tested,) = csv.DictReader(file)

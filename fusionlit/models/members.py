@@ -104,7 +104,7 @@ def load_any(member: str, argument: str) -> tuple[FusionModule, dict[str, Any]]:
     """
     if member.startswith("{"):
         config = json.loads(member)
-        strategy = check_hyperparameters(config, FusionModule, f"the configuration in `{argument}`")
+        strategy: type[FusionModule] = check_hyperparameters(config, FusionModule, f"the configuration in `{argument}`")
         known = signature(strategy).parameters
         return instantiate_module(strategy, {key: value for key, value in config.items() if key in known}), config
     if not Path(member).is_file():

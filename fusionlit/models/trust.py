@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
 from importlib import import_module
-from inspect import isclass, isfunction, signature
+from inspect import isclass, isfunction, isroutine, signature
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -46,7 +46,7 @@ Kinds = tuple[Any, ...]
 """Bases of what a parameter takes by class path: none where it takes plain values alone, `Any` where it takes all."""
 
 
-def check_checkpoint(saved: Any, kind: type, where: str, replaced: Iterable[str] = ()) -> Any:  # noqa: ANN401
+def check_checkpoint(saved: Any, kind: type, where: str, replaced: Iterable[str] = ()) -> type[Any]:  # noqa: ANN401
     """The class of the model that a checkpoint holds, once all that its hyperparameters name can be trusted.
 
     Args:
@@ -66,7 +66,7 @@ def check_checkpoint(saved: Any, kind: type, where: str, replaced: Iterable[str]
     return check_hyperparameters(config, kind, where)
 
 
-def check_hyperparameters(config: Mapping[str, Any], kind: type, where: str) -> Any:  # noqa: ANN401 (a class)
+def check_hyperparameters(config: Mapping[str, Any], kind: type, where: str) -> type[Any]:
     """The same of hyperparameters alone."""
     return _model(config, kind, where, "hyper_parameters")
 
@@ -83,9 +83,10 @@ def check_configuration(config: Any, field: str, *, saved: bool) -> None:  # noq
         ConfigError: If there is one.
     """
     for name, value in _leaves(config, field):
-        found = imported(str(value)) if name.endswith(".class_path") else value if saved else None
-        if callable(found) and not isclass(found):
-            raise ConfigError(f"Expected `{name.removesuffix('.class_path')}` to be a class, but got {found!r}.")
+        named = imported(str(value)) if name.endswith(".class_path") else None
+        if (named is not None and not isclass(named)) or (saved and isroutine(value)):
+            got = value if named is None else named
+            raise ConfigError(f"Expected `{name.removesuffix('.class_path')}` to be a class, but got {got!r}.")
 
 
 def own_modules(config: Any) -> list[str]:  # noqa: ANN401 (any part of a configuration)
@@ -118,7 +119,7 @@ def imported(path: str) -> Any:  # noqa: ANN401 (whatever has a name)
     return None
 
 
-def _model(config: Mapping[str, Any], kind: type, where: str, field: str) -> type:
+def _model(config: Mapping[str, Any], kind: type, where: str, field: str) -> type[Any]:
     """The class of a model, once its arguments are walked."""
     if config.get("_instantiator", INSTANTIATOR) != INSTANTIATOR:
         raise _refused(f"{field}._instantiator", where, f"be {INSTANTIATOR}", config["_instantiator"])

@@ -179,8 +179,12 @@ def test_what_cannot_be_a_member_is_refused(planted, members, make_trainer, tmp_
     cases = [
         (data, [], "`members` to name at least one checkpoint"),
         (data, [paths[0], "gone.ckpt"], r"`members\[1\]` to be a checkpoint, but there is no file gone.ckpt"),
-        (data, [str(tmp_path / "none.ckpt")], "one of something else, which is not a FusionModule"),
-        (data, [json.dumps({"_class_path": "gone.Model"})], "one of gone.Model, which is not a FusionModule that can"),
+        (data, [str(tmp_path / "none.ckpt")], "to be a checkpoint that fusionlit wrote"),
+        (
+            data,
+            [json.dumps({"_class_path": "gone.Model"})],
+            "name a subclass of FusionModule of an imported module, but got gone.Model",
+        ),
         (other, paths, "trained for another target: kind is 'multiclass' in the checkpoint"),
     ]
     for of, given, message in cases:

@@ -22,7 +22,7 @@ from fusionlit.models.balance import UMT
 from fusionlit.models.trust import check_configuration, own_modules
 from fusionlit.types import TargetSpec
 
-MODALITIES, TARGET = {"a": (4,), "b": (4,)}, TargetSpec("multiclass", 2)
+MODALITIES, TARGET = {"a": (4,), "b": (4,)}, TargetSpec("multiclass", 2, ("0", "1"))
 ENCODER = partial(MLPEncoder, widths=(4,))
 SHELL = {"class_path": "os.system", "init_args": {"command": "touch canary"}}
 YAML = "{class_path: os.system, init_args: {command: touch canary}}"
@@ -97,7 +97,7 @@ def folder(tmp_path, monkeypatch, make_trainer) -> Path:
     rng = np.random.default_rng(0)
     x = {name: rng.normal(size=(40, 4)).astype(np.float32) for name in MODALITIES}
     np.savez(tmp_path / "data.npz", **x, target=np.arange(40) % 2)
-    path = save(IntermediateFusion(MODALITIES, TARGET, ENCODER), tmp_path / "net.ckpt", make_trainer)
+    path = save(IntermediateFusion(MODALITIES, TARGET, ENCODER, normalize=False), tmp_path / "net.ckpt", make_trainer)
     tampered(path, {"_class_path": "fusionlit.models.IntermediateFusion"})  # as the command line writes it
     return tmp_path
 
