@@ -20,6 +20,7 @@ from fusionlit.data import Augmentation, FusionDataModule
 from fusionlit.encoders import Encoder, Head
 from fusionlit.fusion import FusionOperator
 from fusionlit.models import Balance, FusionModule
+from fusionlit.models.schedules import LENGTHS
 from fusionlit.tasks import Task
 
 BASES = (
@@ -63,9 +64,6 @@ SEE = (
     "See fusionlit fit --help, fusionlit fit --model.help CLASS (or --data.help CLASS), and for the arguments of a part"
     " fusionlit fit --model CLASS --model.encoder.help CLASS."
 )
-ENDS_WITH_TRAINING = (
-    "To take the length of the training from the trainer, write WarmupCosine with `warmup: 0`, a cosine over all of it."
-)
 CLASS_PATH = re.compile(r"(\w+\.)+[A-Za-z_]\w*")
 FILE_AND_CLASS = re.compile(r"([\w/]+?)(?:\.py)?[:.]([A-Z]\w*)")
 UNKNOWN_OPTION = re.compile(
@@ -101,6 +99,14 @@ class FusionParser(LightningArgumentParser):
             args = [arg.removesuffix("=None") + "=null" if arg.endswith("=None") else arg for arg in args]
         return super().parse_args(args, *rest, **kwargs)
 
+    def add_class_arguments(self, theclass: Any, *args: Any, **kwargs: Any) -> list[str]:  # noqa: ANN401 (ArgumentParser's own arguments)
+        """Add the arguments of a class; a scheduler may leave its length open, which the trainer then fills in."""
+        added: list[str] = super().add_class_arguments(theclass, *args, **kwargs)
+        if isclass(theclass) and issubclass(theclass, LRScheduler):
+            for action in self._actions:
+                action.required &= action.dest not in LENGTHS
+        return added
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the causes and where to look further, and exit with 2."""
         if not self.exit_on_error:
@@ -114,7 +120,6 @@ class FusionParser(LightningArgumentParser):
             )
         bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
         hints += [f"Write one of {', '.join(whole(base))} as class_path, its arguments in init_args." for base in bases]
-        hints += [ENDS_WITH_TRAINING] if "required: T_max" in message else []
         lines = list(dict.fromkeys([*lines, *list(dict.fromkeys(hints))[:3]]))
         shown = "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
         sys.stderr.write(f"fusionlit: {shown}\n  {SEE}\n")

@@ -166,11 +166,9 @@ def where_it_is(what: str, folder: Path, checkpoint: Path) -> str:
 def sum_up(cli: FusionCLI) -> None:
     """Say where a run that has ended lies, what its best score was, and what to type next."""
     trainer, best = cli.trainer, best_checkpoint(cli.trainer)
-    written = [each.best_model_path for each in (best, *trainer.checkpoint_callbacks) if each and each.best_model_path]
-    if not written:
-        return
     run, what = run_folder(trainer), "The last network"  # asked in all processes, as Lightning wants it
-    if not trainer.is_global_zero:
+    written = [each.best_model_path for each in (best, *trainer.checkpoint_callbacks) if each and each.best_model_path]
+    if not written or not trainer.is_global_zero:
         return
     if best is not None and best.best_model_path:
         epochs = torch.load(written[0], weights_only=True, map_location="cpu")["epoch"] + 1

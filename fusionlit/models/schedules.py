@@ -16,6 +16,8 @@ from fusionlit.errors import ConfigError
 from fusionlit.models.hparams import partial_class
 
 Interval = Literal["epoch", "step"]
+LENGTHS = ("T_max", "total_steps")
+"""What the length of a scheduler may be called; one that leaves it open gets the trainer's."""
 
 
 class WarmupCosine(LRScheduler):
@@ -100,7 +102,7 @@ def open_length(scheduler: Callable[..., Any]) -> str | None:
     arguments = signature(cls).parameters if isclass(cls) else {}
     if given.get("epochs") is not None:  # of OneCycleLR, with `steps_per_epoch`
         return None
-    return next((name for name in ("T_max", "total_steps") if name in arguments and given.get(name) is None), None)
+    return next((name for name in LENGTHS if name in arguments and given.get(name) is None), None)
 
 
 def scheduler_class(scheduler: object) -> object:

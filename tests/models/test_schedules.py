@@ -333,7 +333,11 @@ def test_the_command_line_may_leave_the_length_of_one_cycle_open(command):
     command("OneCycleLR", "--model.training.scheduler.max_lr=0.1", "--trainer.fast_dev_run=2")
 
 
-def test_the_command_line_says_what_takes_its_length_from_the_trainer(command, capsys):
-    with pytest.raises(SystemExit):
-        command("CosineAnnealingLR")
-    assert "write WarmupCosine with `warmup: 0`, a cosine over all of it." in capsys.readouterr().err
+@pytest.mark.parametrize(("interval", "steps"), [([], 2), (["--model.training.interval=step"], 8)])
+def test_the_command_line_may_leave_the_length_of_a_cosine_open(command, tmp_path, recwarn, interval, steps):
+    command("CosineAnnealingLR", "--trainer.max_epochs=2", "--trainer.limit_train_batches=4", *interval)
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["lr_schedulers"][0]["T_max"] == saved["lr_schedulers"][0]["last_epoch"] == steps
+    assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0, abs=1e-12)
+    assert "T_max: null" in (tmp_path / "config.yaml").read_text()
+    assert not [each for each in recwarn if "the learning rate" in str(each.message)]
