@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import fusionlit.data
 import fusionlit.models  # noqa: F401 (importing makes the short class names known)
@@ -71,7 +71,11 @@ class SaveFitConfig(SaveConfigCallback):
     def _goes_on(self, trainer: Trainer, folder: Path) -> bool:
         """Whether the run begins from a checkpoint of the run in the folder, and not of one in a folder below."""
         given = self.config.get("ckpt_path")
-        own = [folder, folder / "checkpoints", *(x.dirpath for x in trainer.checkpoint_callbacks if x.dirpath)]
+        own = [
+            folder,
+            folder / "checkpoints",
+            *filter(None, (getattr(each, "dirpath", None) for each in trainer.checkpoint_callbacks)),
+        ]
         return given is not None and Path(given).resolve().parent in [Path(each).resolve() for each in own]
 
 

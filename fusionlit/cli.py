@@ -103,7 +103,7 @@ def run(command: str, args: Sequence[str]) -> None:
         sys.exit(0)
     if command not in COMMANDS and not command.startswith("-"):
         raise ConfigError(f"Expected a command, one of {', '.join(COMMANDS)}, but got {command!r}.")
-    found = resolve_name(COMMANDS["fit" if command.startswith("-") else command].where)
+    found: Any = resolve_name(COMMANDS["fit" if command.startswith("-") else command].where)
     if isclass(found):  # which reads sys.argv; an option may stand before its command
         found(parser_kwargs={"prog": "fusionlit"})
     else:
@@ -152,11 +152,11 @@ def run_function(name: str, function: Callable[..., Any], args: Sequence[str]) -
     flags = {key for key, annotation in annotations.items() if annotation is bool}
     for key in flags:  # `--overwrite`, not `--overwrite true`
         parser.add_argument(f"--{key}", action="store_true", help=help_of[key])
-    skip = {*flags}
+    skip: set[str | int] = {*flags}
     if "models" in annotations:  # `--models A B C`, and a data module that each run makes for itself
         parser.add_argument("--models", nargs="+", type=Path, required=True, help=help_of["models"])
         base = resolve_name("fusionlit.data:FusionDataModule")
-        parser.add_subclass_arguments(base, "data", instantiate=False, required=True, help=help_of["data"])
+        parser.add_subclass_arguments(base, "data", instantiate=False, required=True, help=help_of["data"] or "")
         skip |= {"models", "data"}
     parser.add_function_arguments(function, as_positional=not named, skip=skip, sub_configs=True)
     config = parser.parse_args(args)
