@@ -13,7 +13,7 @@ from inspect import isclass, signature
 from pathlib import Path
 from pkgutil import resolve_name
 from traceback import walk_tb
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import docstring_parser
 from jsonargparse import ArgumentParser
@@ -105,7 +105,7 @@ def run(command: str, args: Sequence[str]) -> None:
         raise ConfigError(f"Expected a command, one of {', '.join(COMMANDS)}, but got {command!r}.")
     found: Any = resolve_name(COMMANDS["fit" if command.startswith("-") else command].where)
     if isclass(found):  # which reads sys.argv; an option may stand before its command
-        found(parser_kwargs={"prog": "fusionlit"})
+        cast(Callable[..., Any], found)(parser_kwargs={"prog": "fusionlit"})
     else:
         run_function(command, found, args)
 
