@@ -110,20 +110,30 @@ class FusionParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the causes and where to look further, and exit with 2."""
         if not self.exit_on_error:
-            raise ArgumentError(None, message) from ex
+            error = ArgumentError(None, message)
+            error.options = [each.dest for each in self._actions]  # type: ignore[attr-defined]  # for the parser around
+            raise error from ex
         lines = causes(str(message))
         hints = [hint for word in re.findall(r"[\w./:-]+", message) if (hint := guess(word.rstrip(":.")))]
         parser = getattr(ex, "subcommand_parser", None) or self
+        options = [*(each.dest for each in parser._actions), *options_within(ex)]
         for found in UNKNOWN_OPTION.finditer(message):
-            hints.append(
-                what_was_meant(".".join(filter(None, found.groups())), [each.dest for each in parser._actions])
-            )
+            hints.append(what_was_meant(".".join(filter(None, found.groups())), options))
         bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
         hints += [f"Write one of {', '.join(whole(base))} as class_path, its arguments in init_args." for base in bases]
         lines = list(dict.fromkeys([*lines, *list(dict.fromkeys(hints))[:3]]))
         shown = "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
         sys.stderr.write(f"fusionlit: {shown}\n  {SEE}\n")
         raise SystemExit(2) from ex
+
+
+def options_within(error: BaseException | None) -> list[str]:
+    """The arguments of the parts whose parsers have raised what led to an error."""
+    found: list[str] = []
+    while error is not None:
+        found += getattr(error, "options", [])
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def causes(message: str) -> list[str]:

@@ -176,7 +176,7 @@ def sum_up(cli: FusionCLI) -> None:
         score = "" if best.best_model_score is None else f", {best.monitor} {float(best.best_model_score):.4g}"
         what = f"The best network (epochs: {epochs}{score})"
     rank_zero_info(f"The run is in {run}. {where_it_is(what, run, Path(written[0]))}")
-    if cli.model.fusion_weights() and any(isinstance(each, TensorBoardLogger) for each in trainer.loggers):
+    if cli.model.fusion_weights():
         rank_zero_info(f"How its fusion weights moved: fusionlit weights {run}")
 
 

@@ -415,7 +415,7 @@ def test_what_cannot_be_parsed_is_said_in_a_few_lines(fusionlit, shapes, args, m
 
 def test_a_run_ends_without_being_told_how_long(shapes):
     with command_line([f"--data={DATA}", f"--data.root={shapes}", f"--model={MODEL}"]):
-        assert FusionCLI(run=False).trainer.max_epochs == 20
+        assert FusionCLI(run=False).trainer.max_epochs == 40
 
 
 def test_checkpoints_can_be_switched_off(fusionlit, shapes, tmp_path):

@@ -26,6 +26,7 @@ FOLLOWERS = [
     "--trainer.callbacks+=SmoothedMetric",
     "--trainer.callbacks+=TemperatureScaling",
     "--checkpoint.monitor=val/loss_smoothed",
+    "--checkpoint.tolerance=0",
 ]
 REFIT_BY_HAND = ["--data.split=RefitSplit", "--data.split.split=FractionSplit", "--data.split.split.seed=1"]
 
@@ -46,7 +47,12 @@ def logged(folder: Path) -> set[str]:
 @pytest.mark.filterwarnings("ignore:TemperatureScaling. no temperature is best")
 def test_a_refit_is_a_training_on_both_splits_for_the_chosen_epochs(fusionlit, shapes, tmp_path, caplog):
     data = [f"--data.root={shapes}", "--data.split=FractionSplit", "--data.split.seed=1"]
-    choice = ["--trainer.max_epochs=3", "--checkpoint.mode=max", f"--data.write_split={tmp_path / 'split.json'}"]
+    choice = [
+        "--trainer.max_epochs=3",
+        "--checkpoint.mode=max",
+        "--checkpoint.tolerance=0",
+        f"--data.write_split={tmp_path / 'split.json'}",
+    ]
     with caplog.at_level("INFO"):
         fusionlit("fit", *SMALL, *data, *logger(tmp_path), *choice, *FOLLOWERS, "--refit=true")
     run = tmp_path / "lightning_logs/version_0"

@@ -224,12 +224,10 @@ def test_a_function_of_an_allowed_package_is_no_factory(folder, untouched):
 
 
 def test_an_argument_in_the_place_of_the_checkpoints_counts(folder, untouched):
-    path = tampered(folder / "net.ckpt", {"encoder": {"class_path": "stranger.Mine"}})
+    path = tampered(folder / "net.ckpt", {"training": {"optimizer": SHELL}})
     with path.open("rb") as file:
-        loaded = IntermediateFusion.load_from_checkpoint(
-            file, encoder={"class_path": "MLPEncoder", "init_args": {"widths": [4]}}
-        )
-    assert type(loaded.encoders["a"]) is MLPEncoder
+        loaded = IntermediateFusion.load_from_checkpoint(file, training=Training(torch.optim.SGD))
+    assert loaded.training_setup.optimizer is torch.optim.SGD
 
 
 class Gate(nn.Module):
