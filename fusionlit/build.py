@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import fusionlit.data
 import fusionlit.models  # noqa: F401 (importing makes the short class names known)
@@ -38,8 +38,6 @@ from fusionlit.parser import FusionParser
 
 REFRESH_RATE = 10
 """Batches between two drawings of the progress bar; Lightning's default takes more of a step (`benchmarks/loop.py`)."""
-
-
 MEASURING = ("validate", "test", "predict")
 """Commands that need a network which is trained."""
 
@@ -67,7 +65,8 @@ class SaveFitConfig(SaveConfigCallback):
     def _goes_on(self, trainer: Trainer, folder: Path) -> bool:
         """Whether the run begins from a checkpoint of the run in the folder, and not of one in a folder below."""
         given = self.config.get("ckpt_path")
-        own = [folder, folder / "checkpoints", *(x.dirpath for x in trainer.checkpoint_callbacks if x.dirpath)]
+        writers = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
+        own = [folder, folder / "checkpoints", *(each.dirpath for each in writers if each.dirpath)]
         return given is not None and Path(given).resolve().parent in [Path(each).resolve() for each in own]
 
 

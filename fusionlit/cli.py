@@ -9,7 +9,7 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from inspect import isclass, signature
+from inspect import isfunction, signature
 from pathlib import Path
 from pkgutil import resolve_name
 from traceback import walk_tb
@@ -104,10 +104,10 @@ def run(command: str, args: Sequence[str]) -> None:
     if command not in COMMANDS and not command.startswith("-"):
         raise ConfigError(f"Expected a command, one of {', '.join(COMMANDS)}, but got {command!r}.")
     found = resolve_name(COMMANDS["fit" if command.startswith("-") else command].where)
-    if isclass(found):  # which reads sys.argv; an option may stand before its command
-        found(parser_kwargs={"prog": "fusionlit"})
-    else:
+    if isfunction(found):
         run_function(command, found, args)
+    else:  # it reads sys.argv itself, where an option may stand before its command
+        found(parser_kwargs={"prog": "fusionlit"})
 
 
 def innermost(error: BaseException | None) -> FusionlitError | None:
@@ -144,7 +144,9 @@ def beneath_jsonargparse(error: BaseException) -> BaseException:
 def run_function(name: str, function: Callable[..., Any], args: Sequence[str]) -> None:
     """Parse the arguments of a command that is a function by its signature, and call it."""
     annotations = {key: param.annotation for key, param in signature(function).parameters.items()}
-    help_of = {param.arg_name: param.description for param in docstring_parser.parse(function.__doc__ or "").params}
+    help_of = {
+        param.arg_name: param.description or "" for param in docstring_parser.parse(function.__doc__ or "").params
+    }
     named = "data" in annotations  # as in `fit`: `--data FILE`, and where it is a class `--data.root FOLDER` too
     parser_class = resolve_name("fusionlit.parser:FusionParser") if named else ArgumentParser
     description = (function.__doc__ or "").split("\n\n")[0]
@@ -152,7 +154,7 @@ def run_function(name: str, function: Callable[..., Any], args: Sequence[str]) -
     flags = {key for key, annotation in annotations.items() if annotation is bool}
     for key in flags:  # `--overwrite`, not `--overwrite true`
         parser.add_argument(f"--{key}", action="store_true", help=help_of[key])
-    skip = {*flags}
+    skip: set[str | int] = {*flags}
     if "models" in annotations:  # `--models A B C`, and a data module that each run makes for itself
         parser.add_argument("--models", nargs="+", type=Path, required=True, help=help_of["models"])
         base = resolve_name("fusionlit.data:FusionDataModule")

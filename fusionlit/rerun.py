@@ -167,7 +167,8 @@ def sum_up(cli: FusionCLI) -> None:
     """Say where a run that has ended lies, what its best score was, and what to type next."""
     trainer, best = cli.trainer, best_checkpoint(cli.trainer)
     run, what = run_folder(trainer), "The last network"  # asked in all processes, as Lightning wants it
-    written = [each.best_model_path for each in (best, *trainer.checkpoint_callbacks) if each and each.best_model_path]
+    writers = [best, *(each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint))]
+    written = [each.best_model_path for each in writers if each and each.best_model_path]
     if not written or not trainer.is_global_zero:
         return
     if best is not None and best.best_model_path:
