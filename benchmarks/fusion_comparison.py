@@ -78,10 +78,14 @@ def model_files(name: str) -> list[Path]:
 
 
 def accuracies(rows: list[Row]) -> dict[str, list[float]]:
-    """Accuracies (%) of each model, in the order of the seeds."""
+    """Accuracies (%) of each model, in the order of the seeds, of which every model has a row."""
+    models = {row["model"] for row in rows}
+    whole = [
+        seed for seed in {row["seed"] for row in rows} if {r["model"] for r in rows if r["seed"] == seed} == models
+    ]
     ordered = sorted(rows, key=lambda row: (row["model"], row["seed"]))
     return {
-        name: [100 * row["test/accuracy"] for row in ordered if row["model"] == name]
+        name: [100 * row["test/accuracy"] for row in ordered if row["model"] == name and row["seed"] in whole]
         for name in dict.fromkeys(row["model"] for row in ordered)
     }
 
@@ -98,7 +102,7 @@ def markdown_table(rows: dict[str, list[Row]]) -> str:
         accuracy = accuracies(own)
         best = accuracy[best_single(accuracy)]
         for name, values in accuracy.items():
-            gain = [a - b for a, b in zip(values, best, strict=False)]
+            gain = [a - b for a, b in zip(values, best, strict=True)]
             against = "" if values is best else f" ({mean(gain):+.2f}; {sum(x > 0 for x in gain)} of {len(gain)})"
             spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
             cells.setdefault(name, {})[task] = f"{mean(values):.2f}{spread}{against}"

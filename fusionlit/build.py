@@ -302,7 +302,7 @@ def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
     Raises:
         ConfigError: If the checkpoint holds another model.
     """
-    if asked.class_path != model.class_path:
+    if imported(asked.class_path) is not imported(model.class_path):
         raise ConfigError(
             f"The checkpoint holds a {model.class_path}, but the command line asks for a {asked.class_path}."
             " Give the model's own configuration, such as RUN/config.yaml."

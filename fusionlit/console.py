@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
-    """The items one by one, with a bar that vanishes at the end; `total` is their number, where they do not tell."""
+    """The items one by one, with a bar that vanishes at the end; `total` is their number, if they have no length."""
     return track(items, description, total, transient=True, disable=getattr(rank_zero_only, "rank", 0) > 0)
 
 

@@ -172,9 +172,9 @@ def sum_up(cli: FusionCLI) -> None:
     if not written or not trainer.is_global_zero:
         return
     if best is not None and best.best_model_path:
-        epochs = torch.load(written[0], weights_only=True, map_location="cpu")["epoch"] + 1
+        epochs = torch.load(written[0], weights_only=True, map_location="cpu", mmap=True)["epoch"] + 1
         score = "" if best.best_model_score is None else f", {best.monitor} {float(best.best_model_score):.4g}"
-        what = f"The best network (epochs: {epochs}{score})"
+        what = f"The chosen network (epochs: {epochs}{score})"
     rank_zero_info(f"The run is in {run}. {where_it_is(what, run, Path(written[0]))}")
     if cli.model.fusion_weights():
         rank_zero_info(f"How its fusion weights moved: fusionlit weights {run}")

@@ -510,7 +510,8 @@ def test_what_was_trained_is_said_and_without_a_checkpoint_nothing_is_measured(e
     saved = torch.load(best, weights_only=True)
     (score,) = [float(x["best_model_score"]) for key, x in saved["callbacks"].items() if key == "BestCheckpoint[best]"]
     assert (
-        f"The run is in {run}. The best network (epochs: {saved['epoch'] + 1}, val/accuracy_smoothed {score:.4g}) is in"
+        f"The run is in {run}. The chosen network (epochs: {saved['epoch'] + 1}, val/accuracy_smoothed {score:.4g}) is"
+        " in"
         f" {best}. Next: fusionlit test --config {run}/config.yaml --ckpt_path {best}"
     ) in caplog.text
     assert "fusionlit weights" not in caplog.text, "an early fusion has no fusion weights"

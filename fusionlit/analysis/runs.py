@@ -132,9 +132,13 @@ def _read_checkpoint(file: Path) -> Trajectories:
         saved = torch.load(file, weights_only=True, map_location="cpu", mmap=True)
     except (RuntimeError, UnpicklingError, EOFError):
         return Trajectories()  # of another program, or cut short
-    states = saved.get("callbacks", {}) if isinstance(saved, dict) else {}
-    state: dict[str, Any] = next((state for key, state in states.items() if key.startswith("FusionWeightLogger")), {})
-    return Trajectories(**state)
+    states = saved.get("callbacks") if isinstance(saved, dict) else None
+    of_callbacks = states.items() if isinstance(states, dict) else ()
+    state: dict[str, Any] = next((state for key, state in of_callbacks if key.startswith("FusionWeightLogger")), {})
+    try:
+        return Trajectories(**state)
+    except TypeError:
+        return Trajectories()  # of another version
 
 
 def _read_file(file: Path) -> tuple[float, Trajectories]:

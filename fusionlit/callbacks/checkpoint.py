@@ -77,7 +77,10 @@ class BestCheckpoint(ModelCheckpoint):
         """Go on from a training run's state when training goes on with the same metric; another one begins anew."""
         if self._fitting and state_dict["monitor"] == self.monitor:
             super().load_state_dict(state_dict)
-            self._best = state_dict.get("best")
+            if self.best_k_models:
+                self._best = state_dict.get("best")
+            else:  # a run that goes on in another folder, where nothing is kept yet
+                self.best_model_path = ""
 
 
 class LastCheckpoint(BestCheckpoint):

@@ -1,4 +1,4 @@
-"""CentralNet: a central network that fuses every stage of one network a modality."""
+"""CentralNet: a central network that fuses every stage of one network per modality."""
 
 from typing import cast
 

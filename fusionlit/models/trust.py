@@ -15,12 +15,13 @@ A configuration file is the user's own word: it may name any module. But it make
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import is_dataclass
 from enum import Enum
 from importlib import import_module
-from inspect import isclass, isfunction, isroutine, signature
+from inspect import Parameter, isclass, isfunction, isroutine, signature
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from jsonargparse import get_loader
 from jsonargparse.typing import get_registered_type
@@ -41,6 +42,7 @@ UNHINTED = (nn.Module, Optimizer, LRScheduler)
 WRITTEN = {"state_dict", "hyper_parameters", "modalities"}
 """Keys of every checkpoint."""
 OF_THE_MODEL = ("_class_path", "_instantiator")
+OF_A_CLASS = {"class_path", "init_args", "dict_kwargs"}
 
 Kinds = tuple[Any, ...]
 """Bases of what a parameter takes by class path: none where it takes plain values alone, `Any` where it takes all."""
@@ -135,13 +137,16 @@ def _walk(value: Any, kinds: Kinds, where: str, field: str) -> None:  # noqa: AN
     elif isinstance(value, list | tuple | set):
         for i, item in enumerate(value):
             _walk(item, kinds, where, f"{field}[{i}]")
-    elif isinstance(value, Mapping) and "_class_path" in value:
-        _model(value, LightningModule, where, field)
+    elif isinstance(value, Mapping) and "_class_path" in value and not kinds:
+        _model(value, LightningModule, where, field)  # a member; of what is no plain text no model is made
     elif isinstance(value, Mapping) and "class_path" in value:
+        if other := sorted(set(value) - OF_A_CLASS):  # jsonargparse would take it for a dict, and all as items
+            raise _refused(field, where, f"hold {', '.join(sorted(OF_A_CLASS))} alone", other)
         cls = _find(value["class_path"], kinds, where, field)
         _walk_arguments({name: value[name] for name in value if name != "class_path"}, cls, where, field)
     elif isinstance(value, Mapping):
-        hints = {name: hint for kind in kinds for name, hint in _hints(kind).items()}
+        dataclasses = cast(list[type], [kind for kind in kinds if is_dataclass(kind)])
+        hints = {name: hint for kind in dataclasses for name, hint in _hints(kind).items()}
         for name, item in value.items():  # fields of a dataclass, or items of a container
             _walk(item, _kinds(hints[name]) if name in hints else kinds, where, f"{field}.{name}")
 
@@ -158,8 +163,6 @@ def _walk_arguments(arguments: Mapping[str, Any], cls: type, where: str, field: 
 
 def _walk_text(value: str, kinds: Kinds, where: str, field: str) -> None:
     """Refuse what jsonargparse would make of text: it reads YAML in it, imports a path, opens a file."""
-    if not kinds and not value.startswith("{"):
-        return
     read: Any = value
     with suppress(Exception):  # of any loader: then it is no YAML
         read = get_loader("yaml")(value)
@@ -178,7 +181,9 @@ def _find(path: Any, kinds: Kinds, where: str, field: str) -> type:  # noqa: ANN
     package, *rest = path.split(".")
     module = path.rpartition(".")[0]
     for i in range(len(rest)) if package in PACKAGES else ():
-        with suppress(ImportError):  # of a class as if it were a module
+        if "__main__" in rest:
+            break  # a program
+        with suppress(Exception):  # of a class as if it were a module, or of one that lacks what it needs
             import_module(".".join((package, *rest[:i])))
     found = imported(path)
     if found is None and package not in PACKAGES and bases:
@@ -206,7 +211,9 @@ def _hints(cls: type) -> dict[str, Any]:
     """
     hints: dict[str, Any] = {}
     for init in filter(isfunction, (vars(base).get("__init__") for base in reversed(cls.__mro__))):
-        for name, parameter in signature(init).parameters.items():
+        for name, parameter in list(signature(init).parameters.items())[1:]:
+            if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+                continue
             if parameter.annotation is parameter.empty:
                 hints.setdefault(name, Any)
                 continue

@@ -1,4 +1,4 @@
-"""NPZ files: what arrays they hold, told by their headers alone, and the arrays themselves, never unpickled."""
+"""NPZ files: what arrays they hold, by their headers alone, and the arrays themselves, never unpickled."""
 
 import struct
 import zipfile

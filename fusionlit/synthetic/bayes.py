@@ -20,7 +20,7 @@ DRAWS = 400_000
 
 
 class Evidence(NamedTuple):
-    """What one sensor's matched filter tells.
+    """What one sensor's matched filter gives.
 
     Args:
         amplitude: Of the class's rhythm.
@@ -36,7 +36,7 @@ def accuracies(evidence: dict[str, Evidence], copies: dict[str, str], classes: i
 
     Args:
         evidence: By sensor.
-        copies: Of each noisy copy, its original, beside which it tells nothing new.
+        copies: Of each noisy copy, its original, beside which it says nothing new.
         classes: K.
     """
     known: dict[tuple[str, ...], tuple[float, float]] = {}

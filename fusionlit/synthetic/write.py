@@ -46,8 +46,8 @@ def render(root: Path, frames: int = 1000, seed: int = 0, task: Task = "shape", 
     the ratio, little), and `noise` nothing at all. `truth.json` also states what an average of the sensors' own best
     predictions gets.
 
-    The same seed gives the same bytes. Until the last file is written, a marker file tells readers that the data set
-    is not whole.
+    The same seed gives the same bytes. Until the last file is written, a marker file says that the data set is not
+    whole.
 
     Args:
         root: Folder of the data set; made if it is not there.

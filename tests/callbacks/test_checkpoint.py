@@ -93,6 +93,24 @@ def test_a_resumed_run_compares_with_the_best_not_with_what_it_kept(planted, mak
     assert float(train(3, ckpt_path=tmp_path / "best.ckpt").best_model_score) == pytest.approx(0.885)
 
 
+def test_a_run_that_goes_on_in_another_folder_keeps_models_there(planted, make_trainer, tmp_path):
+    data = planted()
+
+    def train(folder, epochs, values, **resumed):
+        best = BestCheckpoint(dirpath=tmp_path / folder, filename="best", monitor=MAIN_METRIC)
+        model = Says(data.modalities, data.target, "strong")
+        model.values = values
+        trainer = make_trainer(max_epochs=epochs, callbacks=[best], enable_checkpointing=True, num_sanity_val_steps=0)
+        trainer.fit(model, data, **resumed)
+        return best
+
+    train("one", 1, (0.9,))
+    with pytest.warns(UserWarning, match="The dirpath has changed"):
+        best = train("two", 3, (0.0, 0.8, 0.7), ckpt_path=tmp_path / "one/best.ckpt")
+    assert best.best_model_path == str(tmp_path / "two/best.ckpt")
+    assert float(best.best_model_score) == pytest.approx(0.8)
+
+
 def test_a_negative_tolerance_is_refused():
     with pytest.raises(ConfigError, match=r"`tolerance` to be at least 0, but got -0\.1"):
         BestCheckpoint(tolerance=-0.1)

@@ -63,6 +63,11 @@ FIELDS = {
     "trunk ": {
         "trunk": {"class_path": "torch.distributed.nn.RemoteModule", "init_args": {"module_cls": "stranger.Mine"}}
     },
+    # modalities that are called like what means something elsewhere
+    **{f"encoders.{name}": {"encoders": {name: "stranger.Mine"}} for name in ("args", "kwargs", "self")},
+    "encoders": {"encoders": {"class_path": "fusionlit.encoders.ConvEncoder", "kernel_size": "stranger.Mine"}},
+    "encoders.class": {"encoders": {"class": {"_class_path": "fusionlit.models.Unimodal", "x": "stranger.Mine"}}},
+    "_class_path  ": {"_class_path": "torch.utils.model_dump.__main__.X"},
     "_class_path": {"_class_path": "stranger.Net"},
     "_class_path ": {"_class_path": "os.system"},
     "_instantiator": {"_instantiator": "stranger.Net"},
@@ -311,6 +316,11 @@ def test_the_command_line_imports_what_the_user_names(folder):
         assert "stranger" in sys.modules
     with pytest.raises(SystemExit, match="Expected `imports` to name modules, but nowhere cannot be imported"):
         command("validate", "--imports=nowhere", "--ckpt_path=net.ckpt")
+
+
+def test_a_checkpoint_of_before_names_the_same_class_by_its_private_path(folder):
+    tampered(folder / "net.ckpt", {"_class_path": "fusionlit.models.intermediate.IntermediateFusion"})
+    command("validate", "--ckpt_path=net.ckpt")
 
 
 PARTS = [

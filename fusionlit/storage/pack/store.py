@@ -36,7 +36,7 @@ class Pack:
         folder: Where it lies.
         arrays: `(n, *shape)` by name, mapped from its files.
         bad: What is wrong with each row that could not be read, beginning with its file.
-        notes: What else the source told.
+        notes: What else the source has to say.
     """
 
     folder: Path
