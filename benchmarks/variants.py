@@ -12,9 +12,7 @@ def changed(file: Path, folder: Path, name: str, arguments: dict[str, object]) -
         *parts, last = key.split(".")
         target = config["init_args"]
         for part in parts:
-            if not isinstance(target[part], dict):  # a class without arguments
-                target[part] = {"class_path": target[part]}
-            target = target[part].setdefault("init_args", {}) if "class_path" in target[part] else target[part]
+            target = target[part]["init_args"]
         target[last] = value
     return write(folder / f"{name}.yaml", config)
 

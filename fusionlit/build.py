@@ -42,8 +42,6 @@ from fusionlit.types import Shape
 REFRESH_RATE = 10
 """Batches between two drawings of the progress bar; Lightning's default takes more of a step (`benchmarks/loop.py`)."""
 IMPORTS = "Modules with classes of your own that a checkpoint names and nothing else on the command line does."
-
-
 MEASURING = ("validate", "test", "predict")
 """Commands that need a network which is trained."""
 
@@ -172,10 +170,8 @@ class FusionCLI(LightningCLI):
                 "Expected a model, but got none: give --model with a file (configs/model/centralnet.yaml) or a class"
                 " (CentralNet), or for a trained one --ckpt_path."
             )
-        command = self.config.get("subcommand")
-        config = (self.config[command] if command else self.config).as_dict()
         for name in ("model", "data", "trainer"):
-            check_configuration(config[name], name, saved=name == "model")
+            check_configuration(self._get(self.config, name).as_dict(), name, saved=name == "model")
 
     def after_instantiate_classes(self) -> None:
         """Refuse to measure a network that has never been trained.

@@ -60,14 +60,14 @@ class BestCheckpoint(ModelCheckpoint):
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
         """Whether the model is to be kept: it is as good as the best so far, up to the tolerance."""
-        better: bool = super().check_monitor_top_k(trainer, current)
-        if current is None or not bool(torch.isfinite(current)):
-            return better
+        if current is None or not current.isfinite():
+            return super().check_monitor_top_k(trainer, current)
         if self.save_top_k != 1:
-            return better or current == self.best_model_score
+            return super().check_monitor_top_k(trainer, current) or bool(current == self.best_model_score)
         sign, value = 1 if self.mode == "max" else -1, current.item()
         self._best = value if self._best is None else sign * max(sign * value, sign * self._best)
-        return sign * (self._best - value) <= self.tolerance * abs(self._best)
+        as_good = sign * (self._best - value) <= self.tolerance * abs(self._best)
+        return trainer.strategy.reduce_boolean_decision(as_good)  # saving is for all processes, as in Lightning's own
 
     def state_dict(self) -> dict[str, Any]:
         """Also the best metric so far, which need not be that of the model that is kept."""

@@ -12,7 +12,7 @@ RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
 
 
 def check_names(modalities: dict[str, Shape]) -> None:
-    """Refuse what cannot be the modalities.
+    """Refuse modalities that a model cannot be made for.
 
     Raises:
         ConfigError: If there is none, a shape is none, or a name is no identifier or means something else already.
