@@ -87,6 +87,8 @@ def test_a_run_that_goes_on_in_another_folder_keeps_models_there(train):
         best = train((0.0, 0.8, 0.7), resume=first, folder="other")
     assert best.best_model_path.endswith("other/best.ckpt")
     assert float(best.best_model_score) == pytest.approx(0.8)
+    with pytest.warns(UserWarning, match="The dirpath has changed"):
+        assert not train((0.9,), resume=first, folder="untrained").best_model_path
 
 
 def test_a_negative_tolerance_is_refused():
