@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.types import Shape
+from fusionlit.types import Modalities, Shape, as_specs
 
 T = TypeVar("T")
 
@@ -74,11 +74,12 @@ def is_shape(value: object) -> bool:
     return isinstance(value, tuple) and len(value) > 0 and all(isinstance(n, int) and n > 0 for n in value)
 
 
-def check_inputs(inputs: Mapping[str, Tensor], modalities: Mapping[str, Shape]) -> None:
+def check_inputs(inputs: Mapping[str, Tensor], modalities: Modalities) -> None:
     """Hold the inputs of a batch against what the data module has promised. Further inputs are passed over.
 
     Raises:
-        DataError: If a modality is missing, has another shape, or another number of samples than the first.
+        DataError: If a modality is missing, has another shape, another number of samples than the first, or real
+            numbers where tokens are expected.
     """
     if missing := [name for name in modalities if name not in inputs]:
         raise DataError(
@@ -86,11 +87,17 @@ def check_inputs(inputs: Mapping[str, Tensor], modalities: Mapping[str, Shape]) 
             " lacks a sensor, give any numbers of its shape, and say in `presence` that it is not there."
         )
     first = next(iter(modalities))
-    for name, shape in modalities.items():
-        if inputs[name].shape[1:] != tuple(shape):
+    for name, spec in as_specs(modalities).items():
+        if inputs[name].shape[1:] != spec.shape:
             raise DataError(
-                f"Expected `inputs` of {name!r} to be (B, *{tuple(shape)}), but got {tuple(inputs[name].shape)}. The"
-                " data module's `modalities` tells shapes without the batch: make it and `convert` agree."
+                f"Expected `inputs` of {name!r} to be (B, *{spec.shape}), but got {tuple(inputs[name].shape)}. The"
+                " data module's `modalities` gives shapes without the batch: make it and `convert` agree."
+            )
+        if spec.whole_numbers == (inputs[name].is_floating_point() or inputs[name].is_complex()):
+            kind = "int64, since they are tokens" if spec.whole_numbers else "floats"
+            raise DataError(
+                f"Expected `inputs` of {name!r} to be {kind}, but got {inputs[name].dtype}. Make them so in `convert`"
+                " of the data module, or correct the kind in its `modalities`."
             )
         if inputs[name].shape[0] != inputs[first].shape[0]:
             raise DataError(

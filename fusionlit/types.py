@@ -1,11 +1,76 @@
-"""The words that every part of fusionlit shares: shapes, targets, batches and the output of a strategy."""
+"""The words that every part of fusionlit shares: modalities, targets, batches and the output of a strategy."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, NotRequired, TypedDict, get_args
 
 from torch import Tensor
 
 Shape = tuple[int, ...]
 """One sample of one modality, without the batch: `(channels, height, width)`, `(channels, time)`, `(features,)`."""
+
+ModalityKind = Literal["image", "depth", "points", "signal", "sequence", "vector", "tokens"]
+
+
+@dataclass(frozen=True)
+class ModalitySpec:
+    """What one modality is: the shape of a sample, and what its numbers mean.
+
+    | kind | shape | numbers |
+    |---|---|---|
+    | `image` | `(channels, height, width)` | intensities |
+    | `depth` | `(channels, height, width)` | distances |
+    | `points` | `(channels, height, width)` | a range image of x, y, z and further channels, such as validity |
+    | `signal` | `(channels, time)` | samples at a fixed rate |
+    | `sequence` | `(features, steps)` | feature vectors in order, without a rate |
+    | `vector` | `(features,)` | features |
+    | `tokens` | `(length,)` | integers that name entries of a vocabulary; never normalised |
+
+    Args:
+        shape: Shape of a sample, without the batch.
+        kind: What it is; default: `image`, `signal` or `vector` by the number of dimensions.
+        normalize: Whether a model may standardise its channels; default: yes, unless its numbers are tokens.
+        channels: Name of each channel (of each feature of a vector), where they are known.
+        rate_hz: Samples per second of a signal.
+        unit: Unit of its numbers, such as `m/s2`.
+    """
+
+    shape: Shape
+    kind: ModalityKind | None = None
+    normalize: bool | None = None
+    channels: tuple[str, ...] = ()
+    rate_hz: float | None = None
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.shape) if isinstance(self.shape, list) else self.shape  # a list, as configuration has it
+        ranks: dict[int, ModalityKind] = {1: "vector", 2: "signal", 3: "image"}
+        by_rank = ranks.get(len(shape)) if isinstance(shape, tuple) else None
+        kind = self.kind or by_rank
+        normalize = kind != "tokens" if self.normalize is None else self.normalize
+        known = {"shape": shape, "kind": kind, "normalize": normalize, "channels": tuple(self.channels)}
+        for name, value in known.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def whole_numbers(self) -> bool:
+        """Whether its numbers are integers, which no model may average or scale."""
+        return self.kind == "tokens"
+
+
+Modalities = Mapping[str, ModalitySpec | Shape]
+"""Each modality by its name; a bare shape stands for a spec of that shape."""
+
+
+def as_specs(modalities: Modalities) -> dict[str, ModalitySpec]:
+    """Each modality as a spec."""
+    return {name: spec if isinstance(spec, ModalitySpec) else ModalitySpec(spec) for name, spec in modalities.items()}
+
+
+def shapes_of(modalities: Modalities) -> dict[str, Shape]:
+    """Shape of each modality."""
+    return {name: spec.shape for name, spec in as_specs(modalities).items()}
+
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -30,14 +95,15 @@ class TargetSpec(NamedTuple):
 class Batch(TypedDict):
     """What travels from a data module to a model: a plain nested dict, so that collation and DDP need no code of ours.
 
-    `inputs[name]` is `(B, *shape)`; `target` is `(B,)` long for `multiclass`, `(B,)` for `binary`, else `(B, size)`;
+    `inputs[name]` is `(B, *shape)`, floats, or integers where the modality is tokens;
+    `target` is `(B,)` long for `multiclass`, `(B,)` for `binary`, else `(B, size)`; unlabelled data has none;
     `presence[name]` is `(B,)` bool, true where the sample really has the modality (left out: all are there);
     `index` is `(B,)` long, the sample's stable id in the data set.
     """
 
     inputs: dict[str, Tensor]
-    target: Tensor
     index: Tensor
+    target: NotRequired[Tensor]
     presence: NotRequired[dict[str, Tensor]]
 
 

@@ -70,7 +70,7 @@ class EfficiencyMonitor(Callback):
         batch_idx: int,
     ) -> None:
         """Count the samples, and take the time."""
-        self._samples += len(batch["target"])
+        self._samples += len(batch["index"])
         # Only the last batch of an epoch waits for the GPU.
         self._end = _now(pl_module) if trainer.is_last_batch else time.perf_counter()
 
@@ -108,7 +108,7 @@ class EfficiencyMonitor(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the samples, and read the memory."""
-        self._samples += len(batch["target"])
+        self._samples += len(batch["index"])
         self._read_memory()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -12,11 +12,11 @@ from lightning.pytorch.utilities import rank_zero_info
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write the predictions of a `predict` run to `predictions.csv` in the run's folder, a row a sample.
+    """Write the predictions of a `predict` run to `predictions.csv` in the run's folder, one row per sample.
 
-    Columns: `index`, the sample's id in the data set; `target` and `prediction`, or `target_<name>` and
-    `prediction_<name>` where there are several: the probability of each class or label, or the value of each regression
-    output. Under DDP each process writes its own samples, to `predictions_<rank>.csv`.
+    Columns: `index`, the sample's id in the data set; `target`, where it is known, and `prediction`, or
+    `target_<name>` and `prediction_<name>` where there are several: the probability of each class or label, or the
+    value of each regression output. Under DDP each process writes its own samples, to `predictions_<rank>.csv`.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class PredictionWriter(BasePredictionWriter):
         names = getattr(getattr(pl_module, "target", None), "names", ())
         header: list[str] = []
         columns: list[torch.Tensor] = []
-        for part in ("index", "target", "prediction"):
+        for part in filter(predictions[0].__contains__, ("index", "target", "prediction")):
             values = torch.cat([batch[part].cpu() for batch in predictions])
             several = values.ndim == 2
             header += [f"{part}_{name}" for name in names or range(values.shape[1])] if several else [part]

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from fusionlit.contracts import check_inputs, check_output, check_presence
-from fusionlit.errors import ConfigError
+from fusionlit.errors import ConfigError, DataError
 from fusionlit.models.held_out import HeldOutLoss, is_held_out, share_to_hold
 from fusionlit.models.hparams import to_config
 from fusionlit.models.meters import Meters
@@ -19,7 +19,7 @@ from fusionlit.models.presence import complete, drop
 from fusionlit.models.schema import check_is_target, check_target
 from fusionlit.models.training import Training, check_one_loss
 from fusionlit.tasks import BatchMean, Task, TaskFactory, default_task
-from fusionlit.types import Batch, FusionOutput, Shape, Split, TargetSpec
+from fusionlit.types import Batch, FusionOutput, Modalities, Split, TargetSpec
 
 
 class FusionModule(MultimodalModule):
@@ -29,7 +29,8 @@ class FusionModule(MultimodalModule):
     is `loss + sum_k b_k loss_k`, where loss_k is that of modality k's unimodal head over the samples that have k.
 
     Args:
-        modalities: Shape of each modality without the batch; on the command line, linked from the data.
+        modalities: What each modality is, at least its shape without the batch; on the command line, linked from the
+            data.
         target: What is to be predicted; on the command line, linked from the data.
         task: Loss and metrics for the target; default: the one for its kind.
         training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
@@ -44,7 +45,7 @@ class FusionModule(MultimodalModule):
 
     def __init__(
         self,
-        modalities: dict[str, Shape],
+        modalities: Modalities,
         target: TargetSpec,
         task: TaskFactory | None = None,
         training: Training = Training(),
@@ -133,7 +134,7 @@ class FusionModule(MultimodalModule):
         penalty: Tensor | float = 0.0
         if self.training_setup.fusion_l1:
             penalty = self.training_setup.fusion_l1 * fusion_l1(self.fusion_layers())
-            self.log("train/fusion_l1", penalty.detach(), batch_size=batch["target"].shape[0])
+            self.log("train/fusion_l1", penalty.detach(), batch_size=len(batch["index"]))
         if held_out is None:
             return loss + penalty
         if self.current_epoch == 0:
@@ -152,13 +153,10 @@ class FusionModule(MultimodalModule):
         return {"loss": loss, "energy": output.energy}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Probabilities or regression values of one batch, with the samples' index and target."""
+        """Probabilities or regression values of one batch, with the samples' index and, if known, their target."""
         output = self(batch["inputs"], batch.get("presence"))
-        return {
-            "index": batch["index"],
-            "prediction": self.task.predict(output.prediction),
-            "target": batch["target"],
-        }
+        known = {"target": batch["target"]} if "target" in batch else {}
+        return {"index": batch["index"], **known, "prediction": self.task.predict(output.prediction)}
 
     def setup(self, stage: str) -> None:
         """Before training, see that the fusion weights can be trained as asked, and take the class counts."""
@@ -247,7 +245,17 @@ class FusionModule(MultimodalModule):
             self.balance.load(checkpoint.get("balance"))
 
     def _step(self, batch: Batch, stage: Split, learned: Tensor | None = None) -> tuple[Tensor, FusionOutput]:
-        """Loss over the samples `learned` `(B,)`, by default all, and output of one batch; metrics and logs of all."""
+        """Loss over the samples `learned` `(B,)`, by default all, and output of one batch; metrics and logs of all.
+
+        Raises:
+            DataError: If the batch has no target.
+        """
+        if "target" not in batch:
+            use = "train on" if stage == "train" else "measure"
+            raise DataError(
+                f"Expected batches with a `target` to {use}, but they hold {list(batch)}. Unlabelled data can be"
+                " predicted alone: `fusionlit predict`."
+            )
         batch = self.modality_dropout(batch)
         output: FusionOutput = self.run(batch["inputs"], batch.get("presence"))
         total, parts = self.multitask_loss(output, batch, learned)

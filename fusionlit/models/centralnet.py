@@ -23,7 +23,7 @@ from fusionlit.models.parts import (
 from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
-from fusionlit.types import Energy, FusionOutput, Shape, TargetSpec
+from fusionlit.types import Energy, FusionOutput, Modalities, Shape, TargetSpec
 
 
 class CentralNet(FusionModule):
@@ -46,7 +46,7 @@ class CentralNet(FusionModule):
     Source: Vielzeuf et al., "CentralNet: a multilayer approach for multimodal fusion", 2018 (arXiv 1808.07275).
 
     Args:
-        modalities: Shape of each modality; linked from the data.
+        modalities: What each modality is; linked from the data.
         target: What is to be predicted; linked from the data.
         encoder: From a shape to a staged encoder, for every modality and the central net; default: the one for the
             first modality's shape.
@@ -82,7 +82,7 @@ class CentralNet(FusionModule):
 
     def __init__(
         self,
-        modalities: dict[str, Shape],
+        modalities: Modalities,
         target: TargetSpec,
         encoder: EncoderFactory | None = None,
         encoders: dict[str, EncoderFactory] | None = None,
@@ -100,7 +100,7 @@ class CentralNet(FusionModule):
         absent: AbsentForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
-        first, first_shape = next(iter(self.modalities.items()))
+        first, first_shape = next(iter(self.shapes.items()))
         if unknown := sorted(set(initial_weights or ()) - {CENTRAL, *self.modalities}):
             raise ConfigError(
                 f"Expected `initial_weights` to name {CENTRAL!r} and the modalities {list(self.modalities)}, but got"
@@ -133,8 +133,8 @@ class CentralNet(FusionModule):
         self.projections = nn.ModuleDict()
         self.fusions = nn.ModuleDict()
         if self.fuse_inputs:
-            self.stand_ins["inputs"] = StandIns(self.modalities, absent)
-            self.fusions["inputs"] = WeightedSum(self.modalities, weights, False, initial_weights)
+            self.stand_ins["inputs"] = StandIns(self.shapes, absent)
+            self.fusions["inputs"] = WeightedSum(self.shapes, weights, False, initial_weights)
         for i, shape in enumerate(own.stage_shapes):
             layer = f"stage{i + 1}"
             shapes = {name: encoder.stage_shapes[i] for name, encoder in twins.items()}
@@ -185,7 +185,9 @@ class CentralNet(FusionModule):
         return FusionOutput(prediction, unimodal, energy | measured, central=own)
 
     def _fuses_inputs(self, asked: bool | None) -> bool:
-        shapes = set(self.modalities.values())
+        shapes, kinds = set(self.shapes.values()), {spec.kind for spec in self.modalities.values()}
         if asked and len(shapes) > 1:
-            raise ConfigError(f"Expected inputs of one shape for `fuse_inputs`, but got {self.modalities}.")
-        return len(shapes) == 1 and len(next(iter(shapes))) == 2 if asked is None else asked
+            raise ConfigError(f"Expected inputs of one shape for `fuse_inputs`, but got {self.shapes}.")
+        if asked and "tokens" in kinds:
+            raise ConfigError("Expected `fuse_inputs: false`, since tokens cannot be summed before they are embedded.")
+        return len(shapes) == 1 and kinds == {"signal"} if asked is None else asked

@@ -5,13 +5,14 @@ from torch import Tensor
 
 from fusionlit.contracts import check_output
 from fusionlit.encoders import EncoderFactory, HeadFactory
+from fusionlit.errors import ConfigError
 from fusionlit.fusion import Concat, Features, FusionFactory, FusionOperator, Presence
 from fusionlit.models.base import FusionModule
 from fusionlit.models.parts import apply_projections, make_encoder, make_fusion, make_head
 from fusionlit.models.presence import AbsentForm, StandIns, complete
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
-from fusionlit.types import FusionOutput, Shape, TargetSpec
+from fusionlit.types import FusionOutput, Modalities, TargetSpec
 
 
 class EarlyFusion(FusionModule):
@@ -21,7 +22,7 @@ class EarlyFusion(FusionModule):
     the same network when all the others are absent.
 
     Args:
-        modalities: Shape of each modality; linked from the data.
+        modalities: What each modality is; linked from the data.
         target: What is to be predicted; linked from the data.
         encoder: From the fused inputs' shape to the shared encoder; default: the one for that shape.
         fusion: From the inputs' shapes to the operator that joins them; default: `Concat`.
@@ -30,12 +31,15 @@ class EarlyFusion(FusionModule):
         training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
         absent: What stands in for the input of a modality that a sample lacks: zeros, which the operator
-            leaves out, or one learned token a modality, which counts as if it were there.
+            leaves out, or one learned token per modality, which counts as if it were there.
+
+    Raises:
+        ConfigError: If an input is tokens.
     """
 
     def __init__(
         self,
-        modalities: dict[str, Shape],
+        modalities: Modalities,
         target: TargetSpec,
         encoder: EncoderFactory | None = None,
         fusion: FusionFactory | None = None,
@@ -46,8 +50,13 @@ class EarlyFusion(FusionModule):
         absent: AbsentForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
-        self.stand_ins = StandIns(self.modalities, absent)
-        self.projections, self.fusion = make_fusion(fusion or Concat, self.modalities, "inputs")
+        if tokens := [name for name, spec in self.modalities.items() if spec.whole_numbers]:
+            raise ConfigError(
+                f"Expected inputs that can be joined before they are encoded, but {tokens} are tokens. Take"
+                " IntermediateFusion or LateFusion, with an encoder that embeds them in `encoders`."
+            )
+        self.stand_ins = StandIns(self.shapes, absent)
+        self.projections, self.fusion = make_fusion(fusion or Concat, self.shapes, "inputs")
         self.encoder = make_encoder(self.fusion.out_shape, encoder)
         self.head = make_head(self.encoder.out_shape, target.size, head)
 

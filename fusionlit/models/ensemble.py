@@ -12,7 +12,7 @@ from fusionlit.functional import mixture_log_odds
 from fusionlit.models.base import FusionModule
 from fusionlit.models.members import load_any
 from fusionlit.models.schema import check_schema, check_target
-from fusionlit.types import FusionOutput, Shape, TargetSpec
+from fusionlit.types import FusionOutput, Modalities, TargetSpec
 
 
 class Ensemble(FusionModule):
@@ -27,7 +27,7 @@ class Ensemble(FusionModule):
     energies would belong to the largest.
 
     Args:
-        modalities: Shape of each modality; linked from the data.
+        modalities: What each modality is; linked from the data.
         target: What is to be predicted; linked from the data.
         members: Checkpoint of each member, of any strategy; the ensemble's own checkpoint needs none of them.
 
@@ -35,7 +35,7 @@ class Ensemble(FusionModule):
         ConfigError: If there is no member, or one is no checkpoint, or was trained for other data.
     """
 
-    def __init__(self, modalities: dict[str, Shape], target: TargetSpec, members: list[str] | None = None) -> None:
+    def __init__(self, modalities: Modalities, target: TargetSpec, members: list[str] | None = None) -> None:
         super().__init__(modalities, target, normalize=False)
         if not members:
             raise ConfigError(

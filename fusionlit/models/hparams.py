@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from functools import partial
 from inspect import isclass
 from pathlib import Path
@@ -12,10 +12,11 @@ from jsonargparse.typing import register_type
 
 from fusionlit.errors import ConfigError
 from fusionlit.models.trust import imported
-from fusionlit.types import TargetSpec
+from fusionlit.types import ModalitySpec, TargetSpec
 
-# One value that the data links into the model as it is, not three arguments that a user is asked for.
+# Values that the data links into the model as they are, not arguments that a user is asked for one by one.
 register_type(TargetSpec, serializer=TargetSpec._asdict, deserializer=lambda config: TargetSpec(**config))
+register_type(ModalitySpec, serializer=asdict, deserializer=lambda config: ModalitySpec(**config))
 
 MAY_CHANGE = ("training", "task")
 """Arguments of a strategy that may be others than in its checkpoint: how it is trained on."""

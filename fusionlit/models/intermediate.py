@@ -20,7 +20,7 @@ from fusionlit.models.parts import (
 from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
-from fusionlit.types import FusionOutput, Shape, TargetSpec
+from fusionlit.types import FusionOutput, Modalities, TargetSpec
 
 
 class IntermediateFusion(FusionModule):
@@ -30,7 +30,7 @@ class IntermediateFusion(FusionModule):
     one shape and the features differ, they are brought to that of the first modality by learned projections.
 
     Args:
-        modalities: Shape of each modality; linked from the data.
+        modalities: What each modality is; linked from the data.
         target: What is to be predicted; linked from the data.
         encoder: From a modality's shape to its encoder; default: the one for the shape.
         encoders: Encoders by modality, instead of `encoder`.
@@ -50,7 +50,7 @@ class IntermediateFusion(FusionModule):
 
     def __init__(
         self,
-        modalities: dict[str, Shape],
+        modalities: Modalities,
         target: TargetSpec,
         encoder: EncoderFactory | None = None,
         encoders: dict[str, EncoderFactory] | None = None,

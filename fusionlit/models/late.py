@@ -14,7 +14,7 @@ from fusionlit.models.parts import make_encoders, make_head, make_heads, make_op
 from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
-from fusionlit.types import FusionOutput, Shape, TargetSpec
+from fusionlit.types import FusionOutput, Modalities, Shape, TargetSpec
 
 
 class LateFusion(FusionModule):
@@ -25,7 +25,7 @@ class LateFusion(FusionModule):
     every fusion must beat.
 
     Args:
-        modalities: Shape of each modality; linked from the data.
+        modalities: What each modality is; linked from the data.
         target: What is to be predicted; linked from the data.
         encoder: From a modality's shape to its encoder; default: the one for the shape.
         encoders: Encoders by modality, instead of `encoder`.
@@ -49,7 +49,7 @@ class LateFusion(FusionModule):
 
     def __init__(
         self,
-        modalities: dict[str, Shape],
+        modalities: Modalities,
         target: TargetSpec,
         encoder: EncoderFactory | None = None,
         encoders: dict[str, EncoderFactory] | None = None,

@@ -42,7 +42,7 @@ def load_members(members: Mapping[str, str], strategy: FusionModule) -> Members:
     loaded = {name: load_member(members[name], name, strategy, "members") for name in strategy.modalities}
     for name, (member, _) in loaded.items():
         _check_normalize(name, member, strategy)
-        if strategy.normalization:
+        if name in strategy.normalization:
             strategy.normalization[name].load_state_dict(member.normalization[name].state_dict())
     return Members(
         nn.ModuleDict({name: member.encoder for name, (member, _) in loaded.items()}),
@@ -76,11 +76,9 @@ def load_member(member: str, name: str, strategy: FusionModule, argument: str) -
 
 
 def _check_normalize(name: str, member: Unimodal, strategy: FusionModule) -> None:
-    if bool(member.normalization) != bool(strategy.normalization):
-        raise ConfigError(
-            f"Expected `normalize` to be {bool(member.normalization)}, as member {name!r} was trained with, but got"
-            f" {bool(strategy.normalization)}."
-        )
+    before, now = (name in model.normalization for model in (member, strategy))
+    if before != now:
+        raise ConfigError(f"Expected `normalize` to be {before}, as member {name!r} was trained with, but got {now}.")
 
 
 def _load(member: str, argument: str) -> tuple[Unimodal, dict[str, Any]]:

@@ -57,7 +57,7 @@ class Meters(nn.Module):
         # Lightning computes and resets what it was given once at the end of the epoch; every time would take longer.
         new = not any(metric.update_called for metric in metrics.values(copy_state=False))
         metrics.update(model.task.predict(output.prediction.detach()), batch["target"])
-        size = batch["target"].shape[0]
+        size = len(batch["index"])
         if new:
             for name, metric in metrics.items(copy_state=False):
                 shown = name == f"{stage}/{model.task.main_metric}"

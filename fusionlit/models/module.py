@@ -22,10 +22,10 @@ from fusionlit.models.hparams import MAY_CHANGE, class_path, classes_of_script, 
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.presence import complete, zero_absent
 from fusionlit.models.schedules import Interval, misfit, training_length
-from fusionlit.models.schema import check_names, check_order, check_schema
+from fusionlit.models.schema import check_modalities, check_order, check_schema
 from fusionlit.models.training import Training
 from fusionlit.models.trust import INSTANTIATOR, check_checkpoint
-from fusionlit.types import Energy, Shape
+from fusionlit.types import Energy, Modalities, ModalitySpec, as_specs, shapes_of
 
 if TYPE_CHECKING:
     guarded = classmethod
@@ -40,7 +40,8 @@ class MultimodalModule(LightningModule, Whole, ABC):
     weights of these operators have an optimizer group of their own.
 
     Args:
-        modalities: Shape of each modality without the batch; on the command line, linked from the data.
+        modalities: What each modality is, at least its shape without the batch; on the command line, linked from the
+            data.
         training: Optimizer, scheduler, rate of the fusion weights, compilation.
         normalize: Standardise each input channel with the statistics of the training split.
 
@@ -48,7 +49,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
         ConfigError: If a modality's name cannot be used.
     """
 
-    def __init__(self, modalities: dict[str, Shape], training: Training, normalize: bool) -> None:
+    def __init__(self, modalities: Modalities, training: Training, normalize: bool) -> None:
         super().__init__()
         self.save_hyperparameters()
         self._unsaveable: ConfigError | None = None
@@ -57,11 +58,14 @@ class MultimodalModule(LightningModule, Whole, ABC):
         except ConfigError as error:  # no matter without checkpoints, so raised only when there are to be some
             self._unsaveable = error
             self.hparams.clear()
-        self.modalities = {name: tuple(shape) for name, shape in modalities.items()}
-        check_names(self.modalities)
+        self.modalities = as_specs(modalities)
+        check_modalities(self.modalities)
+        self.shapes = shapes_of(self.modalities)
         self.training_setup = training
         self.normalization = nn.ModuleDict(
-            {name: InputNormalization(shape) for name, shape in self.modalities.items()} if normalize else {}
+            {name: InputNormalization(spec.shape) for name, spec in self.modalities.items() if spec.normalize}
+            if normalize
+            else {}
         )
         self.measuring = False
         self._compiled: Callable[..., Any] | None = None
@@ -115,8 +119,8 @@ class MultimodalModule(LightningModule, Whole, ABC):
         if presence is not None:
             check_presence(presence, inputs)
             presence = complete(presence, inputs)
-        if self.normalization:
-            inputs = {name: self.normalization[name](x) for name, x in inputs.items()}
+        norms = self.normalization
+        inputs = {name: norms[name](x) if name in norms else x for name, x in inputs.items()}
         return zero_absent(inputs, presence), presence
 
     def run(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> Any:  # noqa: ANN401 (as `forward`)
@@ -242,7 +246,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
         """Write the modalities, and the hyperparameters as plain configuration."""
         if self._unsaveable:
             raise self._unsaveable
-        checkpoint["modalities"] = [[name, list(shape)] for name, shape in self.modalities.items()]
+        checkpoint["modalities"] = [[name, to_config(spec)] for name, spec in self.modalities.items()]
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
             **without_initial_files(self._configuration()),
             "_instantiator": INSTANTIATOR,
@@ -252,7 +256,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
         """Refuse a checkpoint that was trained on other modalities, and say what differs."""
         if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
             keep_the_average(checkpoint)
-        saved = {name: tuple(shape) for name, shape in checkpoint["modalities"]}
+        saved = {name: ModalitySpec(**spec) for name, spec in checkpoint["modalities"]}
         check_schema(saved, self.modalities)
         check_order(list(saved), list(self.modalities), type(self).__name__)
 

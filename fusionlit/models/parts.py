@@ -1,4 +1,4 @@
-"""Building blocks that strategies share: one encoder a modality, one head a modality, projections to one shape."""
+"""Building blocks that strategies share: an encoder and a head per modality, projections to one shape."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,7 +20,7 @@ from fusionlit.encoders import (
 )
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import FusionFactory, FusionOperator, ShapeMismatchError
-from fusionlit.types import Shape
+from fusionlit.types import ModalitySpec, Shape
 
 
 def default_encoder(shape: Shape) -> Encoder:
@@ -29,15 +29,15 @@ def default_encoder(shape: Shape) -> Encoder:
 
 
 def make_encoders(
-    modalities: Mapping[str, Shape],
+    modalities: Mapping[str, ModalitySpec],
     encoder: EncoderFactory | None,
     encoders: Mapping[str, EncoderFactory] | None,
 ) -> nn.ModuleDict:
-    """One encoder a modality: from `encoders` by name, else from `encoder`, else the default for its shape.
+    """One encoder per modality: from `encoders` by name, else from `encoder`, else the default for its shape.
 
     Raises:
         ConfigError: If `encoders` names a modality that is not in the data, or gives some but not all of them while
-            there is no `encoder` for the rest.
+            there is no `encoder` for the rest; if tokens have none of their own.
     """
     named = dict(encoders or {})
     unknown = sorted(set(named) - set(modalities))
@@ -46,7 +46,23 @@ def make_encoders(
     rest = [name for name in modalities if name not in named]
     if named and rest and encoder is None:
         raise ConfigError(f"Expected an encoder for every modality, but {rest} have none: add them, or give `encoder`.")
-    return nn.ModuleDict({name: make_encoder(shape, named.get(name, encoder)) for name, shape in modalities.items()})
+    check_tokens({name: spec for name, spec in modalities.items() if name in rest and encoder is None})
+    return nn.ModuleDict(
+        {name: make_encoder(spec.shape, named.get(name, encoder)) for name, spec in modalities.items()}
+    )
+
+
+def check_tokens(without_encoder: Mapping[str, ModalitySpec]) -> None:
+    """Refuse tokens where no encoder embeds them.
+
+    Raises:
+        ConfigError: If there are any.
+    """
+    if tokens := [name for name, spec in without_encoder.items() if spec.whole_numbers]:
+        raise ConfigError(
+            f"Expected an encoder that embeds the tokens {tokens}: give each one in `encoders`, an `Encoder` with an"
+            " `nn.Embedding`. No default encoder knows the size of their vocabulary."
+        )
 
 
 def make_encoder(shape: Shape, encoder: EncoderFactory | None) -> Encoder:

@@ -1,32 +1,71 @@
-"""The schema of the data that a model is made for: names and shapes of modalities, and the target."""
+"""The schema of the data that a model is made for: its modalities and its target."""
 
+from collections.abc import Mapping
+from dataclasses import fields
+from math import isclose
+from typing import Any, get_args
+
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from fusionlit.contracts import is_shape
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
-from fusionlit.types import Shape, TargetSpec
+from fusionlit.types import ModalityKind, ModalitySpec, TargetSpec
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
 """Names that no modality may have: modules and parameters are held in these by modality."""
 
 
-def check_names(modalities: dict[str, Shape]) -> None:
+RANKS = {"image": 3, "depth": 3, "points": 3, "signal": 2, "sequence": 2, "vector": 1, "tokens": 1}
+"""Dimensions of a sample of each kind of modality."""
+
+
+def check_modalities(modalities: Mapping[str, ModalitySpec]) -> None:
     """Refuse modalities that a model cannot be made for.
 
     Raises:
-        ConfigError: If there is none, a shape is none, or a name is no identifier or means something else already.
+        ConfigError: If there is none, a spec contradicts itself, or a name is no identifier or has another meaning.
     """
     if not modalities:
         raise ConfigError("Expected `modalities` to name at least one modality, but it is empty.")
-    for name, shape in modalities.items():
-        if not is_shape(shape):
-            raise ConfigError(f"Expected the shape of {name!r} to be a tuple of sizes, but got {shape!r}.")
+    for name, spec in modalities.items():
         if not name.isidentifier() or name in RESERVED:
             raise ConfigError(
                 f"Expected a modality's name to be letters, digits and _, not {CENTRAL!r} and no attribute of"
                 f" torch.nn.ModuleDict or ParameterDict, but got {name!r}. Rename it in the data."
             )
+        check_spec(name, spec)
+
+
+def check_spec(name: str, spec: ModalitySpec) -> None:
+    """Refuse a spec that contradicts itself.
+
+    Raises:
+        ConfigError: If shape, kind, channels, rate or normalisation do not fit each other.
+    """
+    shape, kind = spec.shape, spec.kind
+    if not is_shape(shape):
+        raise ConfigError(f"Expected the shape of {name!r} to be a tuple of sizes, but got {shape!r}.")
+    if kind is not None and kind not in RANKS:
+        raise ConfigError(f"Expected the kind of {name!r} to be one of {get_args(ModalityKind)}, but got {kind!r}.")
+    if kind is not None and len(shape) != RANKS[kind]:
+        raise ConfigError(
+            f"Expected the shape of {name!r}, of kind {kind!r}, to have {RANKS[kind]} sizes without the batch, but got"
+            f" {shape}. Correct the shape or the kind."
+        )
+    if spec.channels and len(spec.channels) != shape[0]:
+        raise ConfigError(
+            f"Expected {name!r} to have a name for each of its {shape[0]} channels or none, but got"
+            f" {list(spec.channels)}."
+        )
+    if spec.rate_hz is not None and not 0 < spec.rate_hz < float("inf"):
+        raise ConfigError(f"Expected `rate_hz` of {name!r} to be a number above 0, but got {spec.rate_hz!r}.")
+    if spec.normalize and spec.whole_numbers:
+        raise ConfigError(
+            f"Expected `normalize` of {name!r} to be false or left out, since tokens name entries of a vocabulary:"
+            " their mean says nothing, and an embedding takes integers."
+        )
 
 
 def check_is_target(target: object) -> None:
@@ -46,21 +85,41 @@ def check_is_target(target: object) -> None:
         )
 
 
-def check_schema(saved: dict[str, Shape], current: dict[str, Shape]) -> None:
+def check_schema(saved: Mapping[str, ModalitySpec], current: Mapping[str, ModalitySpec]) -> None:
     """Compare the modalities of a checkpoint with those of the data.
 
+    What only one of them states, such as a rate, is no difference. Other names for the same number of channels are
+    warned of; the same names in another order are refused.
+
     Raises:
-        ConfigError: If names or shapes differ; the message says which.
+        ConfigError: If they differ; the message says in what.
     """
-    differences = [f"{name} {shape} is in the checkpoint only" for name, shape in saved.items() if name not in current]
-    differences += [f"{name} {shape} is in the data only" for name, shape in current.items() if name not in saved]
-    differences += [
-        f"{name} is {saved[name]} in the checkpoint, but {shape} in the data"
-        for name, shape in current.items()
-        if name in saved and saved[name] != shape
-    ]
+    here = {name: spec for name, spec in current.items() if name in saved}
+    differences = [f"{name} {spec.shape} is in the checkpoint only" for name, spec in saved.items() if name not in here]
+    differences += [f"{name} {spec.shape} is in the data only" for name, spec in current.items() if name not in saved]
+    for name, spec in here.items():
+        differences += [
+            f"{field} of {name} is {before} in the checkpoint, but {now} in the data"
+            for field, before, now in differing(saved[name], spec)
+            if field != "channels" or sorted(before) == sorted(now)
+        ]
     if differences:
         raise ConfigError(f"The checkpoint was trained on other modalities: {'; '.join(differences)}.")
+    for name, spec in here.items():
+        for field, before, now in differing(saved[name], spec):
+            rank_zero_warn(f"{field} of {name} are {list(before)} in the checkpoint, but {list(now)} in the data.")
+
+
+def differing(a: ModalitySpec, b: ModalitySpec) -> list[tuple[str, Any, Any]]:
+    """Fields that both specs state, and state differently, with both values."""
+    pairs = [(field.name, getattr(a, field.name), getattr(b, field.name)) for field in fields(ModalitySpec)]
+    stated = [(name, x, y) for name, x, y in pairs if x not in (None, ()) and y not in (None, ())]
+    return [(name, x, y) for name, x, y in stated if x != y and not _alike(x, y)]
+
+
+def _alike(a: object, b: object) -> bool:
+    """Whether both are rates that differ by less than 1 %, as measured ones do."""
+    return isinstance(a, float) and isinstance(b, float) and isclose(a, b, rel_tol=0.01)
 
 
 def check_order(saved: list[str], current: list[str], model: str) -> None:

@@ -15,7 +15,7 @@ from fusionlit.contracts import make
 from fusionlit.errors import ConfigError
 from fusionlit.models.balance.base import Balance, BalanceFactory
 from fusionlit.models.schedules import Interval, check_length, open_length, own_interval
-from fusionlit.types import Shape
+from fusionlit.types import Modalities
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 """Of `torch.compile`; `reduce-overhead` replays CUDA graphs, which is what small networks on a GPU want."""
@@ -181,7 +181,7 @@ class Training:
             raise ConfigError(f"Expected `modality_dropout` to be in [0, 1), but got {wrong}.")
         return probabilities
 
-    def make_balance(self, modalities: dict[str, Shape], unimodal_weights: dict[str, float]) -> Balance | None:
+    def make_balance(self, modalities: Modalities, unimodal_weights: dict[str, float]) -> Balance | None:
         """What keeps the modalities in balance, if anything does.
 
         Raises:

@@ -5,18 +5,18 @@ from torch import Tensor
 from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.errors import ConfigError
 from fusionlit.models.base import FusionModule
-from fusionlit.models.parts import make_encoder, make_head
+from fusionlit.models.parts import check_tokens, make_encoder, make_head
 from fusionlit.models.presence import AbsentForm, StandIns
 from fusionlit.models.training import Training
 from fusionlit.tasks import TaskFactory
-from fusionlit.types import FusionOutput, Shape, TargetSpec
+from fusionlit.types import FusionOutput, Modalities, TargetSpec
 
 
 class Unimodal(FusionModule):
     """Predict from one modality: `y = head(encoder(x_m))`.
 
     Args:
-        modalities: Shape of each modality of the data; linked from the data.
+        modalities: What each modality of the data is; linked from the data.
         target: What is to be predicted; linked from the data.
         modality: The one to use.
         encoder: From the modality's shape to its encoder; default: the one for its shape.
@@ -32,7 +32,7 @@ class Unimodal(FusionModule):
 
     def __init__(
         self,
-        modalities: dict[str, Shape],
+        modalities: Modalities,
         target: TargetSpec,
         modality: str,
         encoder: EncoderFactory | None = None,
@@ -48,7 +48,10 @@ class Unimodal(FusionModule):
         if any(self.unimodal_weights.values()):
             raise ConfigError("Unimodal has one head, that of its modality: leave out `unimodal_loss_weight`.")
         self.modality = modality
-        self.encoder = make_encoder(self.modalities[modality], encoder)
+        spec = self.modalities[modality]
+        if encoder is None:
+            check_tokens({modality: spec})
+        self.encoder = make_encoder(spec.shape, encoder)
         self.stand_ins = StandIns({modality: self.encoder.out_shape}, absent)
         self.head = make_head(self.encoder.out_shape, target.size, head)
 

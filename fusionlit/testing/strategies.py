@@ -19,21 +19,21 @@ from fusionlit.models import FusionModule
 from fusionlit.testing import absence, laws
 from fusionlit.testing.cases import BATCH, Case, close, draw, name_of, reseed, weigh
 from fusionlit.testing.laws import uphold
-from fusionlit.types import Batch, Shape, TargetKind, TargetSpec
+from fusionlit.types import Batch, Modalities, TargetKind, TargetSpec, shapes_of
 
-MODALITIES: dict[str, Shape] = {"a": (3, 16), "b": (3, 16), "c": (3, 16)}
+MODALITIES: Modalities = {"a": (3, 16), "b": (3, 16), "c": (3, 16)}
 TWO_CLASSES = TargetSpec("multiclass", 2)
 StrategyFactory = Callable[..., FusionModule]
 
 
 def check_strategy(
-    factory: StrategyFactory, modalities: dict[str, Shape] | None = None, target: TargetSpec = TWO_CLASSES
+    factory: StrategyFactory, modalities: Modalities | None = None, target: TargetSpec = TWO_CLASSES
 ) -> None:
     """Try the laws of a strategy.
 
     Args:
         factory: From `modalities` and `target`, by name, to the strategy: the class itself, or a partial of it.
-        modalities: Shape of each modality; small. Default: three sequences `(3, 16)`.
+        modalities: Each modality, of small shape. Default: three signals `(3, 16)`.
         target: What is to be predicted.
 
     Raises:
@@ -47,7 +47,7 @@ class StrategyCase(Case):
     """A strategy for some modalities."""
 
     factory: StrategyFactory
-    modalities: dict[str, Shape]
+    modalities: Modalities
     target: TargetSpec
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class StrategyCase(Case):
 
     def inputs(self, batch: int = BATCH) -> dict[str, Tensor]:
         """Normal inputs."""
-        return draw(self.modalities, batch)
+        return draw(shapes_of(self.modalities), batch)
 
     def run(self, module: nn.Module, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> Tensor:
         """The prediction and the unimodal ones, side by side."""

@@ -44,7 +44,10 @@ def test_loads_safely_and_alone(planted, make_trainer, tmp_path):
     )
     path = fit(model, data, make_trainer, tmp_path)
     saved = torch.load(path, weights_only=True)
-    assert saved["modalities"] == [["strong", [3, 16]], ["noise", [3, 16]]]
+    assert [(name, ModalitySpec(**spec)) for name, spec in saved["modalities"]] == [
+            ("strong", ModalitySpec((3, 16))),
+            ("noise", ModalitySpec((3, 16))),
+        ]
     assert saved["hyper_parameters"]["encoder"]["class_path"] == "fusionlit.encoders.ConvEncoder"
     assert saved["hyper_parameters"]["_class_path"] == "fusionlit.models.CentralNet"
     loaded = CentralNet.load_from_checkpoint(path)

@@ -12,7 +12,7 @@ from fusionlit.functional import discrepancy_ratios, mask_probabilities, score_o
 from fusionlit.models.balance.base import Balance
 from fusionlit.models.balance.scores import score_means
 from fusionlit.tasks import BatchMean
-from fusionlit.types import Batch, FusionOutput, Shape
+from fusionlit.types import Batch, FusionOutput, Modalities
 
 if TYPE_CHECKING:
     from fusionlit.models.base import FusionModule
@@ -34,7 +34,7 @@ class AMCo(Balance):
     Source: Zhou et al., "Adaptive mask co-optimization for modal dependence in multimodal learning", 2023 (ICASSP).
 
     Args:
-        modalities: Shape of each modality; given by the strategy.
+        modalities: What each modality is; given by the strategy.
         alpha: How fast the probability grows with the lead.
         maximum: Probability that is never exceeded.
         growing_epochs: Epochs until masks have their full rate.
@@ -44,7 +44,7 @@ class AMCo(Balance):
     """
 
     def __init__(
-        self, modalities: dict[str, Shape], alpha: float = 1.0, maximum: float = 0.5, growing_epochs: int = 5
+        self, modalities: Modalities, alpha: float = 1.0, maximum: float = 0.5, growing_epochs: int = 5
     ) -> None:
         super().__init__(modalities)
         if not 0 < alpha < float("inf"):

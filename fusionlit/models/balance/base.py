@@ -12,7 +12,7 @@ from fusionlit.contracts import Whole
 from fusionlit.errors import ConfigError
 from fusionlit.models.balance.means import EpochMeans
 from fusionlit.tasks import BatchMean
-from fusionlit.types import Batch, FusionOutput, Shape
+from fusionlit.types import Batch, FusionOutput, Modalities
 
 if TYPE_CHECKING:  # a strategy's base holds a balance
     from fusionlit.models.base import FusionModule
@@ -27,7 +27,7 @@ class Balance(Whole, ABC):
     `balance/<name>` once per epoch.
 
     Args:
-        modalities: Shape of each modality; given by the strategy.
+        modalities: What each modality is; given by the strategy.
 
     Raises:
         ConfigError: If there are fewer than two modalities.
@@ -38,7 +38,7 @@ class Balance(Whole, ABC):
     needs_validation = False
     """Whether it measures with the validation split."""
 
-    def __init__(self, modalities: dict[str, Shape]) -> None:
+    def __init__(self, modalities: Modalities) -> None:
         if len(modalities) < 2:
             raise ConfigError(
                 f"Expected at least two modalities to balance, but got {list(modalities)}: leave out"
@@ -140,4 +140,4 @@ class Balance(Whole, ABC):
             )
 
 
-BalanceFactory = Callable[[dict[str, Shape]], Balance]
+BalanceFactory = Callable[[Modalities], Balance]

@@ -13,7 +13,7 @@ from fusionlit.functional import blending_weights
 from fusionlit.models.balance.base import Balance
 from fusionlit.models.balance.means import EpochMeans
 from fusionlit.tasks import BatchMean, EpochMean
-from fusionlit.types import Batch, FusionOutput, Shape
+from fusionlit.types import Batch, FusionOutput, Modalities
 
 if TYPE_CHECKING:
     from fusionlit.models.base import FusionModule
@@ -35,7 +35,7 @@ class GBlending(Balance):
     Source: Wang et al., "What makes training multi-modal classification networks hard?", 2020 (arXiv 1905.12681).
 
     Args:
-        modalities: Shape of each modality; given by the strategy.
+        modalities: What each modality is; given by the strategy.
         every_n_epochs: Epochs between two measurements.
         minimum: Smallest weight.
 
@@ -45,7 +45,7 @@ class GBlending(Balance):
 
     needs_validation = True
 
-    def __init__(self, modalities: dict[str, Shape], every_n_epochs: int = 5, minimum: float = 0.1) -> None:
+    def __init__(self, modalities: Modalities, every_n_epochs: int = 5, minimum: float = 0.1) -> None:
         super().__init__(modalities)
         if every_n_epochs < 1:
             raise ConfigError(f"Expected `every_n_epochs` of GBlending to be at least 1, but got {every_n_epochs}.")

@@ -15,7 +15,7 @@ from fusionlit.models.balance.encoders import check_whole_gradients, own_paramet
 from fusionlit.models.balance.means import across_processes
 from fusionlit.models.balance.scores import score_means
 from fusionlit.tasks import BatchMean
-from fusionlit.types import Batch, FusionOutput, Shape
+from fusionlit.types import Batch, FusionOutput, Modalities
 
 if TYPE_CHECKING:
     from fusionlit.models.base import FusionModule
@@ -39,7 +39,7 @@ class OGMGE(Balance):
     Source: Peng et al., "Balanced multimodal learning via on-the-fly gradient modulation", 2022 (arXiv 2203.15332).
 
     Args:
-        modalities: Shape of each modality; given by the strategy.
+        modalities: What each modality is; given by the strategy.
         alpha: How strongly what is ahead is slowed down.
         noise: Whether to add the noise (GE).
         epochs: Modulate in the first so many epochs only; default: in all.
@@ -49,7 +49,7 @@ class OGMGE(Balance):
     """
 
     def __init__(
-        self, modalities: dict[str, Shape], alpha: float = 0.3, noise: bool = True, epochs: int | None = None
+        self, modalities: Modalities, alpha: float = 0.3, noise: bool = True, epochs: int | None = None
     ) -> None:
         super().__init__(modalities)
         if not 0 < alpha < float("inf"):

@@ -12,7 +12,7 @@ from fusionlit.functional import pareto_gradient
 from fusionlit.models.balance.base import Balance
 from fusionlit.models.balance.encoders import check_whole_gradients, own_parameters
 from fusionlit.tasks import BatchMean
-from fusionlit.types import Batch, FusionOutput, Shape
+from fusionlit.types import Batch, FusionOutput, Modalities
 
 if TYPE_CHECKING:
     from fusionlit.models.base import FusionModule
@@ -39,14 +39,14 @@ class MMPareto(Balance):
     2405.17730).
 
     Args:
-        modalities: Shape of each modality; given by the strategy.
+        modalities: What each modality is; given by the strategy.
         gamma: Factor of the encoders' gradients.
 
     Raises:
         ConfigError: If `gamma` is not above 0.
     """
 
-    def __init__(self, modalities: dict[str, Shape], gamma: float = 1.5) -> None:
+    def __init__(self, modalities: Modalities, gamma: float = 1.5) -> None:
         super().__init__(modalities)
         if not 0 < gamma < float("inf"):
             raise ConfigError(f"Expected `gamma` of MMPareto to be a number > 0, but got {gamma}.")

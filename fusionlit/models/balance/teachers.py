@@ -17,7 +17,7 @@ from fusionlit.models.balance.base import Balance
 from fusionlit.models.balance.encoders import own_encoders, own_parameters
 from fusionlit.models.presence import zero_absent
 from fusionlit.tasks import BatchMean
-from fusionlit.types import Batch, FusionOutput, Shape
+from fusionlit.types import Batch, FusionOutput, Modalities
 
 if TYPE_CHECKING:
     from fusionlit.models.base import FusionModule
@@ -41,7 +41,7 @@ class UMT(Balance):
     which distils features; predictions are ours, after Hinton et al. 2015 (arXiv 1503.02531).
 
     Args:
-        modalities: Shape of each modality; given by the strategy.
+        modalities: What each modality is; given by the strategy.
         teachers: Checkpoint of a trained `Unimodal` by modality; what is not named has no teacher.
         of: Distil the encoders' features or the unimodal heads' predictions.
         weight: Weight of the distances.
@@ -53,7 +53,7 @@ class UMT(Balance):
 
     def __init__(
         self,
-        modalities: dict[str, Shape],
+        modalities: Modalities,
         teachers: dict[str, str],
         of: Distilled = "features",
         weight: float = 1.0,
