@@ -5,19 +5,19 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from fusionlit.contracts import check_inputs, check_output, check_presence
-from fusionlit.errors import ConfigError, DataError
-from fusionlit.models.held_out import HeldOutLoss, is_held_out, share_to_hold
+from fusionlit.contracts import check_inputs
+from fusionlit.errors import DataError
+from fusionlit.models.held_out import HeldOutLoss, is_held_out, share_to_hold, warn_of_none_held_out
 from fusionlit.models.hparams import to_config
 from fusionlit.models.meters import Meters
 from fusionlit.models.module import MultimodalModule
+from fusionlit.models.optimizers import check_one_loss
 from fusionlit.models.penalty import check_raw, fusion_l1
-from fusionlit.models.presence import complete, drop
-from fusionlit.models.schema import check_is_target, check_target
-from fusionlit.models.training import Training, check_one_loss
+from fusionlit.models.presence import drop_modalities, without_samples
+from fusionlit.models.schema import check_is_target, check_predictions, check_target
+from fusionlit.models.training import Training
 from fusionlit.tasks import BatchMean, Task, TaskFactory, default_task
 from fusionlit.types import Batch, FusionOutput, Modalities, Split, TargetSpec
 
@@ -29,8 +29,7 @@ class FusionModule(MultimodalModule):
     is `loss + sum_k b_k loss_k`, where loss_k is that of modality k's unimodal head over the samples that have k.
 
     Args:
-        modalities: What each modality is, at least its shape without the batch; on the command line, linked from the
-            data.
+        modalities: What each modality is, or its bare shape; on the command line, linked from the data.
         target: What is to be predicted; on the command line, linked from the data.
         task: Loss and metrics for the target; default: the one for its kind.
         training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
@@ -84,31 +83,19 @@ class FusionModule(MultimodalModule):
             ConfigError: If `fuse` does not give a `FusionOutput` with predictions `(B, target.size)`.
         """
         output = self.fuse(*self.prepared(inputs, presence))
-        if not isinstance(output, FusionOutput):
-            raise ConfigError(
-                f"Expected `fuse` of {type(self).__name__} to give a FusionOutput, but got {type(output).__name__}."
-                " Write `return FusionOutput(prediction)`."
-            )
-        predictions = {type(self).__name__: output.prediction, **output.unimodal}
-        for name, prediction in predictions.items():
-            check_output(f"the head of {name}", prediction, (self.target.size,), "`target.size`")
-        return output
+        return check_predictions(output, type(self).__name__, self.target.size)
 
     def modality_dropout(self, batch: Batch) -> Batch:
-        """Let the batch's samples lose modalities while training: `presence.drop` with `training.modality_dropout`.
+        """Let the batch's samples lose modalities while training: `drop_modalities` with `training.modality_dropout`.
 
-        What is dropped is absent to all that follows, the unimodal losses included. Only the training step drops;
-        `forward` takes presence as it comes.
+        What is dropped is absent to all that follows, the unimodal losses included; `forward` itself drops nothing.
         """
         given = self.drop_probabilities
         probabilities = self.balance.drop_probabilities(given) if self.balance else given
         if not self.training or not any(probabilities.values()):
             return batch
         check_inputs(batch["inputs"], self.modalities)
-        inputs = {name: batch["inputs"][name] for name in self.modalities}
-        presence = batch.get("presence", {})
-        check_presence(presence, inputs)
-        return {**batch, "presence": drop(complete(presence, inputs), probabilities)}
+        return drop_modalities(batch, probabilities)
 
     def multitask_loss(
         self, output: FusionOutput, batch: Batch, of: Tensor | None = None
@@ -212,11 +199,8 @@ class FusionModule(MultimodalModule):
     def on_train_epoch_end(self) -> None:
         """Let the balance take stock, and log it; say so if the fusion weights have nothing to learn from."""
         short = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
-        if self._any_held_out is not None and self.current_epoch == 0 and not short and not self._any_held_out:
-            rank_zero_warn(
-                f"None of the training samples was held out (`fusion_held_out` is {self.held_out}), so that the fusion"
-                " weights stay as they are: there are too few samples. Set `training.fusion_held_out` to 0."
-            )
+        if self._any_held_out is not None and self.current_epoch == 0 and not short:
+            warn_of_none_held_out(self._any_held_out, self.held_out)
         if self.balance:
             self.balance.end_epoch(self, validated=False)
             numbers = {f"balance/{name}": value for name, value in self.balance.numbers.items()}
@@ -260,12 +244,7 @@ class FusionModule(MultimodalModule):
         output: FusionOutput = self.run(batch["inputs"], batch.get("presence"))
         total, parts = self.multitask_loss(output, batch, learned)
         if self.balance and stage == "train":
-            seen = batch if learned is None else self._without(batch, ~learned)
+            seen = batch if learned is None else without_samples(batch, ~learned, self.modalities)
             total = self.balance.loss(self, total, parts, output, seen)
         self.meters.update(self, stage, batch, output, parts)
         return total, output
-
-    def _without(self, batch: Batch, samples: Tensor) -> Batch:
-        """The batch with all modalities of some samples `(B,)` absent."""
-        there = complete(batch.get("presence", {}), {name: batch["inputs"][name] for name in self.modalities})
-        return {**batch, "presence": {name: present & ~samples for name, present in there.items()}}

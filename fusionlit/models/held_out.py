@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from fusionlit.errors import ConfigError
@@ -55,6 +56,15 @@ def share_to_hold(given: float | None, default: float, weights: list[nn.Paramete
             "Expected fusion weights that are trained for `fusion_held_out`, but this model has none. Set it to 0."
         )
     return (default if given is None else given) if weights else 0.0
+
+
+def warn_of_none_held_out(any_held_out: Tensor, share: float) -> None:
+    """Say so if not one training sample is held out."""
+    if not any_held_out:
+        rank_zero_warn(
+            f"None of the training samples was held out (`fusion_held_out` is {share}), so that the fusion weights stay"
+            " as they are: there are too few samples. Set `training.fusion_held_out` to 0."
+        )
 
 
 def _instead(gradient: Tensor, _: Tensor) -> Tensor:

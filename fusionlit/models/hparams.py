@@ -1,14 +1,15 @@
 """Hyperparameters as plain configuration, so that a checkpoint loads safely and alone."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import partial
-from inspect import isclass
+from inspect import isclass, signature
 from pathlib import Path
 from typing import Any
 
 from jsonargparse.typing import register_type
+from lightning.pytorch.utilities import rank_zero_warn
 
 from fusionlit.errors import ConfigError
 from fusionlit.models.trust import imported
@@ -51,6 +52,21 @@ def to_config(value: Any, name: str = "model") -> Any:  # noqa: ANN401 (any argu
     )
 
 
+def check_replaced(model: type, given: Iterable[str]) -> set[str]:
+    """Arguments of a model among those that its checkpoint is loaded with.
+
+    Raises:
+        ConfigError: If one of them would make another network.
+    """
+    own = set(signature(model).parameters) & set(given)
+    if fixed := sorted(own - {*MAY_CHANGE, "modalities", "target"}):
+        raise ConfigError(
+            f"Expected {' or '.join(MAY_CHANGE)} as arguments to load a checkpoint with, but got {fixed}: the network"
+            " is as it was trained. Make a new model for another one."
+        )
+    return own
+
+
 def class_path(cls: type) -> str:
     """The shortest path under which a class can be imported: that of the package that exports it."""
     parts = cls.__module__.split(".")
@@ -68,6 +84,16 @@ def classes_of_script(config: Any) -> list[str]:  # noqa: ANN401 (any part of a 
     else:
         here = []
     return [*here, *(path for item in config for path in classes_of_script(item))] if isinstance(config, list) else []
+
+
+def warn_of_script(config: dict[str, Any]) -> None:
+    """Say so if a configuration names classes that only the script or notebook which runs can import."""
+    if names := classes_of_script(config):
+        rank_zero_warn(
+            "The checkpoints of this run can be loaded in this script or notebook only, where"
+            f" {', '.join(dict.fromkeys(names))} is defined. Move the class into a module, a .py file, and import it"
+            " from there."
+        )
 
 
 def without_initial_files(config: Any) -> Any:  # noqa: ANN401 (any part of a configuration)

@@ -6,12 +6,12 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from lightning.pytorch.cli import instantiate_module
 from torch import nn
 
 from fusionlit.errors import ConfigError
 from fusionlit.models.base import FusionModule
+from fusionlit.models.saved import read_saved
 from fusionlit.models.schema import check_schema, check_target
 from fusionlit.models.trust import check_checkpoint, check_hyperparameters
 from fusionlit.models.unimodal import Unimodal
@@ -107,6 +107,6 @@ def load_any(member: str, argument: str) -> tuple[FusionModule, dict[str, Any]]:
         return instantiate_module(strategy, {key: value for key, value in config.items() if key in known}), config
     if not Path(member).is_file():
         raise ConfigError(f"Expected `{argument}` to be a checkpoint, but there is no file {member}.")
-    saved = torch.load(member, weights_only=True, map_location="cpu")
+    saved = read_saved(member)
     strategy = check_checkpoint(saved, FusionModule, f"`{argument}`, {member},")
     return strategy.load_from_checkpoint(member, map_location="cpu"), saved["hyper_parameters"]

@@ -2,13 +2,11 @@
 
 from abc import ABC
 from collections.abc import Callable
-from inspect import signature
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import torch
 from lightning import LightningModule
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
@@ -18,10 +16,18 @@ from fusionlit.contracts import Whole, check_inputs, check_output, check_presenc
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import Features, FusionOperator, Presence
 from fusionlit.models.averaging import keep_the_average, restart_averages
-from fusionlit.models.hparams import MAY_CHANGE, class_path, classes_of_script, to_config, without_initial_files
-from fusionlit.models.normalization import InputNormalization
+from fusionlit.models.hparams import (
+    MAY_CHANGE,
+    check_replaced,
+    class_path,
+    to_config,
+    warn_of_script,
+    without_initial_files,
+)
+from fusionlit.models.normalization import InputNormalization, pending, take_statistics
 from fusionlit.models.presence import complete, zero_absent
-from fusionlit.models.schedules import Interval, misfit, training_length
+from fusionlit.models.saved import read_saved
+from fusionlit.models.schedules import training_length, warn_of_misfit
 from fusionlit.models.schema import check_modalities, check_order, check_schema
 from fusionlit.models.training import Training
 from fusionlit.models.trust import INSTANTIATOR, check_checkpoint
@@ -40,8 +46,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
     weights of these operators have an optimizer group of their own.
 
     Args:
-        modalities: What each modality is, at least its shape without the batch; on the command line, linked from the
-            data.
+        modalities: What each modality is, or its bare shape; on the command line, linked from the data.
         training: Optimizer, scheduler, rate of the fusion weights, compilation.
         normalize: Standardise each input channel with the statistics of the training split.
 
@@ -155,22 +160,13 @@ class MultimodalModule(LightningModule, Whole, ABC):
         if self.trainer.checkpoint_callbacks:
             if self._unsaveable:
                 raise self._unsaveable
-            if names := classes_of_script(self._configuration()):
-                rank_zero_warn(
-                    f"The checkpoints of this run can be loaded in this script or notebook only, where"
-                    f" {', '.join(dict.fromkeys(names))} is defined. Move the class into a module, a .py file, and"
-                    " import it from there."
-                )
-        self._take_statistics()
+            warn_of_script(self._configuration())
+        take_statistics(self.normalization, self.trainer)
         restart_averages(self.trainer, self)
 
     def on_train_start(self) -> None:
         """Say so if the schedule does not end with the training; keep the fusion weights' rate in mid-epoch too."""
-        short = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
-        for config in () if short else self.trainer.lr_scheduler_configs:
-            interval = cast(Interval, config.interval)
-            if message := misfit(config.scheduler, training_length(self.trainer, interval), interval):
-                rank_zero_warn(message)
+        warn_of_misfit(self.trainer)
         for optimizer in self.trainer.optimizers:
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
@@ -180,17 +176,11 @@ class MultimodalModule(LightningModule, Whole, ABC):
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
     def on_test_start(self) -> None:
-        """Say so if the model has never been trained."""
-        if self._pending_normalization():
+        """Say so if the model has never been trained, also before a validation or a prediction."""
+        if pending(self.normalization):
             rank_zero_warn(f"This {type(self).__name__} has never been trained: give its checkpoint (--ckpt_path).")
 
-    def on_predict_start(self) -> None:
-        """Say so if the model has never been trained."""
-        self.on_test_start()
-
-    def on_validation_start(self) -> None:
-        """Say so if the model has never been trained."""
-        self.on_test_start()
+    on_validation_start = on_predict_start = on_test_start
 
     @guarded
     def load_from_checkpoint(
@@ -213,24 +203,14 @@ class MultimodalModule(LightningModule, Whole, ABC):
         """
         if hparams_file is not None:
             raise ConfigError("Expected no `hparams_file`: a checkpoint of fusionlit has its hyperparameters in it.")
-        if isinstance(checkpoint_path, str | Path):
-            saved = TorchCheckpointIO().load_checkpoint(checkpoint_path, weights_only=weights_only)
-        else:
-            begin = checkpoint_path.tell()
-            saved = torch.load(checkpoint_path, map_location="cpu", weights_only=weights_only)
-            checkpoint_path.seek(begin)
+        saved = read_saved(checkpoint_path, weights_only)
         model = check_checkpoint(saved, cls, str(checkpoint_path), replaced=kwargs)
         if model is not cls:
             loaded: Self = model.load_from_checkpoint(
                 checkpoint_path, map_location, None, strict, weights_only, **kwargs
             )
             return loaded
-        own = set(signature(cls).parameters) & set(kwargs)
-        if fixed := sorted(own - {*MAY_CHANGE, "modalities", "target"}):
-            raise ConfigError(
-                f"Expected {' or '.join(MAY_CHANGE)} as arguments to load a checkpoint with, but got {fixed}: the"
-                " network is as it was trained. Make a new model for another one."
-            )
+        own = check_replaced(cls, kwargs)
         kwargs |= to_config({name: kwargs[name] for name in own})
         try:
             return super().load_from_checkpoint(checkpoint_path, map_location, None, strict, weights_only, **kwargs)
@@ -265,22 +245,3 @@ class MultimodalModule(LightningModule, Whole, ABC):
 
     def _configuration(self) -> dict[str, Any]:
         return {"_class_path": class_path(type(self)), **self.hparams}
-
-    def _pending_normalization(self) -> dict[str, InputNormalization]:
-        norms = cast(dict[str, InputNormalization], dict(self.normalization.items()))
-        return {name: norm for name, norm in norms.items() if not norm.fitted}
-
-    def _take_statistics(self) -> None:
-        pending = self._pending_normalization()
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if pending and hasattr(data, "input_statistics"):
-            statistics = data.input_statistics()
-            for name, norm in pending.items():
-                norm.fit(statistics[name])
-        elif pending:
-            rank_zero_warn(
-                "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from: inputs"
-                " stay as they are."
-            )
-            for norm in pending.values():
-                norm.fitted.fill_(True)

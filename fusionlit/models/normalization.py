@@ -1,6 +1,10 @@
 """Input normalisation inside the model, so that a model loaded alone takes raw inputs."""
 
+from typing import Any, cast
+
 import torch
+from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from fusionlit.types import ChannelStatistics, Shape
@@ -37,3 +41,26 @@ class InputNormalization(nn.Module):
         """Standardise `x`."""
         channels = (-1, *(1,) * (x.ndim - 2))
         return (x - self.mean.view(channels)) / self.std.view(channels)
+
+
+def pending(norms: nn.ModuleDict) -> dict[str, InputNormalization]:
+    """Those of each modality that have no statistics yet."""
+    every = cast(dict[str, InputNormalization], dict(norms.items()))
+    return {name: norm for name, norm in every.items() if not norm.fitted}
+
+
+def take_statistics(norms: nn.ModuleDict, trainer: Trainer) -> None:
+    """Fit those that have no statistics yet to the training split of the trainer's data module."""
+    waiting = pending(norms)
+    data: Any = getattr(trainer, "datamodule", None)
+    if waiting and hasattr(data, "input_statistics"):
+        statistics = data.input_statistics()
+        for name, norm in waiting.items():
+            norm.fit(statistics[name])
+    elif waiting:
+        rank_zero_warn(
+            "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from: inputs"
+            " stay as they are."
+        )
+        for norm in waiting.values():
+            norm.fitted.fill_(True)

@@ -1,16 +1,16 @@
 """Which modalities a sample has, and what stands in for those that it lacks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from fusionlit.contracts import check_output
+from fusionlit.contracts import check_output, check_presence
 from fusionlit.errors import ConfigError
 from fusionlit.functional import per_sample
 from fusionlit.fusion import Features, Presence
-from fusionlit.types import Shape
+from fusionlit.types import Batch, Shape
 
 AbsentForm = Literal["zero", "token"]
 
@@ -92,6 +92,27 @@ def drop(presence: Presence, probability: Mapping[str, float]) -> Presence:
     last = there & (torch.arange(there.shape[1], device=there.device) == drawn)
     kept = torch.where(stays.any(dim=1, keepdim=True), stays, last)
     return dict(zip(presence, kept.unbind(1), strict=True))
+
+
+def drop_modalities(batch: Batch, probability: Mapping[str, float]) -> Batch:
+    """The batch whose samples have lost modalities at random (`drop`), each of those that `probability` names.
+
+    Raises:
+        DataError: If the batch's presence does not fit its inputs.
+    """
+    presence = _presence_of(batch, probability)
+    return {**batch, "presence": drop(presence, probability)}
+
+
+def without_samples(batch: Batch, samples: Tensor, names: Iterable[str]) -> Batch:
+    """The batch with all modalities of some samples `(B,)` absent."""
+    return {**batch, "presence": {name: there & ~samples for name, there in _presence_of(batch, names).items()}}
+
+
+def _presence_of(batch: Batch, names: Iterable[str]) -> Presence:
+    inputs, presence = {name: batch["inputs"][name] for name in names}, batch.get("presence", {})
+    check_presence(presence, inputs)
+    return complete(presence, inputs)
 
 
 def _where(there: Tensor, x: Tensor, other: float | Tensor) -> Tensor:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from inspect import isclass, signature
 from math import ceil, cos, inf, pi
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.optim import Optimizer
@@ -161,6 +162,15 @@ AFTERWARDS: dict[type, tuple[str, str]] = {
     WarmupCosine: ("total_steps", "stays at its last value after that"),
 }
 """What a scheduler's length is called, and what comes after it."""
+
+
+def warn_of_misfit(trainer: Trainer) -> None:
+    """Say so if a scheduler of the trainer does not end where its training ends."""
+    short = trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
+    for config in () if short else trainer.lr_scheduler_configs:
+        interval = cast(Interval, config.interval)
+        if message := misfit(config.scheduler, training_length(trainer, interval), interval):
+            rank_zero_warn(message)
 
 
 def misfit(scheduler: object, length: int | None, interval: Interval) -> str | None:

@@ -1,4 +1,4 @@
-"""The schema of the data that a model is made for: its modalities and its target."""
+"""The schema of the data that a model is made for, its modalities and its target, and of what it predicts."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -8,10 +8,10 @@ from typing import Any, get_args
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from fusionlit.contracts import is_shape
+from fusionlit.contracts import check_output, is_shape
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
-from fusionlit.types import ModalityKind, ModalitySpec, TargetSpec
+from fusionlit.types import FusionOutput, ModalityKind, ModalitySpec, TargetSpec
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
 """Names that no modality may have: modules and parameters are held in these by modality."""
@@ -149,3 +149,19 @@ def check_target(saved: TargetSpec, current: TargetSpec) -> None:
     ]
     if differences:
         raise ConfigError(f"The checkpoint was trained for another target: {'; '.join(differences)}.")
+
+
+def check_predictions(output: object, model: str, size: int) -> FusionOutput:
+    """What a strategy's `fuse` gave, held against what it has promised.
+
+    Raises:
+        ConfigError: If it is no FusionOutput with predictions `(B, size)`.
+    """
+    if not isinstance(output, FusionOutput):
+        raise ConfigError(
+            f"Expected `fuse` of {model} to give a FusionOutput, but got {type(output).__name__}. Write"
+            " `return FusionOutput(prediction)`."
+        )
+    for name, prediction in {model: output.prediction, **output.unimodal}.items():
+        check_output(f"the head of {name}", prediction, (size,), "`target.size`")
+    return output

@@ -14,6 +14,7 @@ from fusionlit.fusion import WeightedAverage
 from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, Training, Unimodal
 from fusionlit.models.members import load_any
 from fusionlit.tasks import MulticlassClassification
+from fusionlit.types import ModalitySpec
 
 encoder = partial(ConvEncoder, widths=(4, 8))
 adam = partial(torch.optim.Adam, lr=0.01)
@@ -45,9 +46,9 @@ def test_loads_safely_and_alone(planted, make_trainer, tmp_path):
     path = fit(model, data, make_trainer, tmp_path)
     saved = torch.load(path, weights_only=True)
     assert [(name, ModalitySpec(**spec)) for name, spec in saved["modalities"]] == [
-            ("strong", ModalitySpec((3, 16))),
-            ("noise", ModalitySpec((3, 16))),
-        ]
+        ("strong", ModalitySpec((3, 16))),
+        ("noise", ModalitySpec((3, 16))),
+    ]
     assert saved["hyper_parameters"]["encoder"]["class_path"] == "fusionlit.encoders.ConvEncoder"
     assert saved["hyper_parameters"]["_class_path"] == "fusionlit.models.CentralNet"
     loaded = CentralNet.load_from_checkpoint(path)
