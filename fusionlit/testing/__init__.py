@@ -1,4 +1,4 @@
-"""Contract suites: whether an operator, an encoder or a strategy, also one of your own, keeps what the others rely on.
+"""Contract suites: whether a part, also one of your own, keeps what the others rely on.
 
 A suite builds the part from its factory several times, tries one law after another on it with small random tensors in
 float64, and stops at the first that is broken: the `BrokenLawError` says which, what came, and what to do.
@@ -9,8 +9,10 @@ float64, and stops at the first that is broken: the `BrokenLawError` says which,
 """
 
 from fusionlit.testing.encoders import check_encoder
+from fusionlit.testing.heads import check_head
 from fusionlit.testing.laws import BrokenLawError
 from fusionlit.testing.operators import check_operator
 from fusionlit.testing.strategies import check_strategy
+from fusionlit.testing.tasks import check_task
 
-__all__ = ["BrokenLawError", "check_encoder", "check_operator", "check_strategy"]
+__all__ = ["BrokenLawError", "check_encoder", "check_head", "check_operator", "check_strategy", "check_task"]

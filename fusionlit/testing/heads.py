@@ -1,0 +1,115 @@
+"""The contract of a head."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from fusionlit.contracts import make
+from fusionlit.encoders import Head, HeadFactory
+from fusionlit.testing import laws
+from fusionlit.testing.cases import BATCH, Case, draw, name_of
+from fusionlit.testing.laws import uphold
+from fusionlit.types import Shape
+
+MANY = 256
+"""Samples among which every output is to take both signs."""
+
+
+def check_head(factory: HeadFactory, in_shape: Shape, out_size: int = 3) -> None:
+    """Try the laws of a head.
+
+    Args:
+        factory: From the features' shape and the number of outputs to the head: the class itself, or a partial of it.
+        in_shape: Shape of one sample's features, without the batch.
+        out_size: Number of outputs.
+
+    Raises:
+        BrokenLawError: If a law is broken; the message says which, what came, and what to do.
+    """
+    uphold(HeadCase(factory, tuple(in_shape), out_size), LAWS)
+
+
+@dataclass(frozen=True)
+class HeadCase(Case):
+    """A head for features of one shape."""
+
+    factory: HeadFactory
+    in_shape: Shape
+    out_size: int
+    takes_presence = False
+
+    def __str__(self) -> str:
+        return f"{name_of(self.factory)} for features {self.in_shape} and {self.out_size} outputs"
+
+    def make(self) -> Head:
+        """The factory's head."""
+        return make(self.factory, Head, self.in_shape, self.out_size)
+
+    def inputs(self, batch: int = BATCH) -> dict[str, Tensor]:
+        """Normal features."""
+        return draw({"features": self.in_shape}, batch)
+
+    def run(self, module: nn.Module, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> Tensor:
+        """The prediction."""
+        out: Tensor = module(inputs["features"])
+        return out
+
+
+def it_is_a_head(case: HeadCase) -> str | None:
+    """A head is a subclass of `fusionlit.encoders.Head`."""
+    case.make()
+    return None
+
+
+def it_gives_out_size_numbers(case: HeadCase) -> str | None:
+    """It predicts `(B, out_size)`, whatever `out_size` is."""
+    for size in (1, case.out_size):
+        sized = HeadCase(case.factory, case.in_shape, size)
+        shape = tuple(sized.run(sized.build(), sized.inputs()).shape)
+        if shape != (BATCH, size):
+            return f"for `out_size` {size} and a batch of {BATCH} the prediction is {shape}."
+    return None
+
+
+def it_takes_any_strides(case: HeadCase) -> str | None:
+    """Features may have any strides, such as channels-last."""
+    head = case.build()
+    for x in case.inputs().values():
+        if x.ndim > 2:
+            head(x.movedim(1, -1).contiguous().movedim(-1, 1))  # `view` fails on these
+    return None
+
+
+def no_output_is_bounded(case: HeadCase) -> str | None:
+    """Its outputs are logits or regression values, so each takes both signs and grows with the features."""
+    head = case.build()
+    x = 100 * case.inputs(MANY)["features"]
+    out = head(x)
+    if not ((out > 0).any(0) & (out < 0).any(0)).all():
+        return f"of {len(x)} samples some output has one sign only. Leave out the activation after the last layer."
+    if (out.abs().amax(0) <= 1).any():
+        return "of features around 100 some output stays in [-1, 1]. Leave out the activation after the last layer."
+    return None
+
+
+def every_parameter_gets_a_gradient(case: HeadCase) -> str | None:
+    """The prediction depends on the features and on every parameter."""
+    without, _ = laws.gradients(case)
+    return f"it does not on {', '.join(without)}. Is it used, and not detached?" if without else None
+
+
+LAWS = [
+    it_is_a_head,
+    it_gives_out_size_numbers,
+    it_takes_any_strides,
+    laws.a_batch_of_one_stays_one,
+    laws.the_result_is_finite,
+    laws.everything_is_registered,
+    laws.evaluation_changes_nothing,
+    laws.samples_do_not_mix,
+    laws.state_dict_is_whole,
+    no_output_is_bounded,
+    every_parameter_gets_a_gradient,
+    laws.gradients_are_right,
+    laws.compiles_to_one_graph,
+]
