@@ -28,8 +28,8 @@ SERIES = {
     "BasicMotions": {"acc": [0, 1, 2], "gyro": [3, 4, 5]},
     "Epilepsy": {"acc_x": [0], "acc_y": [1], "acc_z": [2]},
 }
-AUDIO_NOISE = 2.0
-IMAGE_NOISE = 1.2
+AUDIO_NOISE = 0.2
+IMAGE_NOISE = 0.9
 Arrays = dict[str, NDArray[np.generic]]
 
 

@@ -143,7 +143,7 @@ def a_step_down_the_gradient_predicts_better(case: TaskCase) -> str | None:
 
 
 def predictions_fit_the_target(case: TaskCase) -> str | None:
-    """`predict` gives the target's shape (`multiclass`: `(B, K)`) in float32 or more; classes' probabilities sum to 1."""
+    """`predict` gives the target's shape (`multiclass`: `(B, K)`) in float32 or finer; multiclass sums to 1."""
     task, truth = case.build(), case.truth()
     shape = (SAMPLES, case.target.size) if case.target.kind == "multiclass" else tuple(truth.shape)
     out = task.predict(case.predictions())
