@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -36,7 +36,7 @@ class Origin:
     configuration: Config
     data: str
     split: str
-    hash: str = ""
+    hash: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hash", digest(self.configuration))

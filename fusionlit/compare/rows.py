@@ -71,8 +71,7 @@ class Row:
                 raise DataError(f"is of format {number}, and this fusionlit reads formats up to {FORMAT}: update it")
             if number == 0:
                 return _of_flat(content)
-            origin = content.pop("origin")
-            return cls(**content, origin=None if origin is None else Origin(**origin))
+            return cls(**{**content, "origin": _origin(content["origin"])})
         except DataError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -135,6 +134,16 @@ class Ledger:
                 raise ConfigError(f"{self.path} has a row of {row.model}, seed {row.seed}, already: run it once.")
             with self.path.open("a", encoding="utf-8") as lines:
                 lines.write(row.line() + "\n")
+
+
+def _origin(content: dict[str, Any] | None) -> Origin | None:
+    if content is None:
+        return None
+    held = content.pop("hash")
+    origin = Origin(**content)
+    if origin.hash != held:
+        raise DataError(f"has a configuration that is not the one of its hash {held}: it was edited; remove it")
+    return origin
 
 
 def _of_flat(content: dict[str, Any]) -> Row:

@@ -1,5 +1,6 @@
 """A run made in Python is that of the command line, whatever `sys.argv` says."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -125,6 +126,21 @@ def test_a_run_that_writes_nothing_leaves_no_configuration(run_of, tmp_path, mon
         run = run_of(trainer={**QUIET, **few, "max_epochs": 1, "enable_checkpointing": checkpoints})
         run.trainer.fit(run.model, run.datamodule)
         assert (tmp_path / "config.yaml").exists() is checkpoints
+
+
+def test_the_readmes_run_runs(shapes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/frames").symlink_to(shapes)
+    text = (CONFIGS.parent / "README.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "build_run" in block]
+    once = '"trainer.max_epochs": 3, "trainer.fast_dev_run": True, "trainer.enable_progress_bar": False'
+    assert '"trainer.max_epochs": 3' in code
+    names = {}
+    exec(code.replace('"trainer.max_epochs": 3', once), names)
+    assert names["run"].trainer.global_step == 1
+    assert names["run"].config["data"]["init_args"]["batch_size"] == 64
 
 
 def test_options_are_written_as_on_the_command_line():

@@ -81,6 +81,7 @@ def test_a_line_that_is_no_row_is_named(ledger):
         (good[:40], "is no row of results"),
         ('{"format": 1, "model": "early", "seed": 1}', "is no row of results"),
         ('{"test/accuracy": 0.5}', "is no row of results"),
+        (good.strip().replace('"batch_size": 32', '"batch_size": 64'), "a configuration that is not the one of its"),
         ('{"format": 2}', f"is of format 2, and this fusionlit reads formats up to {FORMAT}: update it."),
     ]:
         ledger.path.write_text(good + bad + "\n" + good)
