@@ -51,7 +51,7 @@ def main() -> None:
 def train(
     name: str,
     interaction: str,
-    candidates: dict[str, Candidate],
+    models: dict[str, Candidate],
     seeds: int,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[Row]:
