@@ -13,16 +13,14 @@ chooses is tested, once. Rows go to benchmarks/results/balance_*.jsonl, runs to 
 """
 
 import os
-import shutil
 import sys
 from pathlib import Path
-from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 import yaml
-from variants import write
 
-from fusionlit.compare import Row, compare
+from fusionlit.compare import Candidate, Column, Row, table, train_all, values
 from fusionlit.synthetic import render
 
 OUT = Path("runs/balance")
@@ -35,6 +33,9 @@ METHODS = {
 }
 LOSSES = {"probed": 0.01, "multitask": 1.0}
 EPOCHS = 20
+MODEL = Path("configs/model/signals/intermediate_concat_multitask.yaml")
+RESULTS = Path("benchmarks/results")
+TRAINER = {"max_epochs": EPOCHS, "accelerator": "cpu", "enable_progress_bar": False}
 SPLIT = {"class_path": "fusionlit.data.FractionSplit", "init_args": {"train": 0.4, "val": 0.2, "test": 0.4, "seed": 0}}
 
 
@@ -43,15 +44,12 @@ def main() -> None:
     os.chdir(Path(__file__).parents[1])
     seeds, *chosen = [int(sys.argv[1]), *sys.argv[2:]] if sys.argv[1:] else [3]
     for data in chosen or ["pair", "signals"]:
-        file, sensors = {"pair": pair, "signals": signals}[data]()
-        rows = train(data, file, sensors, seeds)
-        Path("benchmarks/results").mkdir(exist_ok=True)
-        shutil.copy(OUT / data / "rows.jsonl", f"benchmarks/results/balance_{data}.jsonl")
-        print(markdown(data, rows, sensors))
+        source, sensors = {"pair": pair, "signals": signals}[data]()
+        print(f"{data}\n{summary(train(data, source, sensors, seeds), sensors)}")
 
 
-def pair(samples: int = 6000) -> tuple[Path, list[str]]:
-    """Write the two sensors, and the file that reads them."""
+def pair(samples: int = 6000) -> tuple[dict[str, Any], list[str]]:
+    """Write the two sensors; the data module that reads them."""
     folder = OUT / "data"
     path = folder / "pair.npz"
     if not path.exists():
@@ -64,84 +62,54 @@ def pair(samples: int = 6000) -> tuple[Path, list[str]]:
         hidden += 0.348 * np.stack([first, first * sign], 1)[:, :, None]
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(path, plain=plain.astype("float32"), hidden=hidden.astype("float32"), target=label)
-    return data_file("pair", path, ["plain", "hidden"]), ["plain", "hidden"]
+    return data_module(path, ["plain", "hidden"]), ["plain", "hidden"]
 
 
-def signals() -> tuple[Path, list[str]]:
-    """Render the four sensors, and write the file that reads them."""
+def signals() -> tuple[dict[str, Any], list[str]]:
+    """Render the four sensors; the data module that reads them."""
     root, sensors = OUT / "data" / "signals", ["strong", "weak", "redundant", "noise"]
     if not (root / "signals.npz").exists():
         render(root, frames=1000, task="signals")
-    return data_file("signals", root / "signals.npz", sensors), sensors
+    return data_module(root / "signals.npz", sensors), sensors
 
 
-def data_file(name: str, path: Path, sensors: list[str]) -> Path:
-    """Write the data module's file."""
+def data_module(path: Path, sensors: list[str]) -> dict[str, Any]:
+    """Configuration of the data module."""
     arguments = {"path": str(path), "modalities": sensors, "split": SPLIT, "batch_size": 64}
-    return write(
-        OUT / "configs" / f"{name}.yaml", {"class_path": "fusionlit.data.ArrayDataModule", "init_args": arguments}
-    )
+    return {"class_path": "fusionlit.data.ArrayDataModule", "init_args": arguments}
 
 
-def train(data: str, file: Path, sensors: list[str], seeds: int) -> list[Row]:
+def train(data: str, source: dict[str, Any], sensors: list[str], seeds: int) -> list[Row]:
     """Every method with both weights of the unimodal losses; then UMT, seed by seed, with that seed's teachers."""
-    folder = OUT / "configs" / data
-    trainer = write(folder / "trainer.yaml", {"max_epochs": EPOCHS, "accelerator": "cpu", "enable_progress_bar": False})
-    encoder = base()["init_args"]["encoder"]
-    teachers = [
-        write(
-            folder / f"teacher_{name}.yaml",
-            {"class_path": "Unimodal", "init_args": {"modality": name, "encoder": encoder}},
-        )
-        for name in sensors
-    ]
-    models = [
-        model_file(folder, f"{losses}_{method}", weight, balance)
-        for losses, weight in LOSSES.items()
-        for method, balance in METHODS.items()
-    ]
-    rows = compare(file, [*teachers, *models], seeds, trainer, OUT / data)
-    for seed in range(seeds):  # a row of `compare` is of one file, and each seed has teachers of its own
-        runs = {name: OUT / data / f"teacher_{name}" / f"seed{seed}/checkpoints/best.ckpt" for name in sensors}
-        paths = {name: str(path) for name, path in runs.items()}
-        balance = {"class_path": "UMT", "init_args": {"teachers": paths, "weight": 5.0}}
-        umt = [model_file(folder, f"{losses}_umt_of_{seed}", weight, balance) for losses, weight in LOSSES.items()]
-        found = compare(file, umt, seed + 1, trainer, OUT / data)
-        rows += [{**row, "model": row["model"].removesuffix(f"_of_{seed}")} for row in found if row["seed"] == seed]
+    out, ledger = OUT / data, RESULTS / f"balance_{data}.jsonl"
+    encoder = yaml.safe_load(MODEL.read_text())["init_args"]["encoder"]
+    models = {
+        f"teacher_{name}": Candidate("Unimodal", {"model.modality": name, "model.encoder": encoder}) for name in sensors
+    }
+    for losses, weight in LOSSES.items():
+        models |= {f"{losses}_{method}": candidate(weight, balance) for method, balance in METHODS.items()}
+    rows = train_all(source, models, range(seeds), TRAINER, out, ledger)
+    for seed in range(seeds):
+        runs = {name: str(out / f"teacher_{name}/seed{seed}/checkpoints/best.ckpt") for name in sensors}
+        balance = {"class_path": "UMT", "init_args": {"teachers": runs, "weight": 5.0}}
+        umt = {f"{losses}_umt": candidate(weight, balance) for losses, weight in LOSSES.items()}
+        rows += train_all(source, umt, [seed], TRAINER, out, ledger)
     return rows
 
 
-def model_file(folder: Path, name: str, weight: float, balance: object) -> Path:
-    """The shipped model with this weight of unimodal losses and this balance."""
-    model = base()
-    model["init_args"]["training"] = {"unimodal_loss_weight": weight, "balance": balance}
-    return write(folder / f"{name}.yaml", model)
+def candidate(weight: float, balance: object) -> Candidate:
+    """The shipped model at a constant rate, with this weight of unimodal losses and this balance."""
+    training = {"scheduler": None, "unimodal_loss_weight": weight, "balance": balance}
+    return Candidate(MODEL, {"model.training": training})
 
 
-def base() -> dict:
-    """The shipped model."""
-    return yaml.safe_load(Path("configs/model/signals/intermediate_concat_multitask.yaml").read_text())
-
-
-def markdown(data: str, rows: list[Row], sensors: list[str]) -> str:
-    """One row per method: test accuracy, and the test loss of each unimodal head, the smaller the better."""
-    columns = ["test/accuracy", *(f"test/unimodal_loss/{name}" for name in sensors)]
-    lines = [
-        f"| {data} | accuracy % | {' | '.join(f'loss of {name}' for name in sensors)} |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for model in dict.fromkeys(row["model"] for row in rows):
-        cells = []
-        for column in columns:
-            values = [
-                row[column] * (100 if "accuracy" in column else 1)
-                for row in rows
-                if row["model"] == model and column in row
-            ]
-            spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-            cells.append(f"{mean(values):.2f}{spread}" if values else "")
-        lines.append(f"| `{model}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def summary(rows: list[Row], sensors: list[str]) -> str:
+    """A line per method: test accuracy, and the test loss of each unimodal head, the smaller the better."""
+    columns = {"accuracy %": Column(values(rows, "test/accuracy", 100), 2)}
+    for name in sensors:
+        metric = f"test/unimodal_loss/{name}"
+        columns[f"loss of {name}"] = Column(values([row for row in rows if metric in row.metrics], metric), 2)
+    return table(columns).markdown()
 
 
 if __name__ == "__main__":

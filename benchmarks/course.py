@@ -10,20 +10,18 @@ epochs on them: there is no test split, so what is best of many is best by chanc
 go to benchmarks/results/course_*.jsonl, runs to runs/course.
 """
 
-import json
 import os
 import shutil
 import sys
 import time
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from variants import changed
 
-from fusionlit.build import FusionCLI
+from fusionlit import Run, build_run
+from fusionlit.compare import Column, Ledger, Row, origin_of, table, values
 from fusionlit.synthetic import render
 
 OUT = Path("runs/course")
@@ -56,7 +54,7 @@ def main() -> None:
     if task not in (None, *METRIC):
         sys.exit(__doc__)
     if task is None:
-        print("\n\n".join(table(name) for name in METRIC if rows(name)))
+        print("\n\n".join(summary(name) for name in METRIC if ledger(name).rows()))
         return
     torch.set_num_threads(1)
     root = Path(f"data/course_{task}")
@@ -64,11 +62,14 @@ def main() -> None:
         render(root, frames=FRAMES[task][0], task=task)
     for seed in range(int(seeds[0]) if seeds else 3):
         for model in [*(MODELS / f"recipes/{task}_{net}.yaml" for net in NETS[task]), *ours(task)]:
-            if not any((row["model"], row["seed"]) == (model.stem, seed) for row in rows(task)):
-                row = measure(task, root, model, seed)
-                with results(task).open("a") as lines:
-                    lines.write(json.dumps(row) + "\n")
-                print(json.dumps(row), flush=True)
+            run = make_run(task, root, model, seed)
+            origin = origin_of(run)
+            if ledger(task).find(model.stem, seed, origin) is None:
+                began = time.perf_counter()
+                metrics = measure(task, run)
+                row = Row(model.stem, seed, metrics, round(time.perf_counter() - began, 1), origin)
+                ledger(task).append(row)
+                print(row.model, row.seed, row.metrics, flush=True)
 
 
 def ours(task: str) -> list[Path]:
@@ -76,58 +77,42 @@ def ours(task: str) -> list[Path]:
     return [MODELS / f"{name}.yaml" for name in OURS] if task == "position" else []
 
 
-def measure(task: str, root: Path, model: Path, seed: int) -> dict[str, Any]:
-    """Train once."""
-    began = time.perf_counter()
+def make_run(task: str, root: Path, model: Path, seed: int) -> Run:
+    """One run; a recipe trains as long as in the notebooks, without augmentation."""
     split = {"class_path": "fusionlit.data.LastFramesSplit", "init_args": {"count": FRAMES[task][1]}}
-    plain = {"root": str(root), "split": split} | ({"augmentation": None} if model.parent.name == "recipes" else {})
-    data = changed(Path(f"configs/data/replicator_{task}.yaml"), OUT / "files", f"{task}_{model.parent.name}", plain)
-    options = [
-        "--trainer.logger=false",
-        "--trainer.enable_checkpointing=false",
-        f"--trainer.default_root_dir={OUT}/tmp",
-    ]
-    options += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    options: dict[str, Any] = {"data.root": root, "data.split": split}
     if model.parent.name == "recipes":
-        options += [f"--trainer.max_epochs={EPOCHS[task]}"]
-    cli = FusionCLI(run=False, args=[f"--data={data}", f"--model={model}", f"--seed_everything={seed}", *options])
+        options |= {"data.augmentation": None, "trainer.max_epochs": EPOCHS[task]}
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    trainer = {"default_root_dir": str(OUT / "tmp"), **dict.fromkeys(off, False)}
+    return build_run(Path(f"configs/data/replicator_{task}.yaml"), model, trainer, seed, options)
+
+
+def measure(task: str, run: Run) -> dict[str, float]:
+    """Train once: the metric of the best and of the last epoch."""
     best = Best(METRIC[task])
-    cli.trainer.callbacks.append(best)
-    cli.trainer.fit(cli.model, cli.datamodule)
+    run.trainer.callbacks.append(best)
+    run.trainer.fit(run.model, run.datamodule)
     shutil.rmtree(OUT / "tmp", ignore_errors=True)
     chosen = min(best.values[1:]) if task == "position" else max(best.values[1:])  # the first is the check before
-    return {
-        "model": model.stem,
-        "seed": seed,
-        "epochs": cli.trainer.current_epoch,
-        "best": chosen,
-        "last": best.values[-1],
-        "seconds": round(time.perf_counter() - began, 1),
-    }
+    return {"epochs": run.trainer.current_epoch, "best": chosen, "last": best.values[-1]}
 
 
-def results(task: str) -> Path:
+def ledger(task: str) -> Ledger:
     """Where the rows are kept."""
-    return RESULTS / f"course_{task}.jsonl"
+    return Ledger(RESULTS / f"course_{task}.jsonl")
 
 
-def rows(task: str) -> list[dict[str, Any]]:
-    """What has been measured."""
-    return [json.loads(line) for line in results(task).read_text().splitlines()] if results(task).exists() else []
-
-
-def table(task: str) -> str:
+def summary(task: str) -> str:
     """A line per model: mean and deviation of the best and of the last epoch."""
-    factor = 1 if task == "position" else 100
-    lines = [f"| {task} | epochs | seeds | best epoch | last epoch |", "|---|---:|---:|---:|---:|"]
-    for model in dict.fromkeys(row["model"] for row in rows(task)):
-        own = [row for row in rows(task) if row["model"] == model]
-        cells = []
-        for key in ("best", "last"):
-            values = [factor * row[key] for row in own]
-            cells.append(f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else ""))
-        lines.append(f"| `{model}` | {own[0]['epochs']} | {len(own)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows, factor = ledger(task).rows(), 1 if task == "position" else 100
+    columns = {
+        "epochs": Column({model: f"{x[0]:g}" for model, x in values(rows, "epochs").items()}),
+        "seeds": Column({model: str(len(x)) for model, x in values(rows, "last").items()}),
+        "best epoch": Column(values(rows, "best", factor), 3),
+        "last epoch": Column(values(rows, "last", factor), 3),
+    }
+    return table(columns, task).markdown()
 
 
 if __name__ == "__main__":

@@ -10,16 +10,14 @@ runs/fusion_comparison, the figure to docs/images.
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from variants import changed
 
-from fusionlit.compare import Row, compare, read_rows
+from fusionlit.compare import Candidate, Column, Ledger, Row, spread, table, train_all, values
 from fusionlit.synthetic import render
 
 OUT = Path("runs/fusion_comparison")
@@ -28,6 +26,8 @@ SHIPPED = Path("configs/model")
 SEEDS = {"frames40": 5, "frames200": 5, "signals": 2}
 FRAMES, SIGNALS = ["rgb", "lidar"], ["strong", "weak", "redundant", "noise"]
 SENSORS = {"frames40": FRAMES, "frames200": FRAMES, "signals": SIGNALS}
+FEWER = {"frames200": {"data.split.train": 0.1, "data.split.test": 0.86}}
+"""Another cut of the shipped data file, for 200 training frames."""
 REFUSED = {"signals": ("intermediate_bilinear", "intermediate_matmul", "intermediate_tensor")}
 """Models with too many weights for four sensors, and one that needs square maps."""
 
@@ -41,8 +41,8 @@ def main() -> None:
     for name in [chosen] if chosen else SEEDS:
         train(name, int(seeds[0]) if seeds else SEEDS[name])
     if not chosen:
-        rows = {name: read_rows(results(name)) for name in SEEDS}
-        print(markdown_table(rows))
+        rows = {name: Ledger(results(name)).rows() for name in SEEDS}
+        print(summary(rows))
         draw(rows).savefig("docs/images/fusion_comparison.png")
 
 
@@ -53,15 +53,8 @@ def train(name: str, seeds: int) -> None:
         render(signals, frames=4000, task="signals")
     if name != "signals" and not frames.exists():
         render(frames, frames=1000)
-    compare(data_file(name), model_files(name), seeds, out=OUT / name)
-    shutil.copy(OUT / name / "rows.jsonl", results(name))
-
-
-def data_file(name: str) -> Path:
-    """The shipped data file; for 200 training frames with another cut."""
-    file = Path("configs/data") / ("planted_compare.yaml" if name == "signals" else "replicator_compare.yaml")
-    more = {"split.train": 0.1, "split.test": 0.86}
-    return changed(file, OUT / "files", name, more) if name == "frames200" else file
+    data = Path("configs/data") / ("planted_compare.yaml" if name == "signals" else "replicator_compare.yaml")
+    train_all(data, models(name), range(seeds), None, OUT / name, results(name), FEWER.get(name))
 
 
 def results(name: str) -> Path:
@@ -69,25 +62,19 @@ def results(name: str) -> Path:
     return RESULTS / f"fusion_comparison_{name}.jsonl"
 
 
-def model_files(name: str) -> list[Path]:
+def models(name: str) -> dict[str, Candidate]:
     """Each sensor alone, and the shipped models of fusion."""
     alone = SHIPPED / "unimodal_rgb.yaml"
-    single = [changed(alone, OUT / "files", f"unimodal_{x}", {"modality": x}) for x in SENSORS[name]]
+    single = {f"unimodal_{sensor}": Candidate(alone, {"model.modality": sensor}) for sensor in SENSORS[name]}
     shipped = [file for file in sorted(SHIPPED.glob("*.yaml")) if not file.stem.startswith("unimodal_")]
-    return single + [file for file in shipped if file.stem not in REFUSED.get(name, ())]
+    return single | {file.stem: Candidate(file) for file in shipped if file.stem not in REFUSED.get(name, ())}
 
 
 def accuracies(rows: list[Row]) -> dict[str, list[float]]:
     """Accuracies (%) of each model, in the order of the seeds, of which every model has a row."""
-    models = {row["model"] for row in rows}
-    whole = [
-        seed for seed in {row["seed"] for row in rows} if {r["model"] for r in rows if r["seed"] == seed} == models
-    ]
-    ordered = sorted(rows, key=lambda row: (row["model"], row["seed"]))
-    return {
-        name: [100 * row["test/accuracy"] for row in ordered if row["model"] == name and row["seed"] in whole]
-        for name in dict.fromkeys(row["model"] for row in ordered)
-    }
+    seeds = [{row.seed for row in rows if row.model == model} for model in {row.model for row in rows}]
+    whole = set.intersection(*seeds)
+    return values(sorted((row for row in rows if row.seed in whole), key=lambda row: row.model), "test/accuracy", 100)
 
 
 def best_single(accuracy: dict[str, list[float]]) -> str:
@@ -95,22 +82,22 @@ def best_single(accuracy: dict[str, list[float]]) -> str:
     return max((name for name in accuracy if name.startswith("unimodal_")), key=lambda name: mean(accuracy[name]))
 
 
-def markdown_table(rows: dict[str, list[Row]]) -> str:
+def summary(rows: dict[str, list[Row]]) -> str:
     """A line per model: mean ± standard deviation of the accuracy, and in how many seeds it beats the best sensor."""
-    cells: dict[str, dict[str, str]] = {}
+    columns = {}
     for task, own in rows.items():
         accuracy = accuracies(own)
         best = accuracy[best_single(accuracy)]
-        for name, values in accuracy.items():
-            gain = [a - b for a, b in zip(values, best, strict=True)]
-            against = "" if values is best else f" ({mean(gain):+.2f}; {sum(x > 0 for x in gain)} of {len(gain)})"
-            spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-            cells.setdefault(name, {})[task] = f"{mean(values):.2f}{spread}{against}"
-        for name in REFUSED.get(task, ()):
-            cells.setdefault(name, {})[task] = "refused"
-    names = sorted(cells, key=lambda name: (name.startswith("unimodal_"), name))
-    lines = ["| model | " + " | ".join(rows) + " |", "|---|" + "---|" * len(rows)]
-    return "\n".join(lines + [f"| `{n}` | " + " | ".join(cells[n].get(t, "") for t in rows) + " |" for n in names])
+        cells = dict.fromkeys(REFUSED.get(task, ()), "refused")
+        for name, reached in accuracy.items():
+            gain = [a - b for a, b in zip(reached, best, strict=True)]
+            against = "" if reached is best else f" ({mean(gain):+.2f}; {sum(x > 0 for x in gain)} of {len(gain)})"
+            cells[name] = f"{spread(reached, 2)}{against}"
+        columns[task] = cells
+    names = sorted({name for cells in columns.values() for name in cells})
+    names.sort(key=lambda name: name.startswith("unimodal_"))
+    cells = {task: Column({f"`{name}`": text for name, text in each.items()}) for task, each in columns.items()}
+    return table(cells, order=[f"`{name}`" for name in names]).markdown()
 
 
 def draw(rows: dict[str, list[Row]]) -> Figure:

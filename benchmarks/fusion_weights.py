@@ -11,27 +11,15 @@ table. Nothing is chosen: of every run the model of the last epoch is tested, on
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-from fusionlit.data import ArrayDataModule, FractionSplit, OfficialSplit, SignalDataModule
+from the_question import DEFAULT, SETTINGS, WEIGHTS, Plan, Setting, last_layer, summary, train_all
+
+from fusionlit.compare import Row
 from fusionlit.synthetic import render
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "notebooks"))
-from the_question import (  # noqa: E402
-    DEFAULT,
-    SETTINGS,
-    WEIGHTS,
-    Plan,
-    Row,
-    Setting,
-    last_layer,
-    markdown_table,
-    read_rows,
-    train_all,
-)
-
 RESULTS = Path(__file__).parent / "results"
 PLANTED = ROOT / "data/planted_benchmark"
 FORMS = {
@@ -45,33 +33,35 @@ def planted() -> None:
     """9,600 training windows of four planted sensors, five epochs."""
     if not PLANTED.exists():
         render(PLANTED, frames=4000, task="signals", seed=0)
-    split = FractionSplit(0.6, 0.2, 0.2, seed=0)
-    data = partial(ArrayDataModule, PLANTED / "signals.npz", split=split, batch_size=64)
-    rows = train("planted.jsonl", FORMS, range(10), Plan(data, 5, (16, 32, 32), (64,), 0.5))
-    print(markdown_table(rows, ["strong", "weak", "redundant", "noise"]))
+    split = {"class_path": "FractionSplit", "init_args": {"train": 0.6, "val": 0.2, "test": 0.2, "seed": 0}}
+    data = {"path": str(PLANTED / "signals.npz"), "split": split, "batch_size": 64}
+    rows = train("planted.jsonl", FORMS, range(10), "ArrayDataModule", data, epochs=5)
+    print(summary(rows, ["strong", "weak", "redundant", "noise"]))
     for name in FORMS:
         shares = [
-            {source: x["attribution"] for source, x in last_layer(row).items()}
+            {source: x.get("attribution", 0.0) for source, x in last_layer(row).items()}
             for row in rows
-            if row["setting"] == name
+            if row.model == name
         ]
-        ranked = sum((x["strong"] or 0.0) > (x["weak"] or 0.0) > (x["noise"] or 0.0) for x in shares)
-        worst = max(x["noise"] or 0.0 for x in shares)
+        ranked = sum(x["strong"] > x["weak"] > x["noise"] for x in shares)
+        worst = max(x["noise"] for x in shares)
         print(f"{name}: strong > weak > noise in {ranked} of {len(shares)} seeds; noise at most {worst:.3f}")
 
 
 def uci_har() -> None:
     """The official split, validation by subject, four epochs."""
-    data = partial(SignalDataModule, ROOT / "data/uci_har", AXES, split=OfficialSplit(0.2, seed=0), batch_size=64)
-    rows = train("uci_har_settings.jsonl", SETTINGS, range(5), Plan(data, 4, (16, 32, 32), (64,), 0.5))
-    print(markdown_table(rows, list(AXES)))
+    split = {"class_path": "OfficialSplit", "init_args": {"val": 0.2, "seed": 0}}
+    data = {"root": str(ROOT / "data/uci_har"), "modalities": AXES, "split": split, "batch_size": 64}
+    rows = train("uci_har_settings.jsonl", SETTINGS, range(5), "SignalDataModule", data, epochs=4)
+    print(summary(rows, list(AXES)))
 
 
-def train(file: str, settings: Mapping[str, Setting], seeds: Sequence[int], plan: Plan) -> list[Row]:
+def train(
+    file: str, settings: Mapping[str, Setting], seeds: Sequence[int], kind: str, data: dict[str, Any], epochs: int
+) -> list[Row]:
     """All rows, of which those in `file` are not trained again."""
-    results = RESULTS / file
-    done = read_rows(results) if results.exists() else []
-    return train_all(settings, seeds, replace(plan, results=results), done)
+    source = {"class_path": kind, "init_args": data}
+    return train_all(settings, seeds, Plan(source, epochs, (16, 32, 32), (64,), 0.5, results=RESULTS / file))
 
 
 if __name__ == "__main__":

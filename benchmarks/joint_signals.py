@@ -11,14 +11,13 @@ Rows go to benchmarks/results/joint_*.jsonl, runs to runs/joint_signals.
 
 import json
 import os
-import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
-from variants import changed
-
-from fusionlit.compare import compare, read_rows
+from fusionlit.compare import Candidate, Column, Ledger, Row, table, train_all, values
 from fusionlit.synthetic import render
 
 INTERACTIONS = ("exclusive_or", "ratio", "synchrony")
@@ -26,7 +25,6 @@ SENSORS = ("left", "right", "noise")
 SEEDS = 1
 ROOT = Path("data/joint_signals")
 OUT = Path("runs/joint_signals")
-FILES = OUT / "files"
 RESULTS = Path("benchmarks/results")
 SHIPPED = Path("configs/model")
 REFUSED = ("intermediate_bilinear", "intermediate_matmul", "intermediate_tensor")
@@ -45,26 +43,29 @@ def main() -> None:
         if name == "seeds":
             train_seeds()
         else:
-            train(f"joint_{name}", Path(f"configs/data/joint_{name}.yaml"), models(), SEEDS)
+            train(f"joint_{name}", name, models(), SEEDS)
     if not sys.argv[1:]:
-        print(table())
+        print(results())
 
 
-def train(name: str, data: Path, files: list[Path], seeds: int) -> list[dict[str, float]]:
-    """Rows of all models on one data file."""
-    rows = compare(data, files, seeds, out=OUT / name)
-    shutil.copy(OUT / name / "rows.jsonl", RESULTS / f"{name}.jsonl")
-    return rows
+def train(
+    name: str,
+    interaction: str,
+    models: dict[str, Candidate],
+    seeds: int,
+    overrides: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """Rows of all models on the data of one interaction."""
+    data = Path(f"configs/data/joint_{interaction}.yaml")
+    return train_all(data, models, range(seeds), None, OUT / name, RESULTS / f"{name}.jsonl", overrides)
 
 
-def models() -> list[Path]:
+def models() -> dict[str, Candidate]:
     """The shipped models of fusion, and each sensor alone."""
-    single = [
-        changed(SHIPPED / "unimodal_rgb.yaml", FILES, f"unimodal_{sensor}", {"modality": sensor})
-        for sensor in SENSORS[:2]
-    ]
+    alone = SHIPPED / "unimodal_rgb.yaml"
+    single = {f"unimodal_{sensor}": Candidate(alone, {"model.modality": sensor}) for sensor in SENSORS[:2]}
     shipped = [file for file in sorted(SHIPPED.glob("*.yaml")) if not file.stem.startswith("unimodal_")]
-    return single + [file for file in shipped if file.stem not in REFUSED]
+    return single | {file.stem: Candidate(file) for file in shipped if file.stem not in REFUSED}
 
 
 def train_seeds() -> None:
@@ -72,31 +73,30 @@ def train_seeds() -> None:
     small = Path(f"{ROOT}_small")
     if not small.exists():
         render(small, frames=500, task="joint_signals")
-    data = Path("configs/data/joint_exclusive_or.yaml")
-    few = changed(data, FILES, "joint_exclusive_or_few", {"path": str(small / "exclusive_or.npz")})
-    plain = changed(few, FILES, "joint_exclusive_or_few_plain", {"augmentation": None})
-    for name, file in (("joint_seeds", data), ("joint_seeds_few", few), ("joint_seeds_few_plain", plain)):
-        values = sorted(100 * row["test/accuracy"] for row in train(name, file, [SHIPPED / "centralnet.yaml"], 10))
-        print(f"{file.stem}: mean {mean(values):.2f} %, lowest {values[0]:.2f} %, all {values}")
+    few = {"data.path": small / "exclusive_or.npz"}
+    ways = {"joint_seeds": {}, "joint_seeds_few": few, "joint_seeds_few_plain": {**few, "data.augmentation": None}}
+    centralnet = {"centralnet": Candidate(SHIPPED / "centralnet.yaml")}
+    for name, overrides in ways.items():
+        rows = train(name, "exclusive_or", centralnet, 10, overrides)
+        accuracy = sorted(values(rows, "test/accuracy", 100)["centralnet"])
+        print(f"{name}: mean {mean(accuracy):.2f} %, lowest {accuracy[0]:.2f} %, all {accuracy}")
 
 
-def table() -> str:
-    """A line per model: mean test accuracy (%) on each interaction, and the truth."""
+def results() -> str:
+    """A line per model: mean test accuracy (%) on each interaction, after the truth."""
     truth = json.loads((ROOT / "truth.json").read_text())["interactions"]
-    accuracy: dict[str, dict[str, list[float]]] = {}
+    columns = {}
     for name in INTERACTIONS:
-        for row in read_rows(RESULTS / f"joint_{name}.jsonl"):
-            accuracy.setdefault(row["model"], {}).setdefault(name, []).append(100 * row["test/accuracy"])
-    lines = ["| | " + " | ".join(INTERACTIONS) + " |", "|---|" + "---:|" * len(INTERACTIONS)]
-    for label, key in (("best rule, both sensors", "left+right+noise"), ("best rule, left alone", "left")):
-        values = [100 * truth[name]["accuracy"][key]["value"] for name in INTERACTIONS]
-        lines.append(f"| {label} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
-    values = [100 * truth[name]["late_average"]["logits"]["value"] for name in INTERACTIONS]
-    lines.append("| average of the single sensors' best logits | " + " | ".join(f"{x:.1f}" for x in values) + " |")
-    for model, by in sorted(accuracy.items(), key=lambda item: (item[0].startswith("unimodal"), item[0])):
-        cells = ["  ".join(f"{x:.1f}" for x in by.get(name, [])) for name in INTERACTIONS]
-        lines.append(f"| `{model}` | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        best = {
+            "best rule, both sensors": truth[name]["accuracy"]["left+right+noise"],
+            "best rule, left alone": truth[name]["accuracy"]["left"],
+            "average of the single sensors' best logits": truth[name]["late_average"]["logits"],
+        }
+        measured = values(Ledger(RESULTS / f"joint_{name}.jsonl").rows(), "test/accuracy", 100)
+        by_kind = dict(sorted(measured.items(), key=lambda item: (item[0].startswith("unimodal"), item[0])))
+        cells = {label: [100 * each["value"]] for label, each in best.items()}
+        columns[name] = Column(cells | {f"`{model}`": x for model, x in by_kind.items()}, 1)
+    return table(columns, "").markdown()
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from fusionlit.build import REFRESH_RATE
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from side_by_side import alternate, ratio, record, seconds
 from training import EpochTime, our_step, to_device
 
-from fusionlit.build import REFRESH_RATE, FusionCLI
+from fusionlit import build_run
 from fusionlit.callbacks import EfficiencyMonitor, FusionWeightLogger
 from fusionlit.console import quiet_lightning
 from fusionlit.data import ArrayDataModule, FractionSplit, FusionDataModule
@@ -48,9 +49,9 @@ class TimedLogger(FusionWeightLogger):
 
 def demo(root: Path) -> tuple[FusionModule, FusionDataModule]:
     """Model and data of `make demo`."""
-    files = [f"--data={CONFIGS}/data/replicator_shape.yaml", f"--model={CONFIGS}/model/centralnet.yaml"]
-    cli = FusionCLI(run=False, args=[*files, f"--data.root={root}", "--trainer.accelerator=cpu"])
-    return cli.model, cli.datamodule  # type: ignore[return-value]
+    data, model = CONFIGS / "data/replicator_shape.yaml", CONFIGS / "model/centralnet.yaml"
+    run = build_run(data, model, {"accelerator": "cpu"}, overrides={"data.root": root})
+    return run.model, run.datamodule
 
 
 def epoch(model: FusionModule, data: FusionDataModule, parts: list[Callback], bar: ProgressBar | None) -> float:

@@ -11,20 +11,22 @@ Scene15: ten random splits of 64/16/20 %. Digits: each of six speakers tests onc
 runs are those that `--runs` asks for. Rows go to benchmarks/results/public_*.jsonl.
 """
 
-import json
 import os
 import shutil
 import sys
+import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import torch
 import yaml
 from scipy.stats import ttest_rel
 
-from fusionlit.build import FusionCLI
+from fusionlit import build_run
+from fusionlit.cli.run import rebuild_run, run_options
+from fusionlit.compare import Column, Ledger, Row, origin_of, table, values
 from fusionlit.fit import FitCLI
 
 RESULTS = Path("benchmarks/results")
@@ -38,6 +40,7 @@ SETS: dict[str, dict[str, Any]] = {
     "scene15": {"sensors": ["view1", "view2", "view3"], "models": "vectors/", "runs": 10, "batch": 64},
     "digits": {"sensors": ["audio", "image"], "models": "", "runs": 6, "batch": 64},
 }
+TRAINER = {"enable_progress_bar": False, "enable_model_summary": False}
 FUSED = ("centralnet", "intermediate_concat_multitask")
 
 
@@ -45,7 +48,7 @@ def main() -> None:
     """Train, or print."""
     os.chdir(Path(__file__).parents[1])
     if len(sys.argv) == 1:
-        print(table())
+        print("\n\n".join(summary(name) for name in SETS if ledger(name).rows()))
         return
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("set", choices=SETS)
@@ -54,38 +57,32 @@ def main() -> None:
     asked = parser.parse_args()
     name = asked.set
     torch.set_num_threads(1)
-    file = RESULTS / f"public_{name}.jsonl"
     for run in range(asked.runs or SETS[name]["runs"]):
         for model in asked.models or [*FUSED, *SETS[name]["sensors"]]:
-            if not any((row["model"], row["run"]) == (model, run) for row in rows(name)):
-                row = measure(name, model, run)
-                with file.open("a") as lines:
-                    lines.write(json.dumps(row) + "\n")
-                print(json.dumps(row), flush=True)
+            origin = origin_of(build_run(data(name, run), model_of(name, model), TRAINER, run))
+            if ledger(name).find(model, run, origin) is None:
+                began = time.perf_counter()
+                metrics = measure(name, model, run)
+                row = Row(model, run, metrics, round(time.perf_counter() - began, 1), origin)
+                ledger(name).append(row)
+                print(name, row.model, row.seed, row.metrics, flush=True)
 
 
-def measure(name: str, model: str, run: int) -> dict[str, Any]:
+def measure(name: str, model: str, run: int) -> dict[str, float]:
     """Train with a refit, and test both checkpoints."""
     folder = OUT / name / f"{model}{run}"
     shutil.rmtree(folder, ignore_errors=True)  # a run without a row was cut off
-    folder.mkdir(parents=True)
-    for part, content in (("data", data(name, run)), ("model", model_of(name, model))):
-        (folder / f"{part}.yaml").write_text(yaml.safe_dump(content))
     logger = {"class_path": "TensorBoardLogger", "init_args": {"save_dir": str(folder), "name": "", "version": "fit"}}
-    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    options = [f"--data={folder}/data.yaml", f"--model={folder}/model.yaml", f"--seed_everything={run}"]
-    first = FitCLI(args=["fit", *options, f"--trainer.logger={json.dumps(logger)}", "--refit=true", *quiet])
+    more = {"trainer.logger": logger, "refit": True}
+    first = FitCLI(args=["fit", *run_options(data(name, run), model_of(name, model), TRAINER, run, more)])
     best = first.trainer.checkpoint_callback.best_model_path
     epochs = torch.load(best, weights_only=True)["epoch"] + 1
     score = first.trainer.checkpoint_callback.best_model_score
     chosen = first.trainer.test(first.model, first.datamodule, ckpt_path=best, verbose=False)[0]
-    again = FusionCLI(run=False, args=yaml.safe_load((folder / "fit/refit/config.yaml").read_text()))
+    again = rebuild_run(yaml.safe_load((folder / "fit/refit/config.yaml").read_text()))
     last = next((folder / "fit/refit").rglob("last.ckpt"))
     refitted = again.trainer.test(again.model, again.datamodule, ckpt_path=last, verbose=False)[0]
     return {
-        "set": name,
-        "model": model,
-        "run": run,
         "epochs": epochs,
         "validation": round(100 * float(score), 2),
         "chosen": round(100 * chosen["test/accuracy"], 2),
@@ -119,34 +116,36 @@ def model_of(name: str, model: str) -> dict[str, Any]:
     return {"class_path": "Unimodal", "init_args": {"modality": model, **arguments}}
 
 
-def rows(name: str) -> list[dict[str, Any]]:
-    """What has been measured."""
-    file = RESULTS / f"public_{name}.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+def ledger(name: str) -> Ledger:
+    """Where the rows of a set are kept; the seed of a row is the number of its run."""
+    return Ledger(RESULTS / f"public_{name}.jsonl")
 
 
-def table() -> str:
+def summary(name: str) -> str:
     """Mean and deviation of the accuracy (%) of both networks, and CentralNet against the others, paired by run."""
-    lines = ["| set | model | runs | chosen | refit | CentralNet - it, refit |", "|---|---|---:|---:|---:|---:|"]
-    for name in SETS:
-        of = {
-            model: {r["run"]: r for r in rows(name) if r["model"] == model}
-            for model in [*FUSED, *SETS[name]["sensors"]]
-        }
-        for model, by_run in of.items():
-            if len(by_run) < 2:
-                continue
-            cells = []
-            for key in ("chosen", "refit"):
-                values = [row[key] for row in by_run.values()]
-                cells.append(f"{mean(values):.2f} ± {stdev(values):.2f}")
-            both = sorted(by_run.keys() & of["centralnet"].keys())
-            pairs = [(of["centralnet"][run]["refit"], by_run[run]["refit"]) for run in both]
-            differences = [a - b for a, b in pairs]
-            p = f" (p = {ttest_rel(*zip(*pairs, strict=True)).pvalue:.2g})" if len(set(differences)) > 1 else ""
-            cells.append("" if model == "centralnet" else f"{mean(differences):+.2f}{p}")
-            lines.append(f"| {name} | `{model}` | {len(by_run)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = ledger(name).rows()
+    of = {model: {row.seed: row for row in rows if row.model == model} for model in [*FUSED, *SETS[name]["sensors"]]}
+    measured = {model: by_run for model, by_run in of.items() if len(by_run) > 1}
+    known = [row for by_run in measured.values() for row in by_run.values()]
+    columns = {
+        "runs": Column({model: str(len(by_run)) for model, by_run in measured.items()}),
+        "chosen": Column(values(known, "chosen"), 2),
+        "refit": Column(values(known, "refit"), 2),
+        "CentralNet - it, refit": Column(
+            {model: difference(of["centralnet"], by_run) for model, by_run in measured.items() if model != "centralnet"}
+        ),
+    }
+    return table(columns, name).markdown()
+
+
+def difference(ours: dict[int, Row], others: dict[int, Row]) -> str:
+    """Mean difference after the refit over the runs of both, and the p-value of the paired t-test."""
+    pairs = [(ours[run].metrics["refit"], others[run].metrics["refit"]) for run in sorted(ours.keys() & others.keys())]
+    if not pairs:
+        return ""
+    differences = [a - b for a, b in pairs]
+    p = f" (p = {ttest_rel(*zip(*pairs, strict=True)).pvalue:.2g})" if len(set(differences)) > 1 else ""
+    return f"{mean(differences):+.2f}{p}"
 
 
 if __name__ == "__main__":

@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from lightning import Callback, LightningModule, Trainer
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fusionlit.build import FusionCLI
+from fusionlit import build_run
 from fusionlit.console import quiet_lightning
 
 RESULTS = Path("benchmarks/results/recipe.jsonl")
@@ -103,24 +102,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for fold in map(int, folds.split(",")):
             began = time.perf_counter()
-            args = [
-                f"--data={data_file(name, fold, Path(scratch))}",
-                f"--model={model}",
-                f"--seed_everything={seed}",
-            ]
-            args += [f"--{key}={value}" for key, value in options.items()]
-            args += [f"--trainer.default_root_dir={scratch}/run{fold}"]
-            args += ["--trainer.logger=false", "--trainer.enable_checkpointing=false", "--trainer.limit_val_batches=0"]
-            args += [
-                "--trainer.enable_progress_bar=false",
-                "--trainer.enable_model_summary=false",
-                "--trainer.num_sanity_val_steps=0",
-            ]
+            off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+            trainer = {"default_root_dir": f"{scratch}/run{fold}", **dict.fromkeys(off, False)}
+            trainer |= {"limit_val_batches": 0, "num_sanity_val_steps": 0}
             with quiet_lightning():
-                cli = FusionCLI(run=False, args=args)
+                run = build_run(data_source(name, fold, Path(scratch)), Path(model), trainer, seed, options)
             watch = Watch()
-            cli.trainer.callbacks = [c for c in cli.trainer.callbacks if "Fusion" not in type(c).__name__] + [watch]
-            cli.trainer.fit(cli.model, cli.datamodule)
+            run.trainer.callbacks = [c for c in run.trainer.callbacks if "Fusion" not in type(c).__name__] + [watch]
+            run.trainer.fit(run.model, run.datamodule)
             row = {"set": name, "model": model, "variant": variant, "options": options, "fold": fold, "seed": seed}
             row |= {key: round(value, 2) for key, value in choices(watch.seen).items()}
             row["val_last"] = round(watch.seen[-1]["val"][1], 2)
@@ -130,7 +119,7 @@ def main() -> None:
                 lines.write(json.dumps(row) + "\n")
 
 
-def data_file(name: str, fold: int, scratch: Path) -> Path:
+def data_source(name: str, fold: int, scratch: Path) -> Path | dict[str, Any]:
     """The training part alone of a public set, or a data file, with the fold as its test part."""
     split = {"class_path": "fusionlit.data.FoldSplit", "init_args": {"folds": 5, "fold": fold, "seed": 0}}
     if name.endswith(".yaml"):
@@ -140,11 +129,8 @@ def data_file(name: str, fold: int, scratch: Path) -> Path:
     kept = slice(None) if official is None else official == "train"
     path = scratch / f"{name}.npz"
     np.savez(path, **{key: value[kept] for key, value in saved.items()})
-    config = {"class_path": "fusionlit.data.ArrayDataModule", "init_args": {"path": str(path), "batch_size": 64}}
-    config["init_args"]["split"] = split
-    file = scratch / "data.yaml"
-    file.write_text(yaml.safe_dump(config))
-    return file
+    arguments = {"path": str(path), "batch_size": 64, "split": split}
+    return {"class_path": "fusionlit.data.ArrayDataModule", "init_args": arguments}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python -m fusionlit`."""
 
-from fusionlit.cli import main
+from fusionlit.main import main
 
 if __name__ == "__main__":
     main()

@@ -11,11 +11,12 @@ import torch
 from lightning import Trainer
 from torch.utils.data import Dataset
 
-from fusionlit.cli import main
 from fusionlit.data import FusionDataModule
+from fusionlit.main import main
 from fusionlit.synthetic import render
 from fusionlit.types import Shape, Split, TargetSpec
 
+CONFIGS = Path(__file__).parents[1] / "configs"
 LONGEST = ("test_notebooks", "test_extending")
 
 
@@ -152,6 +153,19 @@ def fusionlit(tmp_path, monkeypatch) -> Callable[..., None]:
         main([command, *map(str, args), *(quiet if command in ("fit", "validate", "test", "predict") else [])])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fit_args() -> Callable[..., list[str]]:
+    """Options of a small CentralNet on the data in a folder, one epoch, that logs to CSV files in another."""
+
+    def make(root: Path, logs: Path, *more: str) -> list[str]:
+        files = [f"--data={CONFIGS}/data/replicator_shape.yaml", f"--model={CONFIGS}/model/centralnet.yaml"]
+        small = ["--model.encoder.init_args.widths=[4, 8]", "--trainer.max_epochs=1", "--data.batch_size=8"]
+        logger = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", f"--trainer.logger.save_dir={logs}"]
+        return [*files, f"--data.root={root}", *small, *logger, "--trainer.log_every_n_steps=1", *more]
+
+    return make
 
 
 UCI_HAR_CHANNELS = [f"{sensor}_{axis}" for sensor in ("body_acc", "body_gyro", "total_acc") for axis in "xyz"]

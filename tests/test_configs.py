@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusionlit.build import FusionCLI
-from fusionlit.cli import command_line
+from fusionlit import build_run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 STRATEGIES = sorted((CONFIGS / "model").glob("*.yaml"))
@@ -120,6 +119,5 @@ def test_no_part_is_left_out():
 @pytest.mark.parametrize("model", RECIPES, ids=lambda path: path.stem)
 def test_recipes_have_the_notebooks_parameters(model, shapes, positions):
     root = root_for(model, shapes, positions)
-    with command_line([f"--data={data_file(model)}", f"--model={model}", f"--data.root={root}"]):
-        cli = FusionCLI(run=False)
-    assert sum(p.numel() for p in cli.model.parameters()) == {**PARAMETERS, **STRIDED}[model.stem]
+    run = build_run(data_file(model), model, overrides={"data.root": root})
+    assert sum(p.numel() for p in run.model.parameters()) == {**PARAMETERS, **STRIDED}[model.stem]

@@ -1,6 +1,5 @@
 """docs/extending.md, executed as it stands: its files in an empty folder, its commands with the real console script."""
 
-import json
 import os
 import re
 import subprocess
@@ -8,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from fusionlit.compare import Ledger
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/extending.md").read_text()
@@ -43,8 +44,7 @@ def test_every_file_and_command_of_the_page_is_taken():
 
 @pytest.mark.timeout(600)
 def test_what_the_page_promises_comes_out(folder):
-    rows = [json.loads(line) for line in (folder / "comparison/rows.jsonl").read_text().splitlines()]
-    accuracy = {row["model"]: row["test/accuracy"] for row in rows}
+    accuracy = {row.model: row.metrics["test/accuracy"] for row in Ledger(folder / "comparison/rows.jsonl").rows()}
     assert set(accuracy) == {*ALONE, *FUSED}
     assert "Each sensor alone stays below 0.8, each fusion is above 0.95." in PAGE
     assert max(accuracy[model] for model in ALONE) < 0.8

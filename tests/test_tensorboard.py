@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionlit.cli import main
+from fusionlit.main import main
 from fusionlit.synthetic import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -17,8 +17,10 @@ from fusionlit.errors import ConfigError
 from fusionlit.models.hparams import partial_class
 
 Interval = Literal["epoch", "step"]
-LENGTHS = ("T_max", "total_steps")
+LENGTHS = ("T_max", "total_steps", "total_iters")
 """What the length of a scheduler may be called; one that leaves it open gets the trainer's."""
+WARMING_UP = (LinearLR, ConstantLR)
+"""Schedulers whose `total_iters` is the length of a warm-up, which may end before training does."""
 
 
 class WarmupCosine(LRScheduler):
@@ -103,6 +105,8 @@ def open_length(scheduler: Callable[..., Any]) -> str | None:
     arguments = signature(cls).parameters if isclass(cls) else {}
     if given.get("epochs") is not None:  # of OneCycleLR, with `steps_per_epoch`
         return None
+    if isclass(cls) and issubclass(cls, WARMING_UP):
+        return None
     return next((name for name in LENGTHS if name in arguments and given.get(name) is None), None)
 
 
@@ -177,7 +181,7 @@ def misfit(scheduler: object, length: int | None, interval: Interval) -> str | N
     """What to warn of if a scheduler does not end where training ends."""
     argument, afterwards = AFTERWARDS.get(type(scheduler), ("total_iters", ""))
     given = getattr(scheduler, argument, None)
-    warms_up = isinstance(scheduler, LinearLR | ConstantLR)  # these may end before training does
+    warms_up = isinstance(scheduler, WARMING_UP)  # these may end before training does
     if length is None or given in (None, length) or not (afterwards or warms_up) or (warms_up and given < length):
         return None
     what = afterwards if given < length else "does not get to its end"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fusionlit.build import FusionCLI
 from fusionlit.callbacks import TrainingLength
+from fusionlit.cli.fusion_cli import FusionCLI
 from fusionlit.encoders import MLPEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.models import Training, Unimodal, WarmupCosine

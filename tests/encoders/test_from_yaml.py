@@ -2,8 +2,7 @@
 
 import pytest
 
-from fusionlit.build import FusionCLI
-from fusionlit.cli import command_line
+from fusionlit.cli.fusion_cli import FusionCLI
 from fusionlit.encoders import ConvEncoder, InceptionEncoder, RecurrentEncoder
 
 ENCODERS = {
@@ -65,12 +64,10 @@ def on_the_command_line(name, arguments, folder):
 def test_encoders_are_read_and_read_again(name, written, uci_har_folder, tmp_path):
     encoder, arguments, expected = ENCODERS[name]
     data = ["--data=SignalDataModule", f"--data.root={uci_har_folder}"]
-    with command_line([*data, *written(encoder, arguments, tmp_path)]):
-        cli = FusionCLI(run=False)
+    cli = FusionCLI(run=False, args=[*data, *written(encoder, arguments, tmp_path)])
     saved = tmp_path / "config.yaml"
     saved.write_text(cli.parser.dump(cli.config, skip_link_targets=True))
-    with command_line([f"--config={saved}"]):
-        again = FusionCLI(run=False).model
+    again = FusionCLI(run=False, args=[f"--config={saved}"]).model
     for model in (cli.model, again):
         for made in model.encoders.values():
             assert str(made) == str(expected)

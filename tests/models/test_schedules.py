@@ -122,6 +122,21 @@ def test_torchs_schedulers_take_what_they_leave_open(rates_of):
         assert rates_of(scheduler, max_epochs=3) == pytest.approx(oracle)
 
 
+def test_a_polynomial_ends_where_training_ends_unless_it_says_otherwise(rates_of):
+    polynomial = partial(lr_scheduler.PolynomialLR, power=2.0)
+    oracle = by_torch(partial(polynomial, total_iters=7), 7)
+    for scheduler in (polynomial, partial(polynomial, total_iters=None)):
+        assert rates_of(scheduler, max_epochs=7) == pytest.approx(epochs(oracle))
+    assert rates_of(polynomial, "step", max_epochs=2) == pytest.approx(by_torch(partial(polynomial, total_iters=8), 8))
+    with pytest.warns(UserWarning, match=r"PolynomialLR has `total_iters` = 1 epochs, but the trainer trains 2"):
+        assert rates_of(partial(polynomial, total_iters=1), max_epochs=2)[4:] == [0.0] * 4
+
+
+@pytest.mark.parametrize("warm", [lr_scheduler.LinearLR, lr_scheduler.ConstantLR])
+def test_a_warm_up_keeps_its_own_length(rates_of, warm):
+    assert rates_of(warm, max_epochs=7) == pytest.approx(epochs(by_torch(warm, 7)))
+
+
 def test_a_maximal_rate_per_group_stays(planted, make_trainer):
     data, watch = planted(), Rates()
     cycle = partial(lr_scheduler.OneCycleLR, max_lr=[0.1, 3.0])

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from fusionlit.cli import main
 from fusionlit.encoders import ConvEncoder, MLPEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import Concat
+from fusionlit.main import main
 from fusionlit.models import CentralNet, Ensemble, FusionModule, IntermediateFusion, LateFusion, Training, Unimodal
 from fusionlit.models.balance import UMT
 from fusionlit.models.trust import check_configuration, own_modules

@@ -5,11 +5,11 @@ from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from fusionlit.build import FusionCLI
+from fusionlit.cli.fusion_cli import FusionCLI
 from fusionlit.errors import ConfigError
-from fusionlit.folds import check_folds, fit_folds
-from fusionlit.refit import check_refit, refit
-from fusionlit.rerun import sum_up
+from fusionlit.fit.folds import check_folds, fit_folds
+from fusionlit.fit.refit import check_refit, refit
+from fusionlit.fit.rerun import sum_up
 
 REFIT = "After the training, train anew on training and validation, for as many epochs as the chosen checkpoint has."
 FOLDS = "Train once on each of so many folds of the training and validation groups, and write the mean as one model."

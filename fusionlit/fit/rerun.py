@@ -1,6 +1,5 @@
 """The configuration of a run, changed for another one: in a folder of its own, with another split."""
 
-import json
 from pathlib import Path
 from pydoc import locate
 from typing import Any, cast
@@ -11,14 +10,13 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from fusionlit.build import FusionCLI, of_validation
 from fusionlit.callbacks import BestCheckpoint
+from fusionlit.cli.fusion_cli import FusionCLI
+from fusionlit.cli.run import Config, whole_config
+from fusionlit.cli.trainer import of_validation
 from fusionlit.data import FractionSplit, FusionDataModule, GroupSplit, OfficialSplit
 from fusionlit.errors import ConfigError
 from fusionlit.models.hparams import class_path
-
-Config = dict[str, Any]
-"""What config.yaml holds, as a dict."""
 
 OF_THE_COMMAND = ("ckpt_path", "weights_only", "refit", "folds")
 """What `fusionlit fit` takes, and a single run does not."""
@@ -33,9 +31,7 @@ def run_folder(trainer: Trainer) -> Path:
 
 def configuration(cli: FusionCLI) -> Config:
     """The whole configuration of the run that a command was to make."""
-    command = cli.subcommand or ""
-    dumped = json.loads(cli._parser(command).dump(cli.config[command], skip_none=False, format="json"))
-    return {key: value for key, value in dumped.items() if key not in OF_THE_COMMAND}
+    return {key: value for key, value in whole_config(cli).items() if key not in OF_THE_COMMAND}
 
 
 def in_folder(config: Config, run: Path, name: str, trainer: Trainer) -> Config:

@@ -15,12 +15,13 @@ from lightning.pytorch.cli import LightningArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from fusionlit.cli.errors import SEE, meant_option, no_file
 from fusionlit.contracts import lacking
 from fusionlit.data import Augmentation, FusionDataModule
 from fusionlit.encoders import Encoder, Head
 from fusionlit.fusion import FusionOperator
 from fusionlit.models import Balance, FusionModule
-from fusionlit.models.schedules import LENGTHS
+from fusionlit.models.schedules import LENGTHS, WARMING_UP
 from fusionlit.tasks import Task
 
 BASES = (
@@ -60,10 +61,6 @@ PLAINER: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (re.compile(r"\b(?:typing|collections\.abc)\.(?=[A-Z])"), ""),
 )
 """What jsonargparse says, and how to say it to a user."""
-SEE = (
-    "See fusionlit fit --help, fusionlit fit --model.help CLASS (or --data.help CLASS), and for the arguments of a part"
-    " fusionlit fit --model CLASS --model.encoder.help CLASS."
-)
 CLASS_PATH = re.compile(r"(\w+\.)+[A-Za-z_]\w*")
 FILE_AND_CLASS = re.compile(r"([\w/]+?)(?:\.py)?[:.]([A-Z]\w*)")
 UNKNOWN_OPTION = re.compile(
@@ -105,26 +102,36 @@ class FusionParser(LightningArgumentParser):
         if isclass(theclass) and issubclass(theclass, LRScheduler):
             for action in self._actions:
                 action.required &= action.dest not in LENGTHS
+                if action.dest in LENGTHS and not issubclass(theclass, WARMING_UP):
+                    action.default = None  # PolynomialLR's own default, 5, would not look open
         return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the causes and where to look further, and exit with 2."""
+        options = [each.dest for each in (getattr(ex, "subcommand_parser", None) or self)._actions]
         if not self.exit_on_error:
             error = ArgumentError(None, message)
-            error.options = [each.dest for each in self._actions]  # type: ignore[attr-defined]  # for the parser around
+            error.options = options  # type: ignore[attr-defined]  # for who catches it: the parser around, or Python
             raise error from ex
-        lines = causes(str(message))
-        hints = [hint for word in re.findall(r"[\w./:-]+", message) if (hint := guess(word.rstrip(":.")))]
-        parser = getattr(ex, "subcommand_parser", None) or self
-        options = [*(each.dest for each in parser._actions), *options_within(ex)]
-        for found in UNKNOWN_OPTION.finditer(message):
-            hints.append(what_was_meant(".".join(filter(None, found.groups())), options))
-        bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
-        hints += [f"Write one of {', '.join(whole(base))} as class_path, its arguments in init_args." for base in bases]
-        lines = list(dict.fromkeys([*lines, *list(dict.fromkeys(hints))[:3]]))
-        shown = "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
-        sys.stderr.write(f"fusionlit: {shown}\n  {SEE}\n")
+        sys.stderr.write(f"fusionlit: {explained(message, [*options, *options_within(ex)])}\n  {SEE}\n")
         raise SystemExit(2) from ex
+
+
+def explained(message: str, options: Sequence[str]) -> str:
+    """What was wrong in a user's words, and what was probably meant, in a few lines.
+
+    Args:
+        message: What jsonargparse says.
+        options: Those that there are.
+    """
+    lines = causes(message)
+    hints = [hint for word in re.findall(r"[\w./:-]+", message) if (hint := guess(word.rstrip(":.")))]
+    for found in UNKNOWN_OPTION.finditer(message):
+        hints.append(what_was_meant(".".join(filter(None, found.groups())), options))
+    bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
+    hints += [f"Write one of {', '.join(whole(base))} as class_path, its arguments in init_args." for base in bases]
+    lines = list(dict.fromkeys([*lines, *list(dict.fromkeys(hints))[:3]]))
+    return "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
 
 
 def options_within(error: BaseException | None) -> list[str]:
@@ -151,7 +158,7 @@ def plainer(line: str) -> str:
 def guess(word: str) -> str | None:
     """What a word of an error message was probably meant to be."""
     if word.endswith((".yaml", ".yml", ".ckpt")) and not Path(word).exists():
-        return f"There is no file {word}."
+        return no_file(word)
     if (file := FILE_AND_CLASS.fullmatch(word)) and Path(f"{file[1]}.py").exists():
         class_path = f"{file[1].replace('/', '.')}.{file[2]}"
         if word != class_path:
@@ -198,10 +205,9 @@ def what_was_meant(name: str, there_are: Iterable[str]) -> str:
 
     Without any, the classes that do take it.
     """
-    head, _, last = name.rpartition(".")
-    own = {path.rpartition(".")[2] for path in there_are if path.rpartition(".")[0] == head}
-    if close := get_close_matches(last, own, n=1, cutoff=0.7):
-        return f"There is no {name}; did you mean {close[0]}?"
+    if meant := meant_option(name, there_are):
+        return meant
+    last = name.rpartition(".")[2]
     takers = sorted({cls.__name__ for cls in known_classes() if last in signature(cls).parameters})
     of = f"; it is an argument of {', '.join(takers[:3])}. Name the class first (class_path)" if takers else ""
     return f"There is no {name} here{of}."

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from fusionlit.build import FusionCLI
-from fusionlit.cli import main
+from fusionlit.cli.fusion_cli import FusionCLI
 from fusionlit.data import ReplicatorDataModule
+from fusionlit.main import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CSV = "lightning.pytorch.loggers.CSVLogger"
 SMALL = [
     f"--data={ROOT}/configs/data/replicator_shape.yaml",

@@ -8,11 +8,11 @@ import torch
 from jsonargparse import ActionConfigFile
 from lightning import Trainer
 
-from fusionlit.build import FusionCLI
+from fusionlit.cli.fusion_cli import FusionCLI
+from fusionlit.cli.parser import FusionParser
 from fusionlit.models import FusionModule
-from fusionlit.parser import FusionParser
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 LIMITS = ("limit_train_batches", "limit_val_batches", "overfit_batches", "val_check_interval", "gradient_clip_val")
 
 
@@ -131,6 +131,15 @@ def test_the_rate_of_the_optimizer_that_the_models_file_names(made, given, expec
 def test_an_optimizer_that_is_named_takes_nothing_from_the_default_one(made):
     for _, optimizer in made("--model.training.optimizer.betas=[0.5, 0.5]", "--model.training.optimizer=SGD", RATE):
         assert type(optimizer) is torch.optim.SGD
+
+
+@pytest.mark.parametrize(
+    ("options", "length"),
+    [([], 77), (["--model.training.scheduler.power=2"], 77), (["--model.training.scheduler.total_iters=5"], 5)],
+)
+def test_a_polynomial_schedule_leaves_its_length_open(made, options, length):
+    for training, optimizer in made("--model.training.scheduler=PolynomialLR", *options):
+        assert training.make_schedule(optimizer, lambda interval: 77)["scheduler"].total_iters == length
 
 
 @pytest.mark.parametrize(

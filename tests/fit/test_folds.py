@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from fusionlit.build import FusionCLI
+from fusionlit.cli.fusion_cli import FusionCLI
 from fusionlit.models import CentralNet, Ensemble
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ARGS = [
     f"--data={ROOT}/configs/data/replicator_shape.yaml",
     f"--model={ROOT}/configs/model/centralnet.yaml",

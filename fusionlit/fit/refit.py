@@ -6,12 +6,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from fusionlit.build import FusionCLI, taken_folder
 from fusionlit.callbacks import LastCheckpoint
+from fusionlit.cli.fusion_cli import FusionCLI, taken_folder
+from fusionlit.cli.run import rebuild_run
 from fusionlit.data import RefitSplit
 from fusionlit.errors import ConfigError
-from fusionlit.models.schedules import open_length, scheduler_class
-from fusionlit.rerun import (
+from fusionlit.fit.rerun import (
     check_chooses,
     chosen_checkpoint,
     configuration,
@@ -21,6 +21,7 @@ from fusionlit.rerun import (
     with_split,
     without_choice,
 )
+from fusionlit.models.schedules import open_length, scheduler_class
 
 NAME = "refit"
 """The folder of the refit in that of the run."""
@@ -77,7 +78,7 @@ def refit(cli: FusionCLI) -> None:
     rank_zero_info(f"Training anew on training and validation, as long as validation has chosen (epochs: {epochs}).")
     config = without_choice(with_split(in_folder(configuration(cli), run, NAME, trainer), cli.datamodule, RefitSplit))
     config["trainer"]["max_epochs"] = epochs
-    again = FusionCLI(run=False, args=config)
+    again = rebuild_run(config)
     again.trainer.fit(again.model, again.datamodule)
     last = next(each for each in again.trainer.checkpoint_callbacks if isinstance(each, LastCheckpoint))
     path = Path(last.best_model_path)

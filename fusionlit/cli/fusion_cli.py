@@ -1,21 +1,15 @@
 """From YAML and flags to a trainer, a strategy and a data module: LightningCLI with fusionlit's links and callbacks."""
 
 from argparse import ArgumentError
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from inspect import signature
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import torch
-from jsonargparse import Namespace
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities import rank_zero_info
 
 import fusionlit.data
 import fusionlit.models  # noqa: F401 (importing makes the short class names known)
@@ -25,22 +19,19 @@ from fusionlit.callbacks import (
     FusionGain,
     FusionWeightLogger,
     LastCheckpoint,
-    LoggingInterval,
     PredictionWriter,
     SmoothedMetric,
-    TrainingLength,
 )
 from fusionlit.callbacks.smoothing import MAIN_METRIC, SMOOTHED
+from fusionlit.cli.checkpoint import check_heads, keep_what_was_asked, read_checkpoint, untrained
+from fusionlit.cli.parser import FusionParser, causes
+from fusionlit.cli.trainer import with_our_callbacks
 from fusionlit.data import FusionDataModule
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
-from fusionlit.models.hparams import MAY_CHANGE, without_initial_files
-from fusionlit.models.trust import check_checkpoint, check_configuration, imported
-from fusionlit.parser import FusionParser, causes
+from fusionlit.models.trust import check_configuration
 from fusionlit.types import Shape
 
-REFRESH_RATE = 10
-"""Batches between two drawings of the progress bar; Lightning's default takes more of a step (`benchmarks/loop.py`)."""
 IMPORTS = "Modules with classes of your own that a checkpoint names and nothing else on the command line does."
 MEASURING = ("validate", "test", "predict")
 """Commands that need a network which is trained."""
@@ -50,12 +41,12 @@ class SaveFitConfig(SaveConfigCallback):
     """Save the whole configuration beside a training run; a test of that run leaves it as it is."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save only when training starts.
+        """Save only when training starts, and only where the run writes something else too.
 
         Raises:
             ConfigError: If another run's configuration lies there, and this run does not go on from its checkpoint.
         """
-        if stage != "fit":
+        if stage != "fit" or not (trainer.loggers or trainer.checkpoint_callbacks):
             return
         folder = Path(trainer.log_dir or ".")
         # Looked up once, before it is written, so that all processes decide alike.
@@ -85,15 +76,6 @@ def taken_folder(folder: Path, to_go_on: str) -> ConfigError:
     )
 
 
-def untrained(folders: Sequence[Path]) -> ConfigError:
-    """What to say where a trained network is missing: the checkpoints of runs in these folders, the newest first."""
-    patterns = ("checkpoints/*.ckpt", "*/checkpoints/*.ckpt")
-    found = {file.resolve(): file for folder in folders for pattern in patterns for file in folder.glob(pattern)}
-    newest = sorted(found.values(), key=lambda file: file.stat().st_mtime, reverse=True)
-    there_are = f"The newest are {', '.join(map(str, newest[:5]))}." if newest else "`fusionlit fit` writes some."
-    return ConfigError(f"Expected --ckpt_path, since this network has never been trained. {there_are}")
-
-
 class FusionCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` of any strategy on any data.
 
@@ -109,8 +91,8 @@ class FusionCLI(LightningCLI):
     nothing to validate on (`limit_val_batches: 0`, `RefitSplit`), callbacks that follow validation are left out.
     """
 
-    _order: Sequence[str] = ()
-    """The modalities of the checkpoint, in the order of its network."""
+    _saved: Mapping[str, Any] | None = None
+    """What the checkpoint holds, if one was given."""
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
         super().__init__(
@@ -174,11 +156,15 @@ class FusionCLI(LightningCLI):
             check_configuration(self._get(self.config, name).as_dict(), name, saved=name == "model")
 
     def after_instantiate_classes(self) -> None:
-        """Refuse to measure a network that has never been trained.
+        """Refuse to measure a network that has never been trained, or to go on with other heads than a checkpoint has.
 
         Raises:
-            ConfigError: If there is something to train in it, and no checkpoint; the message names those that lie near.
+            ConfigError: If there is something to train in it, and no checkpoint (the message names those that lie
+                near), or the checkpoint has other heads.
         """
+        if self._saved is not None:
+            check_heads(self.model, self._saved, self.config[self.subcommand].ckpt_path)
+            self._saved = None  # its weights are loaded by the trainer
         if self.subcommand not in MEASURING or self.config[self.subcommand].get("ckpt_path"):
             return
         if any(parameter.requires_grad for parameter in self.model.parameters()):
@@ -202,29 +188,8 @@ class FusionCLI(LightningCLI):
                 ) from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        if config.get("enable_checkpointing") is False:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
-        asked = config.get("callbacks") or []
-        asked = asked if isinstance(asked, list) else [asked]
-        if self.subcommand == "validate" and not self.datamodule.validates:
-            config = {**config, "limit_val_batches": None}  # the data module refuses; a limit of 0 would be silent
-        if self.subcommand in (None, "fit"):
-            if not self.datamodule.validates:
-                config = {**config, "limit_val_batches": 0}
-            if config.get("limit_val_batches") == 0:
-                left_out = [type(each).__name__ for each in (*asked, *callbacks) if follows_validation(each)]
-                if left_out:
-                    rank_zero_info(f"Nothing is validated, so there is no {', '.join(left_out)} in this run.")
-                asked, callbacks = ([x for x in xs if not follows_validation(x)] for xs in (asked, callbacks))
-                config = {**config, "callbacks": asked}
-        bars = [each for each in asked if isinstance(each, ProgressBar)]
-        if config.get("enable_progress_bar") is not False and not config.get("barebones") and not bars:
-            callbacks = [*callbacks, TQDMProgressBar(refresh_rate=REFRESH_RATE)]
-        if config.get("max_epochs") is None and config.get("max_steps") == -1 and config.get("max_time") is None:
-            length = TrainingLength()
-            config, callbacks = {**config, "max_epochs": length.epochs}, [*callbacks, length]
-        if config.get("log_every_n_steps") is None:
-            callbacks = [*callbacks, LoggingInterval()]
+        validates = self.datamodule.validates
+        config, callbacks = with_our_callbacks(config, callbacks, self.subcommand, validates)
         try:
             return super()._instantiate_trainer(config, callbacks)
         except (MisconfigurationException, ImportError, ValueError) as error:
@@ -243,7 +208,7 @@ class FusionCLI(LightningCLI):
         config = self.config.get(command) if command else None
         if config is None or not config.get("ckpt_path") or config.ckpt_path in ("best", "last", "hpc"):
             return
-        self._order = [name for name, _ in read_checkpoint(Path(config.ckpt_path))["modalities"]]
+        self._saved = read_checkpoint(Path(config.ckpt_path))
         asked = config.get("model").clone() if config.get("model") else None
         self.parser.exit_on_error = False  # the parser would look up what the checkpoint says, to guess what was meant
         try:
@@ -258,71 +223,5 @@ class FusionCLI(LightningCLI):
 
     def _in_order(self, modalities: dict[str, Shape]) -> dict[str, Shape]:
         """The data's modalities, in the checkpoint's order if there is one: weights depend on it."""
-        return {name: modalities[name] for name in self._order if name in modalities} | modalities
-
-
-def follows_validation(callback: Callback) -> bool:
-    """Whether a callback has no use without validation: it says so, or follows one of its metrics."""
-    return of_validation(type(callback), vars(callback))
-
-
-def of_validation(cls: type, arguments: Mapping[str, Any]) -> bool:
-    """The same of a callback that is not made yet: it has `needs_validation`, or a `monitor` or `metric` of `val/`."""
-    followed = [str(arguments.get(name)) for name in ("monitor", "metric")]
-    return getattr(cls, "needs_validation", False) or any(name.startswith("val/") for name in followed)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint of a strategy holds, once all that it names can be trusted.
-
-    Raises:
-        ConfigError: If the file is not there, holds something else, or cannot be trusted.
-    """
-    if not path.is_file():
-        raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but there is no file {path}.")
-    try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever the file holds
-        raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but {path} cannot be loaded ({error}).") from error
-    check_checkpoint(saved, FusionModule, str(path))
-    checkpoint: dict[str, Any] = saved
-    return checkpoint
-
-
-def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
-    """Hold what the command line asked of a model against what the checkpoint has made of it.
-
-    How it is trained (`training`, `task`) may change from a checkpoint on, and is as asked. Everything else must be as
-    in the checkpoint, or left at its default.
-
-    Raises:
-        ConfigError: If the checkpoint holds another model.
-    """
-    if imported(asked.class_path) is not imported(model.class_path):
-        raise ConfigError(
-            f"The checkpoint holds a {model.class_path}, but the command line asks for a {asked.class_path}."
-            " Give the model's own configuration, such as RUN/config.yaml."
-        )
-    strategy: Any = imported(model.class_path)
-    defaults = {name: parameter.default for name, parameter in signature(strategy).parameters.items()}
-    differences = []
-    held_arguments = model.as_dict().get("init_args", {})
-    for name, value in asked.as_dict().get("init_args", {}).items():
-        held = held_arguments.get(name)
-        if name in ("modalities", "target", "members") or value == plain(defaults.get(name)):
-            continue
-        if name in MAY_CHANGE:
-            model.init_args[name] = asked.init_args[name]
-        elif without_initial_files(plain(value)) != plain(held):
-            differences.append(f"{name} is {plain(held)} in the checkpoint, but {plain(value)} on the command line")
-    if differences:
-        raise ConfigError(f"The checkpoint holds another model: {'; '.join(differences)}.")
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401 (any default or part of a configuration)
-    """The value as a configuration file would have it."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+        order = [name for name, _ in self._saved["modalities"]] if self._saved else []
+        return {name: modalities[name] for name in order if name in modalities} | modalities

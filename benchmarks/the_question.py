@@ -1,43 +1,39 @@
-"""The question's CentralNet, each change to it alone, and fusionlit's default; for the notebook and the benchmark.
+"""The question's CentralNet, each change to it alone, and the default; for the notebook and `fusion_weights.py`.
 
 The question: "Very small weight updates", https://discuss.pytorch.org/t/very-small-weight-updates/50119
 """
 
-import json
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
 from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from tqdm import tqdm
 
+from fusionlit import Run, build_run
 from fusionlit.analysis import Trajectories
 from fusionlit.callbacks import FusionWeightLogger
-from fusionlit.data import FusionDataModule
-from fusionlit.encoders import ConvEncoder, MLPHead
-from fusionlit.errors import ConfigError, DataError
+from fusionlit.compare import Column, Ledger, Origin, Row, canonical, flat, look_at, table, values
 from fusionlit.fusion import WeightForm
-from fusionlit.models import CentralNet
-from fusionlit.models.training import Training
 from fusionlit.tasks import MulticlassClassification, SampleLosses, Task
 from fusionlit.types import TargetSpec
 
-Row = dict[str, Any]
 RATE = 1e-3
 """Learning rate of everything but the fusion weights."""
 
@@ -108,6 +104,14 @@ class L1Penalty(Callback):
                 weight.grad += self.factor * weight.detach().sign()
 
 
+class RectifiedPrediction(Callback):
+    """A ReLU on the fused prediction."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Add it, once more without effect."""
+        pl_module.fusions["prediction"].register_forward_hook(lambda module, inputs, output: output.relu())
+
+
 class OneAgainstRest(Task):
     """One of K classes, by K binary cross-entropies with logits."""
 
@@ -146,16 +150,16 @@ class Plan:
     """What all settings share: data, encoder, length of the training.
 
     Args:
-        data: Makes the data module.
+        data: Configuration of the data module.
         epochs: Of every run; the model of the last one is tested.
-        widths: Channels behind the stages of every encoder.
+        widths: Output channels of the stages of every encoder.
         hidden: Widths of the hidden layers of every head.
         dropout: In the heads.
         every_epoch: Measure contributions after every epoch, not only after the last.
-        results: File to which every row is added as soon as it is there.
+        results: Ledger to which every row is added as soon as it is there.
     """
 
-    data: Callable[[], FusionDataModule]
+    data: dict[str, Any]
     epochs: int
     widths: Sequence[int]
     hidden: Sequence[int] = ()
@@ -164,87 +168,93 @@ class Plan:
     results: Path | None = None
 
 
-def make_model(setting: Setting, plan: Plan, data: FusionDataModule) -> CentralNet:
-    """The setting's CentralNet."""
-    sgd = partial(torch.optim.SGD, lr=RATE, momentum=0.9, weight_decay=setting.l2)
-    adam = partial(torch.optim.Adam, lr=RATE, weight_decay=setting.l2)
-    model = CentralNet(
-        data.modalities,
-        data.target,
-        encoder=partial(ConvEncoder, widths=plan.widths, kernel_size=9, norm="batch"),
-        head=partial(MLPHead, hidden=plan.hidden, dropout=plan.dropout),
-        weights=setting.weights,
-        source_norm=setting.source_norm,
-        fuse_predictions=setting.fuse_predictions,
-        task=OneAgainstRest if setting.bce else None,
-        training=Training(adam if setting.adam else sgd, fusion_lr_mult=setting.mult, fusion_held_out=setting.held_out),
-    )
-    if setting.relu:
-        model.fusions["prediction"].register_forward_hook(lambda module, inputs, output: output.relu())
-    return model
+def make_run(setting: Setting, seed: int, plan: Plan) -> Run:
+    """The setting's CentralNet, with its data and trainer."""
+    optimizer = {"lr": RATE, "weight_decay": setting.l2} | ({} if setting.adam else {"momentum": 0.9})
+    encoder = {"widths": list(plan.widths), "kernel_size": 9, "norm": "batch"}
+    model = {
+        "encoder": {"class_path": "ConvEncoder", "init_args": encoder},
+        "head": {"class_path": "MLPHead", "init_args": {"hidden": list(plan.hidden), "dropout": plan.dropout}},
+        "weights": setting.weights,
+        "source_norm": setting.source_norm,
+        "fuse_predictions": setting.fuse_predictions,
+        "task": f"{__name__}.OneAgainstRest" if setting.bce else None,
+        "training": {
+            "optimizer": {"class_path": "Adam" if setting.adam else "SGD", "init_args": optimizer},
+            "fusion_lr_mult": setting.mult,
+            "fusion_held_out": setting.held_out,
+        },
+    }
+    callbacks = [{"class_path": f"{__name__}.L1Penalty", "init_args": {"factor": setting.l1}}]
+    callbacks += [{"class_path": f"{__name__}.RectifiedPrediction"}] if setting.relu else []
+    trainer = {
+        "max_epochs": plan.epochs,
+        "accelerator": "cpu",
+        "check_val_every_n_epoch": 1 if plan.every_epoch else plan.epochs,
+        "callbacks": callbacks,
+        **dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False),
+    }
+    watch = {"fusion_weights.every_n_steps": 10, "fusion_weights.figure": False}
+    return build_run(plan.data, {"class_path": "CentralNet", "init_args": model}, trainer, seed, watch)
 
 
-def train(setting: Setting, seed: int, plan: Plan) -> tuple[CentralNet, Trajectories, float]:
-    """Train one model; gives it, what its weights and shares did, and its accuracy on the test split."""
+def train(setting: Setting, seed: int, plan: Plan) -> tuple[Run, Trajectories, float]:
+    """Train one model; the run, what its weights and shares did, and its accuracy on the test split."""
+    with silence():
+        run = make_run(setting, seed, plan)
+        run.trainer.fit(run.model, run.datamodule)
+        accuracy = run.trainer.test(run.model, run.datamodule, verbose=False)[0]["test/accuracy"]
+    watch = next(each for each in run.trainer.callbacks if isinstance(each, FusionWeightLogger))
+    return run, watch.trajectories, accuracy
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Leave out Lightning's advice on workers and loggers."""
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")  # Lightning's advice on workers and loggers
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        seed_everything(seed, verbose=False)
-        data = plan.data()
-        model = make_model(setting, plan, data)
-        watch = FusionWeightLogger(every_n_steps=10, figure=False)
-        trainer = Trainer(
-            max_epochs=plan.epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            check_val_every_n_epoch=1 if plan.every_epoch else plan.epochs,
-            callbacks=[watch, L1Penalty(setting.l1)],
-        )
-        trainer.fit(model, data)
-        accuracy = trainer.test(model, data, verbose=False)[0]["test/accuracy"]
-    return model, watch.trajectories, accuracy
+        warnings.simplefilter("ignore")
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
 
 
-def train_all(settings: Mapping[str, Setting], seeds: Sequence[int], plan: Plan, done: Sequence[Row] = ()) -> list[Row]:
-    """One row for every setting and seed, in their order; those in `done` are not trained again.
+def train_all(settings: Mapping[str, Setting], seeds: Sequence[int], plan: Plan) -> list[Row]:
+    """One row for every setting and seed, in their order; those in `plan.results` are not trained again.
 
-    A row holds `setting`, `seed`, what both mean (`made_with`), `accuracy` on the test split, and in `layers` for each
-    layer and source the fusion weight before and after training, and contribution and attribution after it, on the
-    validation split. One process a core trains; every row is added to `plan.results` at once.
+    The model of a row is the setting. It has `accuracy` on the test split, and for each layer and source the fusion
+    weight before and after training (`layers/<layer>/<source>/initial` and `final`), and contribution and attribution
+    after it, on the validation split. One process a core trains; every row is added to the ledger at once.
 
     Raises:
-        ConfigError: If a row in `done` was made with another setting or plan.
+        ConfigError: If a row in the ledger was made with another setting, plan or data.
     """
-    rows = {(row["setting"], row["seed"]): row for row in done}
-    for (name, seed), row in rows.items():
-        if name in settings and row["made_with"] != made_with(settings[name], plan):
-            raise ConfigError(
-                f"{plan.results} has a row of {name!r}, seed {seed}, that was made with {row['made_with']}, but now"
-                f" {made_with(settings[name], plan)} is asked for. Remove the file, or ask as before."
-            )
+    with silence():
+        prints = look_at(make_run(next(iter(settings.values())), 0, plan).datamodule)
+        configs = {name: canonical(make_run(setting, 0, plan).config) for name, setting in settings.items()}
+    origins = {name: Origin(config, *prints) for name, config in configs.items()}
+    ledger = Ledger(plan.results) if plan.results else None
     names = [(name, seed) for seed in seeds for name in settings]
+    found = {pair: ledger.find(*pair, origins[pair[0]]) if ledger else None for pair in names}
+    rows = {pair: row for pair, row in found.items() if row is not None}
     wanted = [pair for pair in names if pair not in rows]
     workers = min(cpu_count() or 1, max(1, len(wanted)))
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        jobs = [pool.submit(train_row, name, settings[name], seed, plan) for name, seed in wanted]
+        jobs = [pool.submit(train_row, name, settings[name], seed, plan, origins[name]) for name, seed in wanted]
         try:
             for job in tqdm(as_completed(jobs), "training", len(jobs), disable=not jobs):
                 row = job.result()
-                rows[row["setting"], row["seed"]] = row
-                if plan.results:
-                    with plan.results.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
+                rows[row.model, row.seed] = row
+                if ledger:
+                    ledger.append(row)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # one run failed, or somebody has pressed Ctrl-C: no further ones
             raise
     return [rows[pair] for pair in names]
 
 
-def train_row(name: str, setting: Setting, seed: int, plan: Plan) -> Row:
+def train_row(name: str, setting: Setting, seed: int, plan: Plan, origin: Origin) -> Row:
     """Train one model, and keep what a table needs."""
+    began = perf_counter()
     _, trajectories, accuracy = train(setting, seed, plan)
     layers: dict[str, dict[str, dict[str, float | None]]] = {}
     for layer, sources in trajectories.fusion_weights.items():
@@ -256,41 +266,26 @@ def train_row(name: str, setting: Setting, seed: int, plan: Plan) -> Row:
             layers.setdefault(layer, {})[source] = {
                 "initial": round(points[min(points)], 4),
                 "final": round(points[max(points)], 4),
-                # None where all is zero, or for what is handed down
+                # None where all is zero, or for what is handed down: then the row has no such figure
                 **{key: round(x[max(points)], 4) if max(points) in x else None for key, x in shares.items()},
             }
-    return {
-        "setting": name,
-        "seed": seed,
-        "made_with": made_with(setting, plan),
-        "accuracy": round(accuracy, 4),
-        "layers": layers,
-    }
+    metrics = {"accuracy": round(accuracy, 4), **flat(layers, "layers")}
+    return Row(name, seed, metrics, round(perf_counter() - began, 1), origin)
 
 
-def made_with(setting: Setting, plan: Plan) -> Row:
-    """What a row depends on, beside data and seed, as JSON has it."""
-    shared = {"epochs": plan.epochs, "widths": list(plan.widths), "hidden": list(plan.hidden), "dropout": plan.dropout}
-    return {**asdict(setting), **shared}
+def layers_of(row: Row) -> dict[str, dict[str, dict[str, float]]]:
+    """The figures of every source at every layer, in the order of the layers."""
+    layers: dict[str, dict[str, dict[str, float]]] = {}
+    for name, value in row.metrics.items():
+        if name.startswith("layers/"):
+            _, layer, source, key = name.split("/")
+            layers.setdefault(layer, {}).setdefault(source, {})[key] = value
+    return layers
 
 
-def read_rows(file: Path) -> list[Row]:
-    """The rows of a file that `train_all` has written.
-
-    Raises:
-        DataError: If a line is none, such as one that a kill has torn.
-    """
-    lines = file.read_text().splitlines()
-    try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise DataError(f"{file}: expected a row in every line ({error}). Remove the lines that are none.") from error
-
-
-def last_layer(row: Row) -> dict[str, dict[str, float | None]]:
+def last_layer(row: Row) -> dict[str, dict[str, float]]:
     """The figures of every source where the prediction is made: the predictions, or else the last stage."""
-    layers: list[dict[str, dict[str, float | None]]] = list(row["layers"].values())
-    return layers[-1]
+    return list(layers_of(row).values())[-1]
 
 
 def moved(row: Row, *, last: bool) -> float:
@@ -300,34 +295,25 @@ def moved(row: Row, *, last: bool) -> float:
         row: Of one run.
         last: In the last layer; otherwise in all layers before it.
     """
-    *before, final = row["layers"].values()
+    *before, final = layers_of(row).values()
     layers = [final] if last else before
     return float(np.mean([max(abs(x["final"] - x["initial"]) for x in sources.values()) for sources in layers]))
 
 
-def markdown_table(rows: Sequence[Row], sensors: Sequence[str]) -> str:
-    """A line a setting, mean ± standard deviation over its seeds: see the column names."""
-    columns: dict[str, Callable[[Row], float]] = {
+def summary(rows: Sequence[Row], sensors: Sequence[str]) -> str:
+    """A line per setting, mean ± standard deviation over its seeds: see the column names."""
+    figures: dict[str, Callable[[Row], float]] = {
         "moved, before": partial(moved, last=False),
         "moved, last layer": partial(moved, last=True),
         **{f"a({name})": partial(_at_last_layer, source=name, key="final") for name in sensors},
         **{f"c({name})": partial(_at_last_layer, source=name, key="contribution") for name in ["central", *sensors]},
         **{f"T({name})": partial(_at_last_layer, source=name, key="attribution") for name in sensors},
-        "test accuracy %": lambda row: 100 * row["accuracy"],
     }
-    lines = ["| setting | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
-    for name in dict.fromkeys(row["setting"] for row in rows):
-        cells = []
-        for column, value in columns.items():
-            values = [value(row) for row in rows if row["setting"] == name]
-            digits = 1 if "%" in column else 3
-            spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.{digits}f}{spread}")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    columns = {name: Column(values(rows, figure), 3) for name, figure in figures.items()}
+    columns["test accuracy %"] = Column(values(rows, "accuracy", 100), 1)
+    return table(columns, "setting").markdown()
 
 
 def _at_last_layer(row: Row, source: str, key: str) -> float:
     """A figure of a sensor at the last layer; NaN where there is none, since every weight is zero."""
-    value = last_layer(row)[source][key]
-    return math.nan if value is None else value
+    return last_layer(row)[source].get(key, math.nan)

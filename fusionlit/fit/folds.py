@@ -10,13 +10,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from fusionlit.build import FusionCLI, taken_folder
+from fusionlit.cli.fusion_cli import FusionCLI, taken_folder
+from fusionlit.cli.run import Config, rebuild_run
 from fusionlit.console import quiet_lightning
 from fusionlit.data import InnerFolds, RefitSplit
 from fusionlit.errors import ConfigError, FusionlitError
-from fusionlit.models.trust import own_modules
-from fusionlit.rerun import (
-    Config,
+from fusionlit.fit.rerun import (
     best_checkpoint,
     check_chooses,
     chosen_checkpoint,
@@ -27,6 +26,7 @@ from fusionlit.rerun import (
     with_split,
     without_choice,
 )
+from fusionlit.models.trust import own_modules
 
 Row = dict[str, Any]
 ROW = "fold.json"
@@ -55,7 +55,7 @@ def check_folds(cli: FusionCLI, folds: int) -> None:
         config = with_split(configuration(cli), cli.datamodule, InnerFolds, folds=folds, fold=fold)
         try:
             with quiet_lightning():
-                data = FusionCLI(run=False, args=config).datamodule
+                data = rebuild_run(config).datamodule
                 data.prepare_data()
                 data.setup("fit")
         except FusionlitError as error:
@@ -119,7 +119,7 @@ def begin(cli: FusionCLI, run: Path) -> None:
 def train(cli: FusionCLI, config: Config, folds: int, fold: int) -> Row:
     """Train one fold; its checkpoint, with the monitored value and the main metric on the fold."""
     config = with_split(config, cli.datamodule, InnerFolds, folds=folds, fold=fold)
-    run = FusionCLI(run=False, args=config)
+    run = rebuild_run(config)
     run.trainer.fit(run.model, run.datamodule)
     path, best = chosen_checkpoint(run.trainer), best_checkpoint(run.trainer)
     row: Row = {"fold": fold, "checkpoint": str(path), "epochs": torch.load(path, weights_only=True)["epoch"] + 1}
@@ -137,11 +137,11 @@ def write_ensemble(cli: FusionCLI, config: Config, run: Path, rows: list[Row]) -
     members = [row["checkpoint"] for row in rows]
     config["imports"] = [*config["imports"], *own_modules(config["model"])]  # which the members name from now on
     config["model"] = {"class_path": "fusionlit.models.Ensemble", "init_args": {"members": members}}
-    ensemble = FusionCLI(run=False, args=config)
+    ensemble = rebuild_run(config)
     path = run / ENSEMBLE / "checkpoints" / "ensemble.ckpt"
     ensemble.trainer.strategy.connect(ensemble.model)
     ensemble.trainer.save_checkpoint(path, weights_only=True)
-    ensemble.parser.save(ensemble.config, run / ENSEMBLE / "config.yaml", skip_none=False, multifile=False)
+    ensemble.save(run / ENSEMBLE / "config.yaml")
     return path
 
 

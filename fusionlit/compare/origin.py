@@ -1,0 +1,136 @@
+"""What a row of results was measured with: configuration, data and splits, each as a fingerprint."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionlit.cli.run import Config, Run
+from fusionlit.data import FusionDataModule
+from fusionlit.data.array_dataset import ArrayDataset
+from fusionlit.errors import ConfigError
+from fusionlit.storage.pack.manifest import Manifest
+from fusionlit.types import SPLITS, Split
+
+OUTPUTS = ("default_root_dir", "dirpath", "logger", "pack", "save_dir", "write_split")
+"""Arguments that say where something is written, and change no result."""
+LOOKED_AT = 64
+"""Samples whose values are looked at, of data that has no pack."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run was made of, beside its seed.
+
+    Args:
+        configuration: The whole configuration, without seed and without paths of what is written.
+        data: Fingerprint of the data set.
+        split: Fingerprint of the samples of each split.
+        hash: Fingerprint of the configuration.
+    """
+
+    configuration: Config
+    data: str
+    split: str
+    hash: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hash", digest(self.configuration))
+
+    def differences(self, other: "Origin") -> list[str]:
+        """In what another origin differs, field by field, in words; empty if it does not."""
+        before, now = dict(_leaves(self.configuration, "")), dict(_leaves(other.configuration, ""))
+        found = [
+            f"{name} was {_shown(before, name)}, now {_shown(now, name)}"
+            for name in {**before, **now}
+            if _shown(before, name) != _shown(now, name)
+        ]
+        if found:
+            return found
+        parts = {"the data set": (self.data, other.data), "the split": (self.split, other.split)}
+        return [f"{what} has changed under the same configuration" for what, (a, b) in parts.items() if a != b]
+
+
+def origin_of(run: Run) -> "Origin":
+    """The origin of a run, whose data is set up."""
+    return Origin(canonical(run.config), *look_at(run.datamodule))
+
+
+def canonical(config: Config) -> Config:
+    """A whole configuration without the seed, and without paths of what is written."""
+    kept: Config = _without_outputs({key: value for key, value in config.items() if key != "seed_everything"})
+    return kept
+
+
+def look_at(data: FusionDataModule) -> tuple[str, str]:
+    """Fingerprints of a data set and of its splits; sets the data module up.
+
+    Of packed data the first covers every value. Of other arrays it covers shapes, all targets, and the values of 64
+    samples at even distances. Of any other data set both cover the sizes of the splits and as many samples of each.
+    """
+    packed = data.pack()
+    for stage in ("fit", "test"):
+        data.setup(stage)
+    about: list[Any] = [data.modalities, data.target._asdict()]
+    datasets = {split: each for split in SPLITS if (each := _dataset(data, split)) is not None}
+    arrays = next((each for each in datasets.values() if isinstance(each, ArrayDataset)), None)
+    if packed is not None:
+        manifest = Manifest.load(packed.folder)
+        about += [manifest.columns, manifest.checksums, manifest.bad]
+    if arrays is not None:
+        rows = _spread(len(arrays.targets))
+        about += [_text(arrays.targets), {name: int(there.sum()) for name, there in arrays.presence.items()}]
+        if packed is None:
+            about.append({name: _text(values[rows]) for name, values in arrays.inputs.items()})
+        return digest(about), digest({split: _text(each.rows) for split, each in datasets.items()})
+    samples = {
+        split: [len(each), *(_text(each[int(i)]) for i in _spread(len(each)))] for split, each in datasets.items()
+    }
+    return digest([*about, samples]), digest(samples)
+
+
+def digest(content: Any) -> str:  # noqa: ANN401 (whatever JSON holds)
+    """A short fingerprint of what JSON can hold."""
+    return sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _dataset(data: FusionDataModule, split: Split) -> Any | None:  # noqa: ANN401 (a data set with a length)
+    try:
+        return data.dataset(split)
+    except ConfigError:  # the split is empty
+        return None
+
+
+def _spread(size: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, size - 1, min(size, LOOKED_AT)).astype(np.int64))
+
+
+def _text(value: Any) -> Any:  # noqa: ANN401 (a sample or a part of one)
+    """Values as what JSON can hold: of an array its type, shape and a fingerprint of its bytes."""
+    if isinstance(value, dict):
+        return {str(key): _text(item) for key, item in value.items()}
+    array = np.ascontiguousarray(value)
+    return [str(array.dtype), list(array.shape), sha256(array.tobytes()).hexdigest()]
+
+
+def _without_outputs(part: Any) -> Any:  # noqa: ANN401 (any part of a configuration)
+    if isinstance(part, dict):
+        return {key: _without_outputs(value) for key, value in part.items() if key not in OUTPUTS}
+    return [_without_outputs(each) for each in part] if isinstance(part, list) else part
+
+
+def _leaves(part: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 (any part of a configuration)
+    """Every value of a configuration, by its name on the command line."""
+    items = list(part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ())
+    if not items:
+        yield name, part
+    for key, value in items:
+        yield from _leaves(value, name if key == "init_args" else f"{name}.{key}".lstrip("."))
+
+
+def _shown(leaves: dict[str, Any], name: str) -> str:
+    return json.dumps(leaves[name], default=str) if name in leaves else "not there"

@@ -1,0 +1,165 @@
+"""The ledger of results: one row per finished run, with all that says what the run was."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from filelock import FileLock
+
+from fusionlit import __version__
+from fusionlit.compare.origin import Origin
+from fusionlit.errors import ConfigError, DataError
+
+FORMAT = 1
+"""Of rows. Rows of format 0 are flat dicts of figures, and do not say what they were measured with."""
+PACKAGES = ("torch", "lightning", "torchmetrics")
+SHOWN = 5
+"""Differences that a message lists."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    return {"python": python_version(), "fusionlit": __version__, **{name: version(name) for name in PACKAGES}}
+
+
+def now() -> str:
+    """Date and time, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Row:
+    """The result of one run.
+
+    Args:
+        model: Name of the model.
+        seed: Seed of the run.
+        metrics: Every figure, by name.
+        seconds: How long the run took; None: unknown.
+        origin: What it was measured with, beside the seed; None: unknown, in rows of format 0.
+        versions: Of Python and packages.
+        date: When it was measured.
+    """
+
+    model: str
+    seed: int
+    metrics: dict[str, float]
+    seconds: float | None = None
+    origin: Origin | None = None
+    versions: dict[str, str] = field(default_factory=versions)
+    date: str | None = field(default_factory=now)
+
+    def line(self) -> str:
+        """The row as a line of JSON."""
+        return json.dumps({"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def of_line(cls, line: str) -> "Row":
+        """Read a line.
+
+        Raises:
+            DataError: If it is no row, or one of a newer format; the message completes "line 3 ...".
+        """
+        try:
+            content: dict[str, Any] = json.loads(line)
+            number = content.pop("format", 0)
+            if number > FORMAT:
+                raise DataError(f"is of format {number}, and this fusionlit reads formats up to {FORMAT}: update it")
+            if number == 0:
+                return _of_flat(content)
+            return cls(**{**content, "origin": _origin(content["origin"])})
+        except DataError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"is no row of results ({error!r}): remove it") from error
+
+
+class Ledger:
+    """Rows in a file of JSON lines, appended under a lock; several processes may share it.
+
+    Args:
+        path: The file; it need not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self) -> list[Row]:
+        """All rows, as they were appended.
+
+        Raises:
+            DataError: If a line is no row, or one of a newer format; the message says which line.
+        """
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                rows.append(Row.of_line(line))
+            except DataError as error:
+                raise DataError(f"{self.path}: line {number} {error}.") from error
+        return rows
+
+    def find(self, model: str, seed: int, origin: Origin) -> Row | None:
+        """The row of a run, if it is finished.
+
+        A row that does not say what it was measured with (format 0) is taken as it is.
+
+        Raises:
+            ConfigError: If it was measured with another configuration, which the message names field by field, or on
+                other data or splits.
+        """
+        row = next((row for row in self.rows() if (row.model, row.seed) == (model, seed)), None)
+        differences = row.origin.differences(origin) if row is not None and row.origin is not None else []
+        if differences:
+            more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+            raise ConfigError(
+                f"{self.path} has a row of {model}, seed {seed}, that was measured otherwise:"
+                f" {'; '.join(differences[:SHOWN])}{more}. Go on as before, or choose another `out` or file."
+            )
+        return row
+
+    def append(self, row: Row) -> None:
+        """Add a row.
+
+        Raises:
+            ConfigError: If there is a row of this model and seed already.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            if any((each.model, each.seed) == (row.model, row.seed) for each in self.rows()):
+                raise ConfigError(f"{self.path} has a row of {row.model}, seed {row.seed}, already: run it once.")
+            with self.path.open("a", encoding="utf-8") as lines:
+                lines.write(row.line() + "\n")
+
+
+def _origin(content: dict[str, Any] | None) -> Origin | None:
+    if content is None:
+        return None
+    held = content.pop("hash")
+    origin = Origin(**content)
+    if origin.hash != held:
+        raise DataError(f"has a configuration that is not the one of its hash {held}: it was edited; remove it")
+    return origin
+
+
+def _of_flat(content: dict[str, Any]) -> Row:
+    """A row of format 0: a name (`model` or `setting`), a number (`seed` or `run`), and figures beside them."""
+    model = content.pop("model" if "model" in content else "setting")
+    seed = content.pop("seed" if "seed" in content else "run")
+    seconds = content.pop("seconds", None)
+    metrics = {}
+    for name, value in content.items():
+        if name != "made_with":
+            metrics.update(flat(value, name))
+    return Row(model, seed, metrics, seconds, origin=None, versions={}, date=None)
+
+
+def flat(value: Any, name: str) -> dict[str, float]:  # noqa: ANN401 (figures, nested in dicts)
+    """Figures in nested dicts by one name each, `layers/stage1/rgb`; what is no number is left out."""
+    if isinstance(value, dict):
+        return {key: x for inner, item in value.items() for key, x in flat(item, f"{name}/{inner}").items()}
+    return {name: value} if isinstance(value, int | float) and not isinstance(value, bool) else {}

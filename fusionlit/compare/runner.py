@@ -1,0 +1,160 @@
+"""Every model on the same frozen splits."""
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from lightning.pytorch.utilities import rank_zero_warn
+from rich.console import Console
+
+from fusionlit.callbacks import BestCheckpoint
+from fusionlit.cli.run import Config, Run, Source, build_run
+from fusionlit.compare.origin import Origin, canonical, digest, look_at
+from fusionlit.compare.rows import Ledger, Row
+from fusionlit.compare.tables import Column, common_figures, table, values
+from fusionlit.console import quiet_lightning
+from fusionlit.errors import ConfigError
+
+LEDGER = "rows.jsonl"
+"""The ledger of a comparison, in its folder."""
+
+
+class Candidate(NamedTuple):
+    """One model of a comparison.
+
+    Args:
+        model: Its file, the name of its class, or what a file would hold.
+        overrides: Options of its own: see `build_run`.
+    """
+
+    model: Source
+    overrides: Mapping[str, Any] = {}
+
+
+def compare(
+    data: Path | Config,
+    models: Sequence[Path],
+    seeds: int = 1,
+    trainer: Path | None = None,
+    out: Path = Path("runs/compare"),
+) -> list[Row]:
+    """Train every model on the same frozen splits, test its best checkpoint, and print one table.
+
+    The splits belong to the data file and do not change with the seed. The checkpoint is chosen by the main metric of
+    validation; the test split is looked at once a run. Every run is written to `out/<model>/seed<seed>`, and its result
+    as one line of `out/rows.jsonl`. The same command goes on with a comparison that was interrupted: what has a row is
+    not run again, a run that was cut off begins anew. Several processes may share `out` if their models differ.
+
+    Args:
+        data: Data file, such as configs/data/replicator_shape.yaml, or what it holds; any argument in it can be given
+            beside it, as in `fusionlit fit`: `--data.root FOLDER`.
+        models: Model files; each is called by its file's name.
+        seeds: Number of seeds, 0 to seeds - 1, that every model is trained with.
+        trainer: Trainer file; default: as long as `fusionlit fit` trains, and Lightning's other defaults.
+        out: Folder for the runs and the rows.
+
+    Raises:
+        ConfigError: If a file is missing, two models have one name, a row in `out` was measured with another
+            configuration, data or split, or the trainer runs several processes.
+    """
+    names = [model.stem for model in models]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"Expected model files with different names, but got {names}.")
+    if seeds < 1:
+        raise ConfigError(f"Expected `seeds` to be at least 1, but got {seeds}.")
+    candidates = {model.stem: Candidate(model) for model in models}
+    rows = train_all(data, candidates, range(seeds), trainer, out)
+    figures = {
+        name.removeprefix("test/").removeprefix("efficiency/"): Column(values(rows, name))
+        for name in common_figures(rows)
+    }
+    title = f"Test split, best checkpoint on validation, {seeds} seed(s)"
+    Console(width=None if sys.stdout.isatty() else 200).print(table(figures).rich(title))
+    return rows
+
+
+def train_all(
+    data: Source,
+    models: Mapping[str, Candidate],
+    seeds: Sequence[int],
+    trainer: Source | None = None,
+    out: Path = Path("runs/compare"),
+    ledger: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """What `compare` does, from Python and without the table: one row per seed and model, in this order.
+
+    Args:
+        data: The data: see `build_run`.
+        models: By the names that the rows bear.
+        seeds: Seeds that every model is trained with.
+        trainer: The trainer's arguments.
+        out: Folder for the runs.
+        ledger: File of the rows; default: `rows.jsonl` in `out`.
+        overrides: Options for all models.
+
+    Raises:
+        ConfigError: As of `compare`.
+    """
+    book = Ledger(ledger or out / LEDGER)
+    begun = book.path.exists()
+
+    def build(name: str, seed: int) -> Run:
+        options = {**(overrides or {}), **models[name].overrides, "trainer.logger": _logger(out, name, seed)}
+        run = build_run(data, models[name].model, trainer, seed, options)
+        if run.trainer.world_size > 1:
+            raise ConfigError(f"Expected one process to compare in, but {trainer} asks for {run.trainer.world_size}.")
+        return run
+
+    todo = [(name, seed) for seed in seeds for name in models]
+    origins, prints = {}, dict[str, tuple[str, str]]()
+    with quiet_lightning():  # a mistake in the last file shows before the first is trained
+        for name in models:
+            run = build(name, seeds[0])
+            of_data = digest(run.config["data"])
+            prints[of_data] = prints.get(of_data) or look_at(run.datamodule)
+            origins[name] = Origin(canonical(run.config), *prints[of_data])
+            for seed in seeds:
+                book.find(name, seed, origins[name])
+    book.path.parent.mkdir(parents=True, exist_ok=True)
+    book.path.touch()
+    _warn_of_unknown(book)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    rows = []
+    for i, (name, seed) in enumerate(todo):
+        row = book.find(name, seed, origins[name])
+        if row is None:
+            console.rule(f"run {i + 1} of {len(todo)}: {name}, seed {seed}")
+            run = build(name, seed)
+            if begun:  # then a run without a row is one that was cut off
+                shutil.rmtree(cast(str, run.trainer.log_dir), ignore_errors=True)
+            row = train(run, name, seed, origins[name])
+            book.append(row)
+        rows.append(row)
+    return rows
+
+
+def train(run: Run, name: str, seed: int, origin: Origin) -> Row:
+    """Train one run, and test its best checkpoint once."""
+    began = time.perf_counter()
+    run.trainer.fit(run.model, run.datamodule)
+    best = cast(BestCheckpoint, run.trainer.checkpoint_callback).best_model_path
+    metrics = run.trainer.test(run.model, run.datamodule, ckpt_path=best, verbose=False)[0]
+    return Row(name, seed, dict(metrics), round(time.perf_counter() - began, 1), origin)
+
+
+def _logger(out: Path, name: str, seed: int) -> Config:
+    place = {"save_dir": str(out), "name": name, "version": f"seed{seed}"}
+    return {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": place}
+
+
+def _warn_of_unknown(book: Ledger) -> None:
+    unknown = [row for row in book.rows() if row.origin is None]
+    if unknown:
+        rank_zero_warn(
+            f"{book.path}: {len(unknown)} rows do not say with which configuration, data and splits they were measured;"
+            " they are taken as they are."
+        )

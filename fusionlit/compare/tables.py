@@ -1,0 +1,102 @@
+"""Tables of results, for the terminal and for pages."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import NamedTuple
+
+from rich.table import Table as RichTable
+
+from fusionlit.compare.rows import Row
+
+Figure = str | Callable[[Row], float | None]
+"""A metric by its name, or a figure that is computed of a row."""
+LEFT_OUT = ("efficiency/trainable_parameters", "efficiency/peak_host_memory_mb")
+"""Metrics that every row has, and that `common_figures` leaves out."""
+
+
+class Column(NamedTuple):
+    """One column of a table.
+
+    Args:
+        cells: By the name of the line: values of all seeds, or a text as it is. A line that is missing has no cell.
+        digits: Digits after the point; default: four significant ones, and two of the deviation.
+    """
+
+    cells: Mapping[str, Sequence[float] | str]
+    digits: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, ready to be shown.
+
+    Args:
+        head: Names of the columns.
+        lines: Cells of each line.
+    """
+
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+    def rich(self, title: str | None = None) -> RichTable:
+        """For the terminal."""
+        view = RichTable(title=title)
+        for i, name in enumerate(self.head):
+            view.add_column(name, justify="right" if i else "left")
+        for line in self.lines:
+            view.add_row(*line)
+        return view
+
+    def markdown(self) -> str:
+        """For a page."""
+        head = f"| {' | '.join(self.head)} |"
+        rule = "|---|" + "---:|" * (len(self.head) - 1)
+        return "\n".join([head, rule, *(f"| {' | '.join(line)} |" for line in self.lines)])
+
+
+def table(columns: Mapping[str, Column], corner: str = "model", order: Iterable[str] = ()) -> Table:
+    """A line per name, mean ± standard deviation over the seeds in every cell.
+
+    Args:
+        columns: By their names.
+        corner: Name of the first column, which holds the names of the lines.
+        order: Names of lines that come first, in this order; the others follow as they come.
+    """
+    names = dict.fromkeys([*order, *(name for column in columns.values() for name in column.cells)])
+    lines = []
+    for name in names:
+        cells = [column.cells.get(name, "") for column in columns.values()]
+        texts = [x if isinstance(x, str) else spread(x, y.digits) for x, y in zip(cells, columns.values(), strict=True)]
+        lines.append([name, *texts])
+    return Table([corner, *columns], lines)
+
+
+def values(rows: Iterable[Row], figure: Figure, factor: float = 1.0) -> dict[str, list[float]]:
+    """A figure of every model, in the order of the seeds; NaN where a row does not have it.
+
+    Args:
+        rows: Of any models and seeds.
+        figure: Which figure.
+        factor: What it is multiplied by, such as 100 for percent.
+    """
+    found: dict[str, list[float]] = {row.model: [] for row in rows}
+    for row in sorted(rows, key=lambda row: row.seed):
+        value = row.metrics.get(figure) if isinstance(figure, str) else figure(row)
+        found[row.model].append(math.nan if value is None else factor * value)
+    return found
+
+
+def spread(numbers: Sequence[float], digits: int | None = None) -> str:
+    """Mean ± standard deviation; without the latter of one number, empty of none, `nan` where one is not a number."""
+    if not numbers or any(map(math.isnan, numbers)):
+        return "nan" if numbers else ""
+    of_mean, of_deviation = (".4g", ".2g") if digits is None else (f".{digits}f", f".{digits}f")
+    deviation = f" ± {stdev(numbers):{of_deviation}}" if len(numbers) > 1 else ""
+    return f"{mean(numbers):{of_mean}}{deviation}"
+
+
+def common_figures(rows: Sequence[Row]) -> list[str]:
+    """Metrics that all rows have, in their order, without those that say little."""
+    return [name for name in rows[0].metrics if name not in LEFT_OUT and all(name in row.metrics for row in rows)]

@@ -1,0 +1,133 @@
+"""The ledger of results: what it keeps, what it refuses, and who may share it."""
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from fusionlit.compare.origin import Origin
+from fusionlit.compare.rows import FORMAT, Ledger, Row
+from fusionlit.errors import ConfigError, DataError
+
+RESULTS = Path(__file__).parents[2] / "benchmarks/results"
+CONFIG = {
+    "data": {"class_path": "A", "init_args": {"batch_size": 32}},
+    "trainer": {"callbacks": [{"class_path": "Stop", "init_args": {"patience": 3}}]},
+}
+ORIGIN = Origin(CONFIG, "d", "s")
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "new/rows.jsonl")
+
+
+def test_a_row_comes_back_as_it_went(ledger):
+    row = Row("early", 1, {"test/accuracy": 0.75, "test/loss": float("nan")}, 1.5, ORIGIN)
+    assert ledger.rows() == []
+    assert ledger.find("early", 1, ORIGIN) is None
+    ledger.append(row)
+    (again,) = ledger.rows()
+    assert str(again) == str(row)
+    assert set(again.versions) == {"python", "fusionlit", "torch", "lightning", "torchmetrics"}
+    assert again.date.startswith("20")
+    assert ledger.find("early", 1, ORIGIN) == again
+    assert ledger.find("early", 0, ORIGIN) is None
+    assert json.loads(ledger.path.read_text())["format"] == FORMAT
+
+
+def test_a_run_has_one_row(ledger):
+    ledger.append(Row("early", 1, {}, origin=ORIGIN))
+    ledger.append(Row("early", 2, {}, origin=ORIGIN))
+    with pytest.raises(ConfigError, match=r"rows.jsonl has a row of early, seed 1, already"):
+        ledger.append(Row("early", 1, {}, origin=ORIGIN))
+    assert len(ledger.rows()) == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (Origin({**CONFIG, "data": {"class_path": "A", "init_args": {"batch_size": 64}}}, "d", "s"), "was 32, now 64"),
+        (Origin({**CONFIG, "data": {"class_path": "A"}}, "d", "s"), "data.batch_size was 32, now not there"),
+        (Origin({**CONFIG, "model": "B"}, "e", "t"), 'model was not there, now "B". Go on as before'),
+        (Origin({**CONFIG, "trainer": {"callbacks": []}}, "d", "s"), "trainer.callbacks was not there, now []"),
+        (Origin(CONFIG, "e", "s"), "the data set has changed under the same configuration. Go on"),
+        (Origin(CONFIG, "d", "t"), "the split has changed under the same configuration. Go on"),
+    ],
+)
+def test_a_row_of_another_run_is_refused_by_what_differs(ledger, other, said):
+    ledger.append(Row("early", 1, {}, origin=ORIGIN))
+    with pytest.raises(ConfigError) as refused:
+        ledger.find("early", 1, other)
+    assert "has a row of early, seed 1, that was measured otherwise: " in str(refused.value)
+    assert said in str(refused.value)
+    assert ledger.find("early", 2, other) is None
+
+
+def test_many_differences_are_counted(ledger):
+    ledger.append(Row("early", 1, {}, origin=Origin({f"a{i}": 0 for i in range(8)}, "d", "s")))
+    with pytest.raises(ConfigError, match="a4 was 0, now 1; and 3 more"):
+        ledger.find("early", 1, Origin({f"a{i}": 1 for i in range(8)}, "d", "s"))
+
+
+def test_a_line_that_is_no_row_is_named(ledger):
+    ledger.append(Row("early", 0, {}, origin=ORIGIN))
+    good = ledger.path.read_text()
+    for bad, said in [
+        ("no json", "is no row of results"),
+        ("[1]", "is no row of results"),
+        (good[:40], "is no row of results"),
+        ('{"format": 1, "model": "early", "seed": 1}', "is no row of results"),
+        ('{"test/accuracy": 0.5}', "is no row of results"),
+        (good.strip().replace('"batch_size": 32', '"batch_size": 64'), "a configuration that is not the one of its"),
+        ('{"format": 2}', f"is of format 2, and this fusionlit reads formats up to {FORMAT}: update it."),
+    ]:
+        ledger.path.write_text(good + bad + "\n" + good)
+        with pytest.raises(DataError, match=r"rows\.jsonl: line 2 ") as error:
+            ledger.rows()
+        assert said in str(error.value)
+        with pytest.raises(DataError, match="line 2"):
+            ledger.append(Row("late", 0, {}))
+
+
+def test_rows_of_format_0_are_read_and_taken_as_they_are(ledger):
+    ledger.path.parent.mkdir()
+    layers = {"stage1": {"rgb": {"final": 0.25, "share": None}}}
+    flat = [
+        {"model": "early", "seed": 3, "test/accuracy": 0.5, "seconds": 2.5},
+        {"setting": "raw", "seed": 1, "made_with": {"epochs": 5}, "accuracy": 0.5, "layers": layers},
+        {"set": "uci_har", "model": "centralnet", "run": 4, "refit": 97.4},
+    ]
+    ledger.path.write_text("".join(json.dumps(row) + "\n" for row in flat))
+    early, raw, public = ledger.rows()
+    assert (early.model, early.seed, early.metrics, early.seconds) == ("early", 3, {"test/accuracy": 0.5}, 2.5)
+    assert (early.origin, early.versions, early.date) == (None, {}, None)
+    assert (raw.model, raw.metrics) == ("raw", {"accuracy": 0.5, "layers/stage1/rgb/final": 0.25})
+    assert (public.model, public.seed, public.metrics) == ("centralnet", 4, {"refit": 97.4})
+    assert ledger.find("early", 3, ORIGIN) == early
+
+
+def append_some(path, model):
+    for seed in range(20):
+        Ledger(path).append(Row(model, seed, {"test/accuracy": seed / 20}, origin=ORIGIN))
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
+def test_processes_share_a_ledger(ledger):
+    with ProcessPoolExecutor(2, get_context("fork")) as pool:
+        for job in [pool.submit(append_some, ledger.path, model) for model in ("a", "b")]:
+            job.result()
+    assert sorted((row.model, row.seed) for row in ledger.rows()) == [(m, s) for m in "ab" for s in range(20)]
+
+
+LEDGERS = ("joint_", "fusion_comparison_", "balance_", "course_", "public_", "planted", "uci_har_settings")
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_committed_results_are_readable(file):
+    if file.name.startswith(LEDGERS):
+        rows = Ledger(file).rows()
+        assert rows
+        assert all(row.metrics for row in rows)
