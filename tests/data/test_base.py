@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fusionlit.data.base import collate
+from fusionlit.data.loaders import collate
 from fusionlit.errors import DataError
 
 

@@ -1,7 +1,7 @@
 import torch
 from torch.utils.data import RandomSampler
 
-from fusionlit.data.shuffled import Shuffled
+from fusionlit.data.loaders import Shuffled
 
 
 def test_the_order_is_that_of_torch_and_leaves_the_same_state():
