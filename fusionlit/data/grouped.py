@@ -10,13 +10,13 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from fusionlit.data.array_dataset import ArrayDataset
-from fusionlit.data.assignment import Assignment, GroupSplit, check_assignment, save_assignment
+from fusionlit.data.assignment import Assignment, GroupSplit, save_assignment
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.base import FusionDataModule
 from fusionlit.data.classes import BatchBalance, check_classes
 from fusionlit.data.groups import find_groups
+from fusionlit.data.resplit import assign_checked
 from fusionlit.data.samples import Samples
-from fusionlit.data.splits import default_split
 from fusionlit.data.statistics import file_in
 from fusionlit.data.targets import Targets, class_names, count_classes, is_class
 from fusionlit.errors import ConfigError
@@ -61,7 +61,8 @@ class GroupedDataModule(FusionDataModule):
         self._samples: Samples | None = None
         self._shapes: dict[str, Shape] = {}
         self._datasets: dict[Split, ArrayDataset] = {}
-        self._description = ""
+        self.description = ""
+        """What each split has; known after `setup`."""
         self._conversion: str | None = None
         self._balance: BatchBalance | None = None
 
@@ -106,11 +107,6 @@ class GroupedDataModule(FusionDataModule):
         """That of the samples."""
         return self._opened().targets.spec
 
-    @property
-    def description(self) -> str:
-        """What each split has; known after `setup`."""
-        return self._description
-
     def prepare_data(self) -> None:
         """Pack, unless `setup` has run: a test after training goes on with what was opened then."""
         if not self._datasets:
@@ -136,8 +132,8 @@ class GroupedDataModule(FusionDataModule):
                 check_classes(samples.source, split, len(dataset), counts, class_names(spec))
         if self.write_split and (self.trainer is None or self.trainer.is_global_zero):
             save_assignment(Path(self.write_split), assigned)
-        self._description = self.describe(samples, rows)
-        rank_zero_info(self._description)
+        self.description = self.describe(samples, rows)
+        rank_zero_info(self.description)
         known = self.conversion if "conversion" in vars(type(self)) else None
         self._samples, self._datasets, self._conversion = samples, datasets, known
         train = self.class_counts() if is_class(spec) and len(datasets["train"]) else None
@@ -155,7 +151,7 @@ class GroupedDataModule(FusionDataModule):
             raise ConfigError(
                 f"The {split} split has no samples. Give it some in `split`: FractionSplit by `{split}` and enough"
                 f" groups, FileSplit by the list {split!r}. LastFramesSplit has no test groups of its own, but"
-                f" `test_on_validation: true` tests on the validation groups.\n{self._description}"
+                f" `test_on_validation: true` tests on the validation groups.\n{self.description}"
             )
         return self._datasets[split]
 
@@ -190,11 +186,7 @@ class GroupedDataModule(FusionDataModule):
         names, rows = [samples.groups[row] for row in samples.usable], samples.usable
         labels = samples.targets.values[rows].tolist() if is_class(samples.targets.spec) else None
         official = None if samples.official is None else [samples.official[row] for row in rows]
-        groups = find_groups(names, labels, official)
-        split = self.split or default_split(groups)
-        assigned = split.assign(groups)
-        check_assignment(assigned, set(samples.groups), split)
-        return assigned
+        return assign_checked(self.split, find_groups(names, labels, official), known=set(samples.groups))
 
 
 def _dataset(samples: Samples, rows: NDArray[np.int64]) -> ArrayDataset:

@@ -14,16 +14,7 @@ from fusionlit.types import Batch
 def make_loader(
     dataset: Dataset[Any], shuffle: bool, batch_size: int, num_workers: int, rank: int, processes: int
 ) -> DataLoader[Any]:
-    """Batches of a split, shuffled, or every sample once in order, without repetitions over all processes.
-
-    Args:
-        dataset: The split.
-        shuffle: Whether to shuffle; Lightning then shares the samples out to the processes.
-        batch_size: Samples per batch, per process.
-        num_workers: Processes that load data; 0 loads in this process.
-        rank: Number of this process.
-        processes: Number of processes that share the samples.
-    """
+    """Batches of a split: shuffled, for Lightning to share out, or every sample once over all processes, in order."""
     sampler: Sampler[int] | None = Shuffled(dataset) if shuffle else None  # type: ignore[arg-type]  # has a length
     if not shuffle and processes > 1:
         # Lightning's own choice pads with repeated samples, which then count twice.

@@ -1,7 +1,7 @@
 """RGB and LiDAR frames in the format of NVIDIA's course "Building AI Agents with Multimodal Models"."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,22 +16,12 @@ from fusionlit.data.replicator.files import image_size
 from fusionlit.data.replicator.folders import class_folders, position_folder
 from fusionlit.data.replicator.points import Rays
 from fusionlit.data.replicator.positions import read_names, read_positions
-from fusionlit.data.replicator.samples import Bad, Sample, SampleSize, find_samples, frame_source, report_bad
+from fusionlit.data.replicator.samples import Bad, SampleSize, find_samples, frame_source, report_bad
 from fusionlit.data.samples import Samples
 from fusionlit.data.targets import Targets, class_target, count_classes
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.storage.pack import Pack, open_or_pack
 from fusionlit.types import Batch, Shape, TargetSpec
-
-
-class Prepared(NamedTuple):
-    """What is known of a data set before it is split: all frames, the samples, targets by index, and the pack."""
-
-    frames: list[str]
-    samples: list[Sample]
-    targets: Tensor
-    excluded: Bad
-    pack: Pack
 
 
 class ReplicatorDataModule(GroupedDataModule):
@@ -97,8 +87,8 @@ class ReplicatorDataModule(GroupedDataModule):
         self._rays = Rays(azimuth, zenith, orientation)
         self._size = SampleSize(image_size(self._folders[0]), (len(azimuth), len(zenith)))
         self._target = self._find_target(binary)
-        self._pack = pack
-        self._prepared: Prepared | None = None
+        self._beside = pack
+        self._prepared: tuple[Samples, Bad] | None = None
         self.check_augmentation()
 
     @property
@@ -116,14 +106,14 @@ class ReplicatorDataModule(GroupedDataModule):
         """Directions of `lidar`, in its orientation."""
         return {"lidar": self._rays.directions}
 
-    def pack(self) -> Pack:
+    def pack(self) -> Pack | None:
         """Read and pack all files, unless they are as they were when that was done, and verify the pack.
 
         Raises:
             DataError: If frames and targets do not belong together, or the packed data cannot be written.
         """
         self._prepared = self._prepare(contents=True)
-        return self._prepared.pack
+        return self._prepared[0].pack
 
     def samples(self) -> Samples:
         """All frames that can be used, paired.
@@ -132,13 +122,10 @@ class ReplicatorDataModule(GroupedDataModule):
             DataError: If some cannot be used and are not to be skipped.
         """
         # Under a trainer one process of this node has packed and verified before, in `prepare_data`.
-        frames, samples, targets, excluded, pack = self._prepared or self._prepare(contents=self.trainer is None)
-        self._prepared = None
-        self.excluded = excluded | pack.bad
-        rows = np.array([sample.index for sample in samples if sample.index not in self.excluded], np.int64)
-        report_bad(self.root, self.excluded, len(rows), skip=self.on_bad_sample == "skip")
-        groups = [frame for frame in frames for _ in self._folders]
-        return Samples(pack.arrays, Targets(self._target, targets), groups, rows=rows, source=str(self.root), pack=pack)
+        prepared, self._prepared = self._prepared or self._prepare(contents=self.trainer is None), None
+        samples, self.excluded = prepared
+        report_bad(self.root, self.excluded, len(samples.usable), skip=self.on_bad_sample == "skip")
+        return samples
 
     def check_split(self, samples: Samples, rows: SplitRows) -> SplitRows:
         """Refuse splits that are not balanced: frames come with their twins of every class."""
@@ -166,11 +153,18 @@ class ReplicatorDataModule(GroupedDataModule):
         names = read_names(self.root / "positions.csv")
         return TargetSpec("regression", len(names), names)
 
-    def _prepare(self, contents: bool) -> Prepared:
-        frames, samples, excluded = find_samples(self._folders)
+    def _prepare(self, contents: bool) -> tuple[Samples, Bad]:
+        """All frames, of which `rows` can be used, and what is wrong with the others."""
+        frames, found, orphans = find_samples(self._folders)
         targets, bad = self._read_targets(frames)
-        source = frame_source(self.root, self._folders, len(frames), samples, self._size)
-        return Prepared(frames, samples, targets, excluded | bad, open_or_pack(source, self._pack, contents))
+        pack = open_or_pack(
+            frame_source(self.root, self._folders, len(frames), found, self._size), self._beside, contents
+        )
+        bad = orphans | bad | pack.bad
+        rows = np.array([sample.index for sample in found if sample.index not in bad], np.int64)
+        groups = [frame for frame in frames for _ in self._folders]
+        targeted = Targets(self._target, targets)
+        return Samples(pack.arrays, targeted, groups, rows=rows, source=str(self.root), pack=pack), bad
 
     def _read_targets(self, frames: list[str]) -> tuple[Tensor, Bad]:
         """Target of every sample index, and what is wrong with some."""
