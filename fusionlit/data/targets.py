@@ -52,13 +52,15 @@ def make_targets(values: ArrayLike, kind: TargetKind | None = None, where: str =
         where: File and array, for messages.
 
     Raises:
-        DataError: If they cannot mean that, or a value is missing.
+        DataError: If there are none, they cannot mean that, or a value is missing.
     """
     values = np.asarray(values)
+    if not values.size:
+        raise DataError(f"{where}: expected a target for each sample, but got {values.shape}. Is the data's path right?")
     kind = kind or default_kind(values)
     vector = kind in ("multiclass", "binary")
     types, dimensions = ("biufU", (1,)) if vector else ("biuf", (2,) if kind == "multilabel" else (1, 2))
-    if values.dtype.kind not in types or values.ndim not in dimensions or not values.size:
+    if values.dtype.kind not in types or values.ndim not in dimensions:
         raise _unfit(where, kind, f"{values.shape} {values.dtype}")
     if vector:
         return _labels(where, values, kind)
