@@ -44,7 +44,9 @@ def test_every_file_and_command_of_the_page_is_taken():
 
 def test_a_data_set_takes_fifteen_lines():
     """Those that open its samples and convert them, without docstring and empty lines."""
-    (data,) = (each for each in ast.parse(FILES["machines.py"]).body if getattr(each, "name", "") == "MachineDataModule")
+    (data,) = (
+        each for each in ast.parse(FILES["machines.py"]).body if getattr(each, "name", "") == "MachineDataModule"
+    )
     docstring = data.body[0]
     lines = enumerate(FILES["machines.py"].splitlines()[: data.end_lineno], start=1)
     code = [line for n, line in lines if n == data.lineno or (n > docstring.end_lineno and line.strip())]

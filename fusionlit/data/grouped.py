@@ -99,7 +99,7 @@ class GroupedDataModule(FusionDataModule):
         if not self._shapes:
             samples = self._opened()
             first = _dataset(samples, samples.usable[:1]).__getitems__([0])
-            self._shapes = {name: tuple(x.shape[1:]) for name, x in self.convert(first)["inputs"].items()}
+            self._shapes = {name: tuple(x.shape[1:]) for name, x in self._converted(first)["inputs"].items()}
         return self._shapes
 
     @property

@@ -1,6 +1,6 @@
 """All samples of a data set, before they are split."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +51,8 @@ class Samples:
 
     def __post_init__(self) -> None:
         n = len(self.targets.values)
-        lengths = {"groups": len(self.groups)}
+        lengths = {f"of {name!r}": len(x) for name, x in self.inputs.items() if isinstance(x, Sized)}
+        lengths |= {"groups": len(self.groups)}
         lengths |= {f"presence of {name!r}": len(there) for name, there in self.presence.items()}
         lengths |= {"official": n if self.official is None else len(self.official)}
         if n == 0 or any(length != n for length in lengths.values()):
@@ -78,6 +79,9 @@ class FileRows:
     def __init__(self, paths: Sequence[Path], read: Callable[[Path], ArrayLike]) -> None:
         self.paths = paths
         self.read = read
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
     def __getitem__(self, rows: NDArray[np.int64]) -> Array:
         """Values `(rows, *shape)`.

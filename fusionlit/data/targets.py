@@ -56,7 +56,9 @@ def make_targets(values: ArrayLike, kind: TargetKind | None = None, where: str =
     """
     values = np.asarray(values)
     if not values.size:
-        raise DataError(f"{where}: expected a target for each sample, but got {values.shape}. Is the data's path right?")
+        raise DataError(
+            f"{where}: expected a target for each sample, but got {values.shape}. Is the data's path right?"
+        )
     kind = kind or default_kind(values)
     vector = kind in ("multiclass", "binary")
     types, dimensions = ("biufU", (1,)) if vector else ("biuf", (2,) if kind == "multilabel" else (1, 2))

@@ -69,6 +69,15 @@ def test_sizes_are_as_convert_makes_them():
     assert Spectra().modalities == {"acc": (3, 6), "gyro": (2, 6)}
 
 
+def test_a_conversion_that_gives_no_batch_is_refused():
+    class Forgotten(Own):
+        def convert(self, batch):
+            batch["inputs"]["acc"] = batch["inputs"]["acc"].float()
+
+    with pytest.raises(DataError, match="`convert` of Forgotten to give the batch, a dict, but got NoneType"):
+        Forgotten().modalities  # noqa: B018 (a property that computes)
+
+
 def test_samples_are_opened_once_and_anew_after_an_error():
     class Counted(Own):
         opened = 0

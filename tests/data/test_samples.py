@@ -19,9 +19,11 @@ def test_all_samples_are_usable_unless_said():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"groups": ["p"]}, r"set: expected at least one sample.* but got 4 targets, 1 groups"),
-        ({"presence": {"a": np.ones(3, bool)}}, "4 targets, 4 groups, 3 presence of 'a'"),
-        ({"official": ["train"]}, "4 targets, 4 groups, 1 official"),
+        ({"groups": ["p"]}, r"set: expected at least one sample.* but got 4 targets, 4 of 'a', 1 groups, 4 official\."),
+        ({"inputs": {"a": np.zeros((5, 3))}}, "but got 4 targets, 5 of 'a', 4 groups"),
+        ({"inputs": {"a": FileRows([], np.load)}}, "but got 4 targets, 0 of 'a', 4 groups"),
+        ({"presence": {"a": np.ones(3, bool)}}, "4 groups, 3 presence of 'a'"),
+        ({"official": ["train"]}, "4 groups, 1 official"),
         ({"official": ["train", "val", "Test", "dev"]}, "expected 'train', 'val' and 'test', but got Test, dev"),
         ({"targets": replace(SAMPLES).targets._replace(values=SAMPLES.targets.values[:0]), "groups": []}, "got 0 targ"),
     ],
