@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from fusionlit.data import FractionSplit, ReplicatorDataModule, collate
 from fusionlit.data.array_dataset import ArrayDataset
-from fusionlit.data.shuffled import Shuffled
+from fusionlit.data.loaders import Shuffled
 from fusionlit.storage.mapped import map_npy
 from fusionlit.synthetic import render
 

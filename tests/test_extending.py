@@ -1,5 +1,7 @@
 """docs/extending.md, executed as it stands: its files in an empty folder, its commands with the real console script."""
 
+import ast
+import json
 import os
 import re
 import subprocess
@@ -42,6 +44,17 @@ def test_every_file_and_command_of_the_page_is_taken():
     assert all(name in PAGE.split("```bash")[-1] for name in ("data.yaml", *(f"{m}.yaml" for m in (*ALONE, *FUSED))))
 
 
+def test_a_data_set_takes_fifteen_lines():
+    """Those that open its samples and convert them, without docstring and empty lines."""
+    (data,) = (
+        each for each in ast.parse(FILES["machines.py"]).body if getattr(each, "name", "") == "MachineDataModule"
+    )
+    docstring = data.body[0]
+    lines = enumerate(FILES["machines.py"].splitlines()[: data.end_lineno], start=1)
+    code = [line for n, line in lines if n == data.lineno or (n > docstring.end_lineno and line.strip())]
+    assert len(code) <= 15
+
+
 @pytest.mark.timeout(600)
 def test_what_the_page_promises_comes_out(folder):
     accuracy = {row.model: row.metrics["test/accuracy"] for row in Ledger(folder / "comparison/rows.jsonl").rows()}
@@ -52,6 +65,12 @@ def test_what_the_page_promises_comes_out(folder):
     run = folder / "lightning_logs/version_0"
     assert (run / "checkpoints/best.ckpt").is_file()
     assert (run / "fusion_weights.png").is_file()
+    assert {name: len(groups) for name, groups in json.loads((folder / "fold.json").read_text()).items()} == {
+        "train": 270,
+        "val": 90,
+        "test": 90,
+    }
+    assert list(folder.glob("lightning_logs/version_*/refit/checkpoints/last.ckpt"))
     output = (folder / "output.txt").read_text()
     assert float(re.findall(r"test/accuracy\W+([\d.]+)", output)[0]) > 0.95
     assert all(re.search(rf"{sensor} +0.500 ", output) for sensor in ALONE)

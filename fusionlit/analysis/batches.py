@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from torch import nn
 from torch.utils.data import DataLoader
 
-from fusionlit.data import FusionDataModule
-from fusionlit.data.base import collate
+from fusionlit.data import FusionDataModule, collate
 from fusionlit.models import FusionModule
 from fusionlit.types import Batch, Split
 

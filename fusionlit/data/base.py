@@ -2,26 +2,25 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from lightning import LightningDataModule
-from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.trainer.states import TrainerFn
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from fusionlit.console import progress
-from fusionlit.contracts import Whole, check_inputs, check_presence
+from fusionlit.contracts import Whole
 from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation
+from fusionlit.data.loaders import collate, make_loader
 from fusionlit.data.resident import Resident, SampleNumbers
-from fusionlit.data.shuffled import Shuffled
+from fusionlit.data.statistics import channel_statistics, kept
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.storage.pack import Pack
 from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
-
-DatasetT = TypeVar("DatasetT", bound=Dataset[Any])
 
 
 class FusionDataModule(LightningDataModule, Whole, ABC):
@@ -32,7 +31,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
     makes floats of them on the device. Validation and test lose no sample and, under DDP, repeat none.
 
     Args:
-        batch_size: Samples a batch and process.
+        batch_size: Samples per batch, per process.
         num_workers: Processes that load data; 0 loads in the main process.
         augmentation: Varies training batches after `convert`, differently in every epoch, batch and process; the
             global seed decides how, also when a run is resumed.
@@ -80,6 +79,10 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
     def dataset(self, split: Split) -> Dataset[Any]:
         """The data set of one split; `setup` has run before."""
 
+    def statistics_file(self) -> Path | None:
+        """Where the input statistics are kept, a name for all that they depend on; None: they are always computed."""
+        return None
+
     def pack(self) -> Pack | None:
         """Bring the data ahead into the form that is gathered fastest; None where it is read as it lies."""
         return None
@@ -106,35 +109,9 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
             DataError: If no training sample has a modality, one that is there is not finite, or `convert` gives
                 something else than `modalities` says.
         """
-        count = dict.fromkeys(self.modalities, 0)
-        total = {name: torch.zeros(shape[0], dtype=torch.float64) for name, shape in self.modalities.items()}
-        square = {name: torch.zeros_like(sums) for name, sums in total.items()}
-        # Every process reads the whole split: a distributed sampler would give each its own statistics.
-        loader = DataLoader(
-            self.dataset("train"), batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate
-        )
-        for raw in progress(loader, "input statistics"):
-            batch = self._converted(raw)
-            check_inputs(batch["inputs"], self.modalities)
-            inputs = {name: batch["inputs"][name] for name in self.modalities}
-            presence = batch.get("presence", {})
-            check_presence(presence, inputs)
-            for name, x in inputs.items():
-                there = presence[name] if name in presence else torch.ones(len(x), dtype=torch.bool)
-                check_finite(name, x[there], batch["index"][there])
-                channels = x[there].double().transpose(0, 1).flatten(1)
-                count[name] += channels.shape[1]
-                total[name] += channels.sum(1)
-                square[name] += channels.square().sum(1)
-        never = [name for name, n in count.items() if n == 0]
-        if never:
-            raise DataError(f"Expected every modality in some training sample, but {never} is in none: leave it out.")
-        statistics = {}
-        for name, n in count.items():
-            mean = total[name] / n
-            std = (square[name] / n - mean.square()).clamp(min=0).sqrt()
-            statistics[name] = ChannelStatistics(mean.float(), std.float())
-        return statistics
+        # Drawn also where nothing is computed, so that the random numbers of training are the same.
+        seed = int(torch.empty((), dtype=torch.int64).random_().item())
+        return kept(self.statistics_file(), lambda: self._computed_statistics(seed))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Convert the batch on its device, vary it in training, then follow the trainer's precision."""
@@ -194,6 +171,17 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         """Every sample of the test split, once."""
         return self.test_dataloader()
 
+    def _computed_statistics(self, seed: int) -> dict[str, ChannelStatistics]:
+        # Every process reads the whole split: a distributed sampler would give each its own statistics.
+        loader = DataLoader(
+            self.dataset("train"),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return channel_statistics(map(self._converted, progress(loader, "input statistics")), self.modalities)
+
     def _converted(self, raw: Batch) -> Batch:
         batch: object = self.convert(raw)
         if not isinstance(batch, dict):
@@ -231,35 +219,8 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
                     f" {split!r}. Leave it out, or join the arrays, and give each split its rows."
                 )
             dataset = SampleNumbers(dataset)
-        sampler: Sampler[int] | None = Shuffled(dataset) if shuffle else None  # type: ignore[arg-type]  # has a length
-        if not shuffle and self.trainer is not None and self.trainer.world_size > 1:
-            # Lightning's own choice pads with repeated samples, which then count twice.
-            sampler = UnrepeatedDistributedSampler(
-                dataset, num_replicas=self.trainer.world_size, rank=self.trainer.global_rank, shuffle=False
-            )
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
-
-
-def check_finite(name: str, x: torch.Tensor, index: torch.Tensor) -> None:
-    """Refuse inputs `(B, *shape)` that are not finite: one would make statistics, and with them all weights, NaN.
-
-    Raises:
-        DataError: If there are any; the message has the samples' `index` `(B,)`.
-    """
-    finite = x.flatten(1).isfinite().all(1)
-    if not finite.all():
-        raise DataError(
-            f"Expected {name!r} of every training sample to be finite, but that of sample {index[~finite].tolist()} has"
-            " NaN or infinity. Leave these samples out, or say in `presence` that they lack it."
-        )
+        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        return make_loader(dataset, shuffle, self.batch_size, self.num_workers, rank, processes)
 
 
 def check_dtypes(inputs: Mapping[str, torch.Tensor], expected: torch.dtype) -> None:
@@ -270,44 +231,3 @@ def check_dtypes(inputs: Mapping[str, torch.Tensor], expected: torch.dtype) -> N
     """
     if wrong := {name: x.dtype for name, x in inputs.items() if x.is_floating_point() and x.dtype != expected}:
         raise DataError(f"Expected `inputs` of {expected}, but got {wrong}. Make them `.float()` in `convert`.")
-
-
-def collate(samples: list[dict[str, Any]] | Batch) -> Batch:
-    """Stack samples to a batch; what a data set's `__getitems__` has gathered is one already.
-
-    Raises:
-        DataError: If the samples do not hold the same fields, each of one shape.
-    """
-    if not isinstance(samples, list):
-        return samples
-    first, *rest = (fields(sample) for sample in samples)
-    for other in rest:
-        if other != first:
-            key = next(key for key in {**first, **other} if first.get(key) != other.get(key))
-            raise DataError(
-                f"Expected all samples of a batch to hold {key!r} of one shape, but one has"
-                f" {first.get(key, 'none')} and another {other.get(key, 'none')}. Pad or crop to one length in"
-                " `__getitem__`; for a sensor that a sample lacks, give any numbers and say so in `presence`."
-            )
-    batch: Batch = default_collate(samples)
-    return batch
-
-
-def fields(sample: object, name: str = "sample") -> dict[str, object]:
-    """The shape of each field of a sample, by its dotted name."""
-    if isinstance(sample, dict):
-        return {key: shape for k, item in sample.items() for key, shape in fields(item, f"{name}.{k}").items()}
-    return {name: tuple(getattr(sample, "shape", ()))}
-
-
-def chosen(datasets: Mapping[Split, DatasetT], split: Split, if_empty: str) -> DatasetT:
-    """The data set of one split.
-
-    Raises:
-        ConfigError: If `setup` has not filled `datasets` yet, or, saying `if_empty`, if the split holds nothing.
-    """
-    if not datasets:
-        raise ConfigError("The data has not been read yet: call `setup` first, or leave that to a trainer.")
-    if not len(datasets[split]):  # type: ignore[arg-type]  # map-style data sets have a length
-        raise ConfigError(if_empty)
-    return datasets[split]

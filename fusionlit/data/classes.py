@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from fusionlit.data.assignment import some
 from fusionlit.errors import DataError
 from fusionlit.types import Split
 
@@ -14,8 +15,35 @@ CHANCE = 1e-6
 """A run of single-class batches rarer than this under shuffling is taken for a loader that does not shuffle."""
 
 
+def check_classes(source: str, split: Split, samples: int, counts: Tensor, names: Sequence[str]) -> None:
+    """Refuse a training split that lacks a class, and warn of another that does.
+
+    Args:
+        source: For messages.
+        split: Name of the split.
+        samples: Its number of samples; an empty split is no matter here.
+        counts: Samples of each class, `(size,)`.
+        names: Class names.
+
+    Raises:
+        DataError: If nothing could be learned of a class.
+    """
+    lacking = [name for name, count in zip(names, counts.tolist(), strict=True) if not count]
+    if not lacking or not samples:
+        return
+    found = f"{source}: the {split} split ({samples} samples) has none of the classes {some(lacking)}"
+    if split == "train":
+        raise DataError(
+            f"{found}, of which nothing could be learned. Choose another `split` (larger fractions, another seed), or"
+            " leave out these classes."
+        )
+    rank_zero_warn(f"{found}: its metrics say nothing of them.")
+
+
 def check_split_balance(split: str, counts: Tensor, names: Sequence[str], max_ratio: float) -> None:
     """Refuse a split whose largest class has more than `max_ratio` times the samples of its smallest.
+
+    Classes that it lacks do not count: see `check_classes`.
 
     Args:
         split: Name of the split.
@@ -26,28 +54,14 @@ def check_split_balance(split: str, counts: Tensor, names: Sequence[str], max_ra
     Raises:
         DataError: With the counts.
     """
-    if counts.max() > max_ratio * counts.min():
+    there = counts[counts > 0]
+    if len(there) and there.max() > max_ratio * there.min():
         found = ", ".join(f"{name} {int(count)}" for name, count in zip(names, counts, strict=True))
         raise DataError(
             f"The {split} split is not balanced: {found} samples. Restore the missing files or choose another `split`;"
             f" if the classes really are that uneven, raise `max_class_ratio` (now {max_ratio:g}) and let the task"
             " weigh the classes."
         )
-
-
-def check_classes(split: Split, target: Tensor, classes: Sequence[str]) -> None:
-    """Refuse a training split that lacks a class, and warn of another that does; an empty split is no matter here.
-
-    Raises:
-        DataError: If nothing could be learned of a class.
-    """
-    counts = target.bincount(minlength=len(classes)).tolist()
-    lacking = [name for name, count in zip(classes, counts, strict=True) if not count]
-    if not lacking or not len(target):
-        return
-    if split == "train":
-        raise DataError(f"The train split has no window of the classes {lacking}. Choose another `split` or seed.")
-    rank_zero_warn(f"The {split} split has no window of the classes {lacking}: its metrics say nothing of them.")
 
 
 class BatchBalance:

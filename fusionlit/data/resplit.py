@@ -1,5 +1,7 @@
 """Other uses of the groups that another split trains and validates on; its test split stays as it is."""
 
+from collections.abc import Collection
+
 from fusionlit.data.assignment import Assignment, GroupSplit, check_assignment
 from fusionlit.data.groups import Groups
 from fusionlit.data.splits import default_split
@@ -87,13 +89,18 @@ def check_test_is_apart(split: GroupSplit | None, name: str) -> None:
         )
 
 
-def assign_checked(split: GroupSplit | None, groups: Groups) -> Assignment:
+def assign_checked(split: GroupSplit | None, groups: Groups, known: Collection[str] | None = None) -> Assignment:
     """What a split, or the default one, assigns.
+
+    Args:
+        split: The split.
+        groups: All groups that it is to assign.
+        known: Groups that it may name; default: these.
 
     Raises:
         DataError: If that cannot be used; once mixed, it would not be seen.
     """
     split = split or default_split(groups)
     assigned = split.assign(groups)
-    check_assignment(assigned, groups, split)
+    check_assignment(assigned, groups if known is None else known, split)
     return assigned

@@ -1,14 +1,15 @@
-"""From an array of targets to what is to be predicted, with every check of its values."""
+"""From labels or numbers to what is to be predicted, with every check of their values."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fusionlit.data.assignment import some
 from fusionlit.data.labels import encode
-from fusionlit.errors import DataError
+from fusionlit.errors import ConfigError, DataError
 from fusionlit.storage.npz import Array
 from fusionlit.types import TargetKind, TargetSpec
 
@@ -42,33 +43,63 @@ def default_kind(values: Array) -> TargetKind:
     return "binary" if values.dtype.kind == "b" else "multiclass"
 
 
-def make_targets(where: str, values: Array, kind: TargetKind) -> Targets:
+def make_targets(values: ArrayLike, kind: TargetKind | None = None, where: str = "targets") -> Targets:
     """The targets as a task takes them.
 
     Args:
+        values: As they stand in the source.
+        kind: What they mean; default: see `default_kind`.
         where: File and array, for messages.
-        values: As they stand in the file.
-        kind: What they mean.
 
     Raises:
-        DataError: If they cannot mean that, or a value is missing.
+        DataError: If there are none, they cannot mean that, or a value is missing.
     """
+    values = np.asarray(values)
+    if not values.size:
+        raise DataError(
+            f"{where}: expected a target for each sample, but got {values.shape}. Is the data's path right?"
+        )
+    kind = kind or default_kind(values)
     vector = kind in ("multiclass", "binary")
     types, dimensions = ("biufU", (1,)) if vector else ("biuf", (2,) if kind == "multilabel" else (1, 2))
-    if values.dtype.kind not in types or values.ndim not in dimensions or not values.size:
+    if values.dtype.kind not in types or values.ndim not in dimensions:
         raise _unfit(where, kind, f"{values.shape} {values.dtype}")
     if vector:
         return _labels(where, values, kind)
     return _zeros_and_ones(where, values) if kind == "multilabel" else _numbers(where, values)
 
 
+def class_target(names: tuple[str, ...], binary: bool) -> TargetSpec:
+    """One of these classes, as one output per class or, for two, as one logit (the second class is positive).
+
+    Raises:
+        ConfigError: If there are fewer than two classes, or more for one logit.
+    """
+    if len(names) < 2 or (binary and len(names) > 2):
+        wanted = "two classes for `binary`" if binary else "at least two classes"
+        raise ConfigError(
+            f"Expected {wanted}, but the data has {len(names)}: {some(names)}."
+            + (" Leave out `binary`." if len(names) > 2 else "")
+        )
+    return TargetSpec("binary" if binary else "multiclass", 1 if binary else len(names), names)
+
+
+def is_class(spec: TargetSpec) -> bool:
+    """Whether the target is one class of several."""
+    return spec.kind in ("multiclass", "binary")
+
+
+def class_names(spec: TargetSpec) -> tuple[str, ...]:
+    """Names of the classes or labels; their numbers if they have none."""
+    return spec.names or tuple(map(str, range(2 if spec.kind == "binary" else spec.size)))
+
+
 def count_classes(targets: Targets, chosen: Tensor) -> Tensor | None:
     """Chosen samples of each class (binary: of both; multilabel: that have each label), None for regression."""
-    kind, _, names = targets.spec
-    if kind == "regression":
+    if targets.spec.kind == "regression":
         return None
     values = targets.values[chosen]
-    return values.sum(0) if kind == "multilabel" else values.bincount(minlength=len(names))
+    return values.bincount(minlength=len(class_names(targets.spec))) if is_class(targets.spec) else values.sum(0)
 
 
 def _labels(where: str, values: Array, kind: TargetKind) -> Targets:
@@ -76,10 +107,10 @@ def _labels(where: str, values: Array, kind: TargetKind) -> Targets:
     if values.dtype.kind in "if" and values.min() < 0:
         below = f"{values.min():g} ({(values < 0).sum()} samples are below 0: leave out those without a label)"
         raise _unfit(where, kind, below)
-    if len(names) < 2 or (kind == "binary" and len(names) > 2):
-        raise _unfit(where, kind, f"{len(names)} ({some(names)})")
-    size = 1 if kind == "binary" else len(names)
-    return Targets(TargetSpec(kind, size, names), torch.from_numpy(labels))
+    try:
+        return Targets(class_target(names, kind == "binary"), torch.from_numpy(labels))
+    except ConfigError as error:
+        raise _unfit(where, kind, f"{len(names)} ({some(names)})") from error
 
 
 def _zeros_and_ones(where: str, values: Array) -> Targets:

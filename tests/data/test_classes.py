@@ -11,17 +11,22 @@ def test_a_split_is_balanced_up_to_the_ratio():
     check_split_balance("val", torch.tensor([10, 20]), NAMES, 2.0)
     with pytest.raises(DataError, match=r"The val split is not balanced: cubes 10, spheres 21.*`max_class_ratio`"):
         check_split_balance("val", torch.tensor([10, 21]), NAMES, 2.0)
-    with pytest.raises(DataError, match="cubes 0, spheres 5"):
-        check_split_balance("val", torch.tensor([0, 5]), NAMES, 1e9)
+    with pytest.raises(DataError, match="a 0, b 5, c 16"):
+        check_split_balance("val", torch.tensor([0, 5, 16]), "abc", 3.0)
+    check_split_balance("val", torch.tensor([0, 5, 15]), "abc", 3.0)  # what is not there is said by `check_classes`
+    check_split_balance("val", torch.tensor([0, 0]), NAMES, 3.0)
 
 
 def test_a_class_must_be_in_training_and_should_be_elsewhere():
-    target, empty = torch.tensor([0, 0, 2]), torch.tensor([], dtype=torch.int64)
-    with pytest.raises(DataError, match=r"The train split has no window of the classes \['b'\]"):
-        check_classes("train", target, "abc")
-    with pytest.warns(UserWarning, match=r"The test split has no window of the classes \['b'\]"):
-        check_classes("test", target, "abc")
-    check_classes("test", empty, "abc")
+    counts = torch.tensor([2, 0, 1])
+    with pytest.raises(
+        DataError, match=r"set: the train split \(3 samples\) has none of the classes b, .*larger fract"
+    ):
+        check_classes("set", "train", 3, counts, "abc")
+    with pytest.warns(UserWarning, match=r"set: the test split \(3 samples\) has none of the classes b: its metrics"):
+        check_classes("set", "test", 3, counts, "abc")
+    check_classes("set", "train", 3, torch.tensor([1, 1, 1]), "abc")
+    check_classes("set", "train", 0, torch.zeros(3), "abc")
 
 
 def test_a_large_batch_of_one_class_is_no_chance():

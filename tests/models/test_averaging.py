@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch.utils.data import DataLoader
 
 from fusionlit.callbacks import BestCheckpoint, FusionWeightLogger, LastCheckpoint
-from fusionlit.data.base import collate
+from fusionlit.data import collate
 from fusionlit.encoders import ConvEncoder
 from fusionlit.models import CentralNet
 

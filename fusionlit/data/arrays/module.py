@@ -3,28 +3,23 @@
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
-from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.data.arrays.samples import PRESENCE, check_presence, find_shape, read_modality
-from fusionlit.data.assignment import Assignment, GroupSplit, check_assignment, save_assignment, some
+from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation
-from fusionlit.data.base import FusionDataModule, chosen
-from fusionlit.data.groups import find_groups
-from fusionlit.data.splits import FractionSplit, OfficialSplit
-from fusionlit.data.targets import Targets, count_classes, default_kind, make_targets
+from fusionlit.data.grouped import GroupedDataModule
+from fusionlit.data.samples import Samples
+from fusionlit.data.targets import Targets, make_targets
 from fusionlit.errors import DataError
 from fusionlit.storage.npz import NpzFile
-from fusionlit.types import SPLITS, Shape, Split, TargetKind, TargetSpec
+from fusionlit.types import Shape, Split, TargetKind, TargetSpec
 
 OFFICIAL = "split"
 """Name of the array that tells which split each sample belongs to."""
 
 
-class ArrayDataModule(FusionDataModule):
+class ArrayDataModule(GroupedDataModule):
     """An NPZ file (`numpy.savez`) with one array `(n, *shape)` a modality, of any shape, and a target.
 
     Vectors (text embeddings), sequences `(n, channels, time)`, maps `(n, channels, height, width)`: whatever has the
@@ -50,7 +45,7 @@ class ArrayDataModule(FusionDataModule):
         split: Which groups train, validate and test; default: the file's own `split`, or else `FractionSplit()`.
         write_split: JSON file to which `setup` writes the groups of each split, for `FileSplit`.
         augmentation: Varies signals `(channels, time)` or pictures `(channels, height, width)` in training.
-        batch_size: Samples a batch and process.
+        batch_size: Samples per batch, per process.
         num_workers: Processes that load data; 0 loads in the main process.
         resident: Hold the whole data set in the device's memory.
 
@@ -73,9 +68,8 @@ class ArrayDataModule(FusionDataModule):
         num_workers: int = 0,
         resident: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers, augmentation, resident)
+        super().__init__(split, write_split, batch_size, num_workers, augmentation, resident)
         self.path = Path(path)
-        self.write_split = write_split
         self._file = NpzFile(self.path)
         self._file.require("target", [target])
         self._file.require("groups", [groups] if groups else [])
@@ -83,10 +77,8 @@ class ArrayDataModule(FusionDataModule):
         self._targets = self._read_target(target, kind)
         self._groups = groups or ("groups" if "groups" in self._file.headers else None)
         self._official = OFFICIAL in self._file.headers
-        self.split = split or (OfficialSplit() if self._official else FractionSplit())
         self._modalities = self._find_modalities(modalities, beside={target, self._groups, OFFICIAL})
         self.check_augmentation()
-        self._datasets: dict[Split, ArrayDataset] = {}
 
     @property
     def modalities(self) -> dict[str, Shape]:
@@ -98,48 +90,29 @@ class ArrayDataModule(FusionDataModule):
         """By the target's array."""
         return self._targets.spec
 
-    def setup(self, stage: str) -> None:
-        """Read, check and split the arrays, once for all stages.
+    def samples(self) -> Samples:
+        """Arrays mapped from the file, or read.
 
         Raises:
-            DataError: If a value is NaN or infinite where the modality is present, a group lies in two splits, or a
-                split that is not empty lacks a class.
+            DataError: If a value is NaN or infinite where the modality is present, or an array is not as expected.
         """
-        if self._datasets:
-            return
-        names, assigned = self._assign()
+        n = len(self._targets.values)
         read = {name: read_modality(self._file, name) for name in self._modalities}
-        inputs = {name: values for name, (values, _) in read.items()}
         presence = {name: there for name, (_, there) in read.items()}
-        if all(there.all() for there in presence.values()):
-            presence = {}
-        for split in SPLITS:
-            rows = torch.from_numpy(np.flatnonzero(np.isin(names, assigned[split])))
-            self._check_classes(split, rows)
-            self._datasets[split] = ArrayDataset(inputs, self._targets.values, presence, rows)
-        if self.write_split and (self.trainer is None or self.trainer.is_global_zero):
-            save_assignment(Path(self.write_split), assigned)
-
-    def dataset(self, split: Split) -> ArrayDataset:
-        """Samples of one split.
-
-        Raises:
-            ConfigError: If the split is empty.
-        """
-        return chosen(
-            self._datasets,
-            split,
-            f"{self.path}: the {split} split has no samples. Give it some in `split`, such as FractionSplit by"
-            f" `{split}`, or in the array {OFFICIAL!r} of the file.",
+        names = self._file.read_names(self._groups, n) if self._groups else [str(row) for row in range(n)]
+        own = self._file.read_names(OFFICIAL, n) if self._official else None
+        return Samples(
+            {name: values for name, (values, _) in read.items()},
+            self._targets,
+            names,
+            {} if all(there.all() for there in presence.values()) else presence,
+            cast(list[Split] | None, own),
+            source=str(self.path),
         )
-
-    def class_counts(self) -> Tensor | None:
-        """Training samples of each class (binary: of both; multilabel: that have each label), None for regression."""
-        return count_classes(self._targets, self._datasets["train"].rows)
 
     def _read_target(self, name: str, kind: TargetKind | None) -> Targets:
         values = self._file.read(name)
-        targets = make_targets(self._file.where(name), values, kind or default_kind(values))
+        targets = make_targets(values, kind, self._file.where(name))
         if kind is None:
             rank_zero_info(
                 f"{self._file.where(name)}: {values.shape} {values.dtype} is taken for a {targets.spec.kind} target of"
@@ -154,32 +127,3 @@ class ArrayDataModule(FusionDataModule):
             raise DataError(f"{self.path}: expected one array a modality beside the target, but got {list(headers)}.")
         check_presence(self._file, samples)
         return {name: find_shape(self._file, name, samples) for name in names}
-
-    def _assign(self) -> tuple[list[str], Assignment]:
-        """Group of every sample, and the groups of each split."""
-        samples = len(self._targets.values)
-        names = self._file.read_names(self._groups, samples) if self._groups else [str(row) for row in range(samples)]
-        own = self._file.read_names(OFFICIAL, samples) if self._official else None
-        if unknown := sorted(set(own or ()) - set(SPLITS)):
-            raise DataError(
-                f"{self._file.where(OFFICIAL)}: expected 'train', 'val' and 'test', but got {some(unknown)}."
-            )
-        labels = self._targets.values.tolist() if self.target.kind in ("multiclass", "binary") else None
-        groups = find_groups(names, labels, cast(list[Split] | None, own))
-        assigned = self.split.assign(groups)
-        check_assignment(assigned, groups, self.split)
-        return names, assigned
-
-    def _check_classes(self, split: Split, rows: Tensor) -> None:
-        # Few samples may have a label: it may well be missing where nothing is learned.
-        if not len(rows) or (self.target.kind == "multilabel" and split != "train"):
-            return
-        counts = count_classes(self._targets, rows)
-        absent = [] if counts is None else (counts == 0).nonzero()[:, 0].tolist()
-        if absent:
-            names = self.target.names or range(self.target.size)
-            raise DataError(
-                f"{self.path}: expected every class in every split, but the {split} split ({len(rows)} samples) lacks"
-                f" {some([str(names[k]) for k in absent])}. Choose another `split` (larger fractions; the seed"
-                " matters only where groups hold several classes), or leave out the class."
-            )

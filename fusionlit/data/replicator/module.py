@@ -1,40 +1,30 @@
 """RGB and LiDAR frames in the format of NVIDIA's course "Building AI Agents with Multimodal Models"."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fusionlit.data.array_dataset import ArrayDataset
-from fusionlit.data.assignment import GroupSplit, check_assignment, save_assignment
+from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation
-from fusionlit.data.base import FusionDataModule, chosen
-from fusionlit.data.classes import BatchBalance, check_split_balance
-from fusionlit.data.groups import find_groups
+from fusionlit.data.classes import check_split_balance
+from fusionlit.data.grouped import GroupedDataModule, SplitRows
 from fusionlit.data.replicator.angles import read_angles
 from fusionlit.data.replicator.files import image_size
 from fusionlit.data.replicator.folders import class_folders, position_folder
 from fusionlit.data.replicator.points import Rays
 from fusionlit.data.replicator.positions import read_names, read_positions
-from fusionlit.data.replicator.samples import Bad, Sample, SampleSize, find_samples, frame_source, report_bad
-from fusionlit.data.splits import FractionSplit
+from fusionlit.data.replicator.samples import Bad, SampleSize, find_samples, frame_source, report_bad
+from fusionlit.data.samples import Samples
+from fusionlit.data.targets import Targets, class_target, count_classes
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.storage.pack import Pack, open_or_pack
-from fusionlit.types import SPLITS, Batch, Shape, Split, TargetSpec
+from fusionlit.types import Batch, Shape, TargetSpec
 
 
-class Prepared(NamedTuple):
-    """What is known of a data set before it is split: all frames, the samples, targets by index, and the pack."""
-
-    frames: list[str]
-    samples: list[Sample]
-    targets: Tensor
-    excluded: Bad
-    pack: Pack
-
-
-class ReplicatorDataModule(FusionDataModule):
+class ReplicatorDataModule(GroupedDataModule):
     """RGB pictures and LiDAR range images of one scene: classify its shape, or locate its three objects.
 
     `shape`: `ROOT/<class>/{rgb/NNNN.png, lidar/NNNN.npy, azimuth.npy, zenith.npy}`; any class folders, whose sorted
@@ -56,9 +46,9 @@ class ReplicatorDataModule(FusionDataModule):
         orientation: `image` turns the LiDAR as the picture; `course` keeps the files' order (rows azimuth).
         on_bad_sample: `error` refuses a data set with unusable samples; `skip` leaves them out, with a warning that
             lists them, and keeps what is wrong with each in `excluded`, by sample index.
-        max_class_ratio: Largest accepted ratio between the biggest and the smallest class of a split.
+        max_class_ratio: Largest accepted ratio between the biggest and the smallest class that a split has.
         augmentation: Varies training batches.
-        batch_size: Samples a batch and process.
+        batch_size: Samples per batch, per process.
         num_workers: Processes that load data; 0 loads in the main process.
         resident: Hold the whole data set in the device's memory.
         pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`. It goes to
@@ -85,11 +75,9 @@ class ReplicatorDataModule(FusionDataModule):
         resident: bool = False,
         pack: Path | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, augmentation, resident)
+        super().__init__(split, write_split, batch_size, num_workers, augmentation, resident)
         self.root = Path(root)
         self.task = task
-        self.split = split or FractionSplit()
-        self.write_split = write_split
         self.orientation = orientation
         self.on_bad_sample = on_bad_sample
         self.max_class_ratio = max_class_ratio
@@ -99,10 +87,8 @@ class ReplicatorDataModule(FusionDataModule):
         self._rays = Rays(azimuth, zenith, orientation)
         self._size = SampleSize(image_size(self._folders[0]), (len(azimuth), len(zenith)))
         self._target = self._find_target(binary)
-        self._pack = pack
-        self._prepared: Prepared | None = None
-        self._datasets: dict[Split, ArrayDataset] = {}
-        self._batch_balance: BatchBalance | None = None
+        self._beside = pack
+        self._prepared: tuple[Samples, Bad] | None = None
         self.check_augmentation()
 
     @property
@@ -120,91 +106,65 @@ class ReplicatorDataModule(FusionDataModule):
         """Directions of `lidar`, in its orientation."""
         return {"lidar": self._rays.directions}
 
-    def pack(self) -> Pack:
+    def pack(self) -> Pack | None:
         """Read and pack all files, unless they are as they were when that was done, and verify the pack.
 
         Raises:
             DataError: If frames and targets do not belong together, or the packed data cannot be written.
         """
         self._prepared = self._prepare(contents=True)
-        return self._prepared.pack
+        return self._prepared[0].pack
 
-    def prepare_data(self) -> None:
-        """Pack, unless `setup` has run: a test behind training goes on with what was opened then."""
-        if not self._datasets:
-            self.pack()
-
-    def setup(self, stage: str) -> None:
-        """Pair and split all samples, once for all stages.
+    def samples(self) -> Samples:
+        """All frames that can be used, paired.
 
         Raises:
-            DataError: If samples cannot be used and are not to be skipped, splits overlap or are not balanced.
+            DataError: If some cannot be used and are not to be skipped.
         """
-        if self._datasets:
-            return
         # Under a trainer one process of this node has packed and verified before, in `prepare_data`.
-        frames, samples, targets, excluded, pack = self._prepared or self._prepare(contents=self.trainer is None)
-        self._prepared = None
-        self.excluded = excluded | pack.bad
-        samples = [sample for sample in samples if sample.index not in self.excluded]
-        report_bad(self.root, self.excluded, len(samples), skip=self.on_bad_sample == "skip")
-        labels = targets[[sample.index for sample in samples]].tolist() if self.task == "shape" else None
-        assigned = self.split.assign(find_groups([sample.frame for sample in samples], labels))
-        check_assignment(assigned, frames, self.split)
-        for split in SPLITS:
-            chosen_frames = set(assigned[split])
-            rows = torch.tensor([sample.index for sample in samples if sample.frame in chosen_frames], dtype=torch.long)
-            self._datasets[split] = ArrayDataset(pack.arrays, targets, {}, rows)
-        self._check_balance()
-        if self.write_split and (self.trainer is None or self.trainer.is_global_zero):
-            save_assignment(Path(self.write_split), assigned)
+        prepared, self._prepared = self._prepared or self._prepare(contents=self.trainer is None), None
+        samples, self.excluded = prepared
+        report_bad(self.root, self.excluded, len(samples.usable), skip=self.on_bad_sample == "skip")
+        return samples
 
-    def dataset(self, split: Split) -> ArrayDataset:
-        """Samples of one split.
+    def check_split(self, samples: Samples, rows: SplitRows) -> SplitRows:
+        """Refuse splits that are not balanced: frames come with their twins of every class."""
+        for split, chosen in rows.items():
+            counts = count_classes(samples.targets, torch.from_numpy(chosen))
+            if counts is not None:
+                check_split_balance(split, counts, self._target.names, self.max_class_ratio)
+        return rows
 
-        Raises:
-            ConfigError: If the split is empty.
-        """
-        return chosen(
-            self._datasets,
-            split,
-            f"The {split} split has no frames. Give it some in `split`: FractionSplit by `{split}` and enough"
-            f" frames, FileSplit by the list {split!r}; LastFramesSplit has no test frames of its own, but"
-            " `test_on_validation: true` tests on the validation frames.",
-        )
+    @property
+    def conversion(self) -> str:
+        """The rays and their orientation: the angles are not packed."""
+        return self._rays.digest
 
     def convert(self, batch: Batch) -> Batch:
         """RGBA to float in [0, 1], distances to XYZA in the chosen orientation."""
         rgb, depth = batch["inputs"]["rgb"], batch["inputs"]["lidar"]
         return {**batch, "inputs": {"rgb": rgb.float().mul_(1 / 255), "lidar": self._rays(depth)}}
 
-    def class_counts(self) -> Tensor | None:
-        """Training samples of each class, `(classes,)` (two if binary); None for the position task."""
-        return self._count("train") if self.task == "shape" else None
-
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Check the balance of the first training batches while their labels are still on the host."""
-        if self._batch_balance is not None and self.trainer is not None and self.trainer.training:
-            self._batch_balance.check(batch["target"])
-        return batch
-
     def _find_target(self, binary: bool) -> TargetSpec:
-        names = tuple(folder.name for folder in self._folders)
-        if binary and (self.task != "shape" or len(names) != 2):
-            raise ConfigError(
-                f"Expected `binary` only for the shape task with two class folders, but got task {self.task!r} with"
-                f" {len(names)} ({', '.join(names)}). Leave out `binary`."
-            )
-        if self.task == "position":
-            names = read_names(self.root / "positions.csv")
-            return TargetSpec("regression", len(names), names)
-        return TargetSpec("binary", 1, names) if binary else TargetSpec("multiclass", len(names), names)
+        if self.task == "shape":
+            return class_target(tuple(folder.name for folder in self._folders), binary)
+        if binary:
+            raise ConfigError("Expected `binary` only for the shape task, but got task 'position'. Leave out `binary`.")
+        names = read_names(self.root / "positions.csv")
+        return TargetSpec("regression", len(names), names)
 
-    def _prepare(self, contents: bool) -> Prepared:
-        frames, samples, excluded = find_samples(self._folders)
+    def _prepare(self, contents: bool) -> tuple[Samples, Bad]:
+        """All frames, of which `rows` can be used, and what is wrong with the others."""
+        frames, found, orphans = find_samples(self._folders)
         targets, bad = self._read_targets(frames)
-        source = frame_source(self.root, self._folders, len(frames), samples, self._size)
-        return Prepared(frames, samples, targets, excluded | bad, open_or_pack(source, self._pack, contents))
+        pack = open_or_pack(
+            frame_source(self.root, self._folders, len(frames), found, self._size), self._beside, contents
+        )
+        bad = orphans | bad | pack.bad
+        rows = np.array([sample.index for sample in found if sample.index not in bad], np.int64)
+        groups = [frame for frame in frames for _ in self._folders]
+        targeted = Targets(self._target, targets)
+        return Samples(pack.arrays, targeted, groups, rows=rows, source=str(self.root), pack=pack), bad
 
     def _read_targets(self, frames: list[str]) -> tuple[Tensor, Bad]:
         """Target of every sample index, and what is wrong with some."""
@@ -218,16 +178,3 @@ class ReplicatorDataModule(FusionDataModule):
                 " positions.csv belongs to which frame is unknown. Restore the missing files."
             )
         return read_positions(self.root / "positions.csv", len(frames))
-
-    def _count(self, split: Split) -> Tensor:
-        dataset = self._datasets[split]
-        return dataset.targets[dataset.rows].bincount(minlength=len(self._folders))
-
-    def _check_balance(self) -> None:
-        if self.task == "position":
-            return
-        names = self._target.names
-        for split, dataset in self._datasets.items():
-            if len(dataset):
-                check_split_balance(split, self._count(split), names, self.max_class_ratio)
-        self._batch_balance = BatchBalance(self._count("train"), names)

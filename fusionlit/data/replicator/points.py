@@ -1,5 +1,6 @@
 """Batches of range images to points, in few passes: what depends on the angles alone is computed once."""
 
+from hashlib import blake2b
 from typing import Literal
 
 import torch
@@ -31,6 +32,12 @@ class Rays:
     def directions(self) -> Tensor:
         """Unit directions `(3, *orientation)`."""
         return self._directions[0, :3]
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides which points are made of distances."""
+        order = b"".join(order.cpu().numpy().tobytes() for order in self._order)
+        return blake2b(self._directions.cpu().numpy().tobytes() + order, digest_size=16).hexdigest()
 
     def __call__(self, depth: Tensor) -> Tensor:
         """Points and validity `(B, 4, *orientation)` from distances `(B, H, W)`."""

@@ -114,6 +114,14 @@ class Derivation:
         self.shapes = {name: found[name] for name in keep or found}
         """`(channels, time)` of each modality that the model gets."""
 
+    @property
+    def recipe(self) -> str | None:
+        """Text of what is made of packed values; None where a class that is not ours makes something of them."""
+        if not {type(each) for each in self._derived.values()} <= {Difference, Magnitude}:
+            return None
+        derived = [(name, type(each).__name__, each.sources) for name, each in self._derived.items()]
+        return repr((derived, list(self.shapes)))
+
     def inputs(self, packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`(B, channels, time)` of each modality that the model gets."""
         found = dict(packed)

@@ -4,16 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
-from torch import Tensor
 
-from fusionlit.data.array_dataset import ArrayDataset
-from fusionlit.data.assignment import GroupSplit, check_assignment, save_assignment
+from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation
-from fusionlit.data.base import FusionDataModule, chosen
-from fusionlit.data.classes import check_classes
-from fusionlit.data.groups import find_groups
+from fusionlit.data.grouped import GroupedDataModule, SplitRows
+from fusionlit.data.samples import Samples
 from fusionlit.data.signals.derived import Derivation, Derived
 from fusionlit.data.signals.describe import describe
 from fusionlit.data.signals.files import WindowFiles
@@ -25,14 +22,13 @@ from fusionlit.data.signals.readers.find import find_reader
 from fusionlit.data.signals.stacked import Stacked
 from fusionlit.data.signals.suspects import leave_out_empty, warn_of_copies
 from fusionlit.data.signals.windowing.config import Windowing
-from fusionlit.data.splits import default_split
-from fusionlit.errors import ConfigError
+from fusionlit.data.targets import Targets, class_target
 from fusionlit.storage.pack import Pack
 from fusionlit.storage.rows import Rows
-from fusionlit.types import SPLITS, Batch, Shape, Split, TargetSpec
+from fusionlit.types import SPLITS, Batch, Shape, TargetSpec
 
 
-class SignalDataModule(FusionDataModule):
+class SignalDataModule(GroupedDataModule):
     """Windows of signals, to be classified; a modality is a named group of channels, `(channels, time)`.
 
     Reads the official folder of UCI HAR, UEA `.ts` files, NPZ archives and recordings in CSV files; see the readers.
@@ -68,7 +64,7 @@ class SignalDataModule(FusionDataModule):
         windowing: How recordings in CSV files are cut into windows.
         reader: Reader of a format of your own; default: by what `root` is.
         augmentation: Varies training batches.
-        batch_size: Samples a batch and process.
+        batch_size: Samples per batch, per process.
         num_workers: Processes that load data; 0 loads in the main process.
         resident: Hold the whole data set in the device's memory.
         pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`, or the folder
@@ -98,20 +94,17 @@ class SignalDataModule(FusionDataModule):
         resident: bool = False,
         pack: Path | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, augmentation, resident)
+        super().__init__(split, write_split, batch_size, num_workers, augmentation, resident)
         check_policy(on_missing, max_gap)
         self.root = Path(root)
-        self.split = split
-        self.write_split = write_split
         self.on_missing, self.max_gap = on_missing, max_gap
         self._files = WindowFiles(self.root, reader or find_reader(self.root, windowing), modalities, pack)
         self._packed_shapes = stack_shapes(self._files.modalities, self._files.header.channels)
         self._derivation = Derivation(self._packed_shapes, derived, keep)
-        self._target = _find_target(self._files.header.classes, binary)
+        self._target = class_target(self._files.header.classes, binary)
         self.check_augmentation()
-        self._windows: Stacked | None = None
-        self._datasets: dict[Split, ArrayDataset] = {}
-        self._description = ""
+        self._packed: Stacked | None = None
+        self._windows: Stacked  # of the last `samples`
 
     @property
     def modalities(self) -> dict[str, Shape]:
@@ -123,11 +116,6 @@ class SignalDataModule(FusionDataModule):
         """The classes by their names."""
         return self._target
 
-    @property
-    def description(self) -> str:
-        """Channels with units and rates, classes, windows and groups of each split; known after `setup`."""
-        return self._description
-
     def pack(self) -> Pack | None:
         """Read and pack all windows, unless that was done and nothing has changed since, and verify the pack.
 
@@ -137,76 +125,60 @@ class SignalDataModule(FusionDataModule):
             DataError: If the files are not as expected, or the packed data cannot be written.
         """
         packed = self._files.pack()
-        self._windows = None if packed is None else Stacked.of(packed)
+        self._packed = None if packed is None else Stacked.of(packed)
         return packed
 
-    def prepare_data(self) -> None:
-        """Pack, unless `setup` has run: a test behind training goes on with what was opened then."""
-        if not self._datasets:
-            self.pack()
-
-    def setup(self, stage: str) -> None:
-        """Open, check and split all windows, once for all stages.
+    def samples(self) -> Samples:
+        """All windows, their gaps filled.
 
         Raises:
-            DataError: If windows cannot be used, or the splits overlap or lack a class to train on.
+            DataError: If windows cannot be used.
         """
-        if self._datasets:
-            return
         # Under a trainer one process of this node has packed and verified before, in `prepare_data`.
-        windows, self._windows = self._windows or self._files.open(contents=self.trainer is None), None
+        windows, self._packed = self._packed or self._files.open(contents=self.trainer is None), None
         self._files.check(windows)
         for suspect in windows.suspects:
             rank_zero_warn(f"{self.root}: {suspect}")
-        side = self._assign(windows)
+        inputs, presence = self._fill(windows)
+        self._windows = windows
+        return Samples(
+            inputs,
+            Targets(self._target, torch.from_numpy(windows.target)),
+            windows.group.tolist(),
+            presence,
+            None if windows.official is None else windows.official.tolist(),
+            source=str(self.root),
+            pack=windows.pack,
+        )
+
+    def check_split(self, samples: Samples, rows: SplitRows) -> SplitRows:
+        """Leave out empty windows, and warn of copies.
+
+        Raises:
+            DataError: If windows on two sides share samples.
+        """
+        windows, side = self._windows, _sides(rows, len(samples.groups))
         lengths = {name: shape[1] for name, shape in self._packed_shapes.items()}
         first = next(iter(lengths.values()))
         check_overlap([x for name, x in windows.inputs.items() if lengths[name] == first], side)
         warn_of_copies(str(self.root), windows.keys, side)
-        inputs, presence = self._fill(windows)
-        leave_out_empty(presence, side)
-        target = torch.from_numpy(windows.target)
-        rows = {split: torch.from_numpy(np.flatnonzero(side == split)) for split in SPLITS}
-        for split in SPLITS:
-            check_classes(split, target[rows[split]], windows.header.classes)
-        self._datasets = {split: ArrayDataset(inputs, target, presence, rows[split]) for split in SPLITS}
-        self._description = describe(self.root, windows, side)
-        rank_zero_info(self._description)
+        leave_out_empty(samples.presence, side)
+        return {split: chosen[side[chosen] != ""] for split, chosen in rows.items()}
 
-    def dataset(self, split: Split) -> ArrayDataset:
-        """Windows of one split.
+    def describe(self, samples: Samples, rows: SplitRows) -> str:
+        """Channels with units and rates, classes, windows and groups of each split."""
+        return describe(self.root, self._windows, _sides(rows, len(samples.groups)))
 
-        Raises:
-            ConfigError: If the split is empty.
-        """
-        return chosen(
-            self._datasets,
-            split,
-            f"The {split} split has no windows. Give it some in `split`; there must be enough groups for all three"
-            f" splits:\n{self._description}",
-        )
+    @property
+    def conversion(self) -> str | None:
+        """How gaps are filled and what is derived; None where a class of somebody's own derives it."""
+        recipe = self._derivation.recipe
+        return None if recipe is None else f"{self.on_missing} {self.max_gap} {recipe}"
 
     def convert(self, batch: Batch) -> Batch:
         """Floats, and the derived modalities."""
         batch = super().convert(batch)
         return {**batch, "inputs": self._derivation.inputs(batch["inputs"])}
-
-    def class_counts(self) -> Tensor:
-        """Training windows of each class, `(classes,)`."""
-        train = self._datasets["train"]
-        return train.targets[train.rows].bincount(minlength=len(self._target.names))
-
-    def _assign(self, windows: Stacked) -> NDArray[np.str_]:
-        """Split of each window, `(n,)`; empty where it is not used."""
-        official = None if windows.official is None else windows.official.tolist()
-        groups = find_groups(windows.group.tolist(), windows.target.tolist(), official)
-        split = self.split or default_split(groups)
-        assigned = split.assign(groups)
-        check_assignment(assigned, groups, split)
-        if self.write_split and (self.trainer is None or self.trainer.is_global_zero):
-            save_assignment(Path(self.write_split), assigned)
-        of_group = {group: name for name in SPLITS for group in assigned[name]}
-        return np.array([of_group.get(group, "") for group in windows.group.tolist()], dtype="<U5")
 
     def _fill(self, windows: Stacked) -> tuple[dict[str, Rows], dict[str, NDArray[np.bool_]]]:
         """Each packed modality, and `(n,)` which windows have each that the model gets; empty if all have all."""
@@ -224,8 +196,9 @@ class SignalDataModule(FusionDataModule):
         return inputs, self._derivation.presence(presence)
 
 
-def _find_target(classes: tuple[str, ...], binary: bool) -> TargetSpec:
-    if len(classes) < 2 or (binary and len(classes) != 2):
-        wanted = "two classes for `binary`" if binary else "at least two classes"
-        raise ConfigError(f"Expected {wanted}, but the data has {len(classes)}: {', '.join(classes)}.")
-    return TargetSpec("binary", 1, classes) if binary else TargetSpec("multiclass", len(classes), classes)
+def _sides(rows: SplitRows, windows: int) -> NDArray[np.str_]:
+    """Split of each window, `(n,)`; empty where it is not used."""
+    side = np.full(windows, "", "<U5")
+    for split in SPLITS:
+        side[rows[split]] = split
+    return side

@@ -51,6 +51,7 @@ class Stacked:
         overlapping: Whether windows of one group may share samples.
         left_out: How many windows were left out, by reason.
         suspects: What looks wrong with channels.
+        pack: Where they are mapped from a pack.
     """
 
     inputs: dict[str, Channels] | dict[str, MappedArray]
@@ -64,6 +65,7 @@ class Stacked:
     overlapping: bool
     left_out: dict[str, int]
     suspects: list[str]
+    pack: Pack | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -92,7 +94,7 @@ class Stacked:
         header = Header(channels, tuple(notes.pop("classes")))
         inputs = {name: pack.arrays[f"input_{i}"] for i, name in enumerate(notes["modalities"])}
         table: dict[str, Any] = {name: np.array(pack.arrays[name][:]) for name in TABLE if name in pack.arrays}
-        return cls(inputs=inputs, header=header, **{"official": None, **table}, **notes)
+        return cls(inputs=inputs, header=header, pack=pack, **{"official": None, **table}, **notes)
 
 
 def stack(root: Path, windows: Windows, modalities: Modalities) -> Stacked:

@@ -60,7 +60,9 @@ def test_sizes_are_known_before_any_data_is_read(shape_root, position_root):
 
 def test_binary_is_for_two_classes(shape_root, position_root):
     shutil.copytree(shape_root / "cubes", shape_root / "cones")
-    with pytest.raises(ConfigError, match=r"two class folders, but got task 'shape' with 3 \(cones, cubes, spheres\)"):
+    with pytest.raises(
+        ConfigError, match=r"two classes for `binary`, but the data has 3: cones, cubes, spheres\. Leave out"
+    ):
         ReplicatorDataModule(shape_root, binary=True)
     with pytest.raises(ConfigError, match="got task 'position'"):
         ReplicatorDataModule(position_root, "position", binary=True)
@@ -152,7 +154,7 @@ def test_a_split_is_written_and_read_back(rendered, tmp_path):
 def test_the_course_has_no_test_split_and_that_is_said(rendered):
     data = ready(rendered / "shape", split=LastFramesSplit(5))
     assert {index // 2 for index in data.dataset("val").rows.tolist()} == set(range(15, 20))
-    with pytest.raises(ConfigError, match=r"The test split has no frames.*`test_on_validation: true`"):
+    with pytest.raises(ConfigError, match=r"The test split has no samples.*`test_on_validation: true`"):
         data.test_dataloader()
 
 

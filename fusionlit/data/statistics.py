@@ -1,0 +1,149 @@
+"""Statistics of the inputs: computed from the training split, and kept beside its pack."""
+
+import json
+import os
+import platform
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusionlit.contracts import check_inputs, check_presence
+from fusionlit.errors import DataError
+from fusionlit.types import Batch, ChannelStatistics, Shape
+
+Statistics = dict[str, ChannelStatistics]
+
+
+def channel_statistics(batches: Iterable[Batch], modalities: Mapping[str, Shape]) -> Statistics:
+    """Mean and standard deviation of every channel over all samples that have the modality.
+
+    Args:
+        batches: Converted batches of the training split.
+        modalities: Shape of each modality.
+
+    Raises:
+        DataError: If no sample has a modality, one that is there is not finite, or inputs are not of these shapes.
+    """
+    count = dict.fromkeys(modalities, 0)
+    total = {name: torch.zeros(shape[0], dtype=torch.float64) for name, shape in modalities.items()}
+    square = {name: torch.zeros_like(sums) for name, sums in total.items()}
+    for batch in batches:
+        check_inputs(batch["inputs"], modalities)
+        inputs = {name: batch["inputs"][name] for name in modalities}
+        presence = batch.get("presence", {})
+        check_presence(presence, inputs)
+        for name, x in inputs.items():
+            there = presence[name] if name in presence else torch.ones(len(x), dtype=torch.bool)
+            check_finite(name, x[there], batch["index"][there])
+            channels = x[there].double().transpose(0, 1).flatten(1)
+            count[name] += channels.shape[1]
+            total[name] += channels.sum(1)
+            square[name] += channels.square().sum(1)
+    never = [name for name, n in count.items() if n == 0]
+    if never:
+        raise DataError(f"Expected every modality in some training sample, but {never} is in none: leave it out.")
+    statistics = {}
+    for name, n in count.items():
+        mean = total[name] / n
+        std = (square[name] / n - mean.square()).clamp(min=0).sqrt()
+        statistics[name] = ChannelStatistics(mean.float(), std.float())
+    return statistics
+
+
+def check_finite(name: str, x: torch.Tensor, index: torch.Tensor) -> None:
+    """Refuse inputs `(B, *shape)` that are not finite: one would make statistics, and with them all weights, NaN.
+
+    Raises:
+        DataError: If there are any; the message has the samples' `index` `(B,)`.
+    """
+    finite = x.flatten(1).isfinite().all(1)
+    if not finite.all():
+        raise DataError(
+            f"Expected {name!r} of every training sample to be finite, but that of sample {index[~finite].tolist()} has"
+            " NaN or infinity. Leave these samples out, or say in `presence` that they lack it."
+        )
+
+
+def file_in(pack: Path, rows: Tensor, modalities: Mapping[str, Shape], batch_size: int, conversion: str) -> Path:
+    """The file in a pack's folder for the statistics of some of its rows, named by all that their values depend on.
+
+    The last bits of a sum depend on its order: so the batches count too, the number of threads, and the versions of
+    torch and NumPy. So does all code of this package, since corrected code may convert otherwise.
+
+    Args:
+        pack: The pack's folder, whose name stands for the files that it was made of.
+        rows: Numbers of the training samples, in their order.
+        modalities: Shape of each modality.
+        batch_size: Samples per batch.
+        conversion: Text of all that decides what is made of the packed values.
+    """
+    machine = (platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
+    known = (pack.name, list(modalities.items()), batch_size, conversion, _code(), torch.__version__, np.__version__)
+    digest = blake2b(repr((known, machine)).encode() + rows.numpy().tobytes(), digest_size=16).hexdigest()
+    return pack / f"statistics-{digest}.json"
+
+
+def kept(file: Path | None, compute: Callable[[], Statistics]) -> Statistics:
+    """The statistics in a file, or else computed, and written to it where that is possible.
+
+    Args:
+        file: Named by `file_in`; a damaged one counts as missing. None: nothing is kept.
+        compute: Gives the statistics.
+    """
+    found = None if file is None else _load(file)
+    if found is None:
+        found = compute()
+        if file is not None:
+            _save(file, found)
+    return found
+
+
+def _load(file: Path) -> Statistics | None:
+    try:
+        read = json.loads(file.read_bytes())
+        if read["checksum"] != _checksum(file, read["statistics"]):
+            return None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return {
+        name: ChannelStatistics(*(torch.tensor(values, dtype=torch.float32) for values in both))
+        for name, both in read["statistics"].items()
+    }
+
+
+def _save(file: Path, statistics: Statistics) -> None:
+    """Write it whole, or not at all: a folder that cannot be written is no error."""
+    content = {name: [values.tolist() for values in both] for name, both in statistics.items()}
+    text = json.dumps({"checksum": _checksum(file, content), "statistics": content})
+    unfinished = file.with_suffix(f".{uuid4().hex}")
+    with suppress(OSError):
+        try:
+            with unfinished.open("x", encoding="utf-8") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            unfinished.replace(file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _checksum(file: Path, content: Any) -> int:  # noqa: ANN401 (as JSON has it)
+    return zlib.crc32(json.dumps([file.name, content]).encode())
+
+
+@cache
+def _code() -> str:
+    """Digest of the package's files."""
+    package = Path(__file__).parents[1]
+    files = sorted(package.rglob("*.py"))
+    code = b"".join(f"{file.relative_to(package)}".encode() + file.read_bytes() for file in files)
+    return blake2b(code, digest_size=16).hexdigest()
