@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from inspect import getdoc, signature
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.types import Modalities, Shape, as_specs
+from fusionlit.types import Modalities, ModalityKind, ModalitySpec, Shape, as_specs
 
 T = TypeVar("T")
+RANKS = {"image": 3, "depth": 3, "points": 3, "signal": 2, "sequence": 2, "vector": 1, "tokens": 1}
+"""Dimensions of a sample of each kind of modality."""
 
 
 class Whole:
@@ -72,6 +74,36 @@ def told(part: object, name: str) -> Any:  # noqa: ANN401 (whatever a user's pro
 def is_shape(value: object) -> bool:
     """Whether it is a tuple of sizes."""
     return isinstance(value, tuple) and len(value) > 0 and all(isinstance(n, int) and n > 0 for n in value)
+
+
+def check_spec(name: str, spec: ModalitySpec) -> None:
+    """Refuse a spec that contradicts itself.
+
+    Raises:
+        ConfigError: If shape, kind, channels, rate or normalisation do not fit each other.
+    """
+    shape, kind = spec.shape, spec.kind
+    if not is_shape(shape):
+        raise ConfigError(f"Expected the shape of {name!r} to be a tuple of sizes, but got {shape!r}.")
+    if kind is not None and kind not in RANKS:
+        raise ConfigError(f"Expected the kind of {name!r} to be one of {get_args(ModalityKind)}, but got {kind!r}.")
+    if kind is not None and len(shape) != RANKS[kind]:
+        raise ConfigError(
+            f"Expected the shape of {name!r}, of kind {kind!r}, to have {RANKS[kind]} sizes without the batch, but got"
+            f" {shape}. Correct the shape or the kind."
+        )
+    if spec.channels and len(spec.channels) != shape[0]:
+        raise ConfigError(
+            f"Expected {name!r} to have a name for each of its {shape[0]} channels or none, but got"
+            f" {list(spec.channels)}."
+        )
+    if spec.rate_hz is not None and not 0 < spec.rate_hz < float("inf"):
+        raise ConfigError(f"Expected `rate_hz` of {name!r} to be a number above 0, but got {spec.rate_hz!r}.")
+    if spec.normalize and spec.whole_numbers:
+        raise ConfigError(
+            f"Expected `normalize` of {name!r} to be false or left out, since tokens name entries of a vocabulary:"
+            " their mean says nothing, and an embedding takes integers."
+        )
 
 
 def check_inputs(inputs: Mapping[str, Tensor], modalities: Modalities) -> None:

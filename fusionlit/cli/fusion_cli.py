@@ -3,7 +3,6 @@
 from argparse import ArgumentError
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from fusionlit.data import FusionDataModule
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
 from fusionlit.models.trust import check_configuration
-from fusionlit.types import Shape
+from fusionlit.types import Modalities, TargetSpec
 
 IMPORTS = "Modules with classes of your own that a checkpoint names and nothing else on the command line does."
 MEASURING = ("validate", "test", "predict")
@@ -118,7 +117,7 @@ class FusionCLI(LightningCLI):
         # Not from "data.<name>": an error in the property would pass as None.
         links: dict[str, Callable[[Any], Any]] = {
             "modalities": lambda data: self._in_order(data.modalities),
-            "target": attrgetter("target"),
+            "target": self._target,
         }
         for name, value in links.items():
             parser.link_arguments("data", f"model.init_args.{name}", value, apply_on="instantiate")
@@ -221,7 +220,11 @@ class FusionCLI(LightningCLI):
         if asked is not None:
             keep_what_was_asked(asked, self.config[command].model)
 
-    def _in_order(self, modalities: dict[str, Shape]) -> dict[str, Shape]:
+    def _in_order(self, modalities: Modalities) -> Modalities:
         """The data's modalities, in the checkpoint's order if there is one: weights depend on it."""
         order = [name for name, _ in self._saved["modalities"]] if self._saved else []
-        return {name: modalities[name] for name in order if name in modalities} | modalities
+        return {name: modalities[name] for name in order if name in modalities} | dict(modalities)
+
+    def _target(self, data: FusionDataModule) -> TargetSpec | None:
+        """The data's target; that of the checkpoint where the data is not labelled."""
+        return data.target if data.target or not self._saved else TargetSpec(**self._saved["target"])

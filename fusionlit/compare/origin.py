@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +14,7 @@ from fusionlit.data import FusionDataModule
 from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.errors import ConfigError
 from fusionlit.storage.pack.manifest import Manifest
-from fusionlit.types import SPLITS, Split
+from fusionlit.types import SPLITS, Split, as_specs
 
 OUTPUTS = ("default_root_dir", "dirpath", "logger", "pack", "save_dir", "write_split")
 """Arguments that say where something is written, and change no result."""
@@ -75,7 +75,11 @@ def look_at(data: FusionDataModule) -> tuple[str, str]:
     packed = data.pack()
     for stage in ("fit", "test"):
         data.setup(stage)
-    about: list[Any] = [data.modalities, data.target._asdict()]
+    about: list[Any] = [
+        [asdict(spec) for spec in as_specs(data.modalities).values()],
+        list(data.modalities),
+        data.target,
+    ]
     datasets = {split: each for split in SPLITS if (each := _dataset(data, split)) is not None}
     arrays = next((each for each in datasets.values() if isinstance(each, ArrayDataset)), None)
     if packed is not None:

@@ -20,14 +20,15 @@ from fusionlit.data.resident import Resident, SampleNumbers
 from fusionlit.data.statistics import channel_statistics, kept
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.storage.pack import Pack
-from fusionlit.types import Batch, ChannelStatistics, Shape, Split, TargetSpec
+from fusionlit.types import Batch, ChannelStatistics, Modalities, ModalitySpec, Split, TargetSpec, as_specs
 
 
 class FusionDataModule(LightningDataModule, Whole, ABC):
     """A Lightning data module that knows, once constructed and without reading its data set, what sizes a model needs.
 
-    A subclass answers `modalities`, `target` and `dataset(split)`, whose items are samples of a `Batch` without the
-    batch dimension; its `__getitems__`, if it has one, may give a whole `Batch`. Small raw values travel; `convert`
+    A subclass gives `modalities`, `target` and `dataset(split)`, whose items are samples of a `Batch` without the batch
+    dimension; unlabelled data, which can be predicted alone, has no target in it.
+    its `__getitems__`, if it has one, may give a whole `Batch`. Small raw values travel; `convert`
     makes floats of them on the device. Validation and test lose no sample and, under DDP, repeat none.
 
     Args:
@@ -56,13 +57,13 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
 
     @property
     @abstractmethod
-    def modalities(self) -> dict[str, Shape]:
-        """Shape of each modality after `convert`, without the batch."""
+    def modalities(self) -> Modalities:
+        """What each modality is after `convert`, or its bare shape without the batch."""
 
     @property
-    @abstractmethod
-    def target(self) -> TargetSpec:
-        """What is to be predicted."""
+    def target(self) -> TargetSpec | None:
+        """What is to be predicted; None for unlabelled data."""
+        return None
 
     @property
     def rays(self) -> dict[str, torch.Tensor]:
@@ -92,8 +93,11 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         self.pack()
 
     def convert(self, batch: Batch) -> Batch:
-        """Make floats of what travelled; runs on the batch after its transfer to the device."""
-        return {**batch, "inputs": {name: x.float() for name, x in batch["inputs"].items()}}
+        """Make floats of all but tokens; runs on the batch after its transfer to the device."""
+        specs = as_specs(self.modalities)
+        whole = {name for name, spec in specs.items() if spec.whole_numbers}
+        inputs = {name: x.long() if name in whole else x.float() for name, x in batch["inputs"].items()}
+        return {**batch, "inputs": inputs}
 
     def class_counts(self) -> torch.Tensor | None:
         """Training samples of each class (binary: of both; multilabel: that have each label), known after `setup`.
@@ -103,7 +107,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         return None
 
     def input_statistics(self) -> dict[str, ChannelStatistics]:
-        """Mean and standard deviation of every channel over the training split, as the model sees it.
+        """Mean and standard deviation of every channel over the training split, of modalities to be normalised.
 
         Raises:
             DataError: If no training sample has a modality, one that is there is not finite, or `convert` gives
@@ -111,7 +115,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         """
         # Drawn also where nothing is computed, so that the random numbers of training are the same.
         seed = int(torch.empty((), dtype=torch.int64).random_().item())
-        return kept(self.statistics_file(), lambda: self._computed_statistics(seed))
+        return kept(self.statistics_file(), lambda: self._computed_statistics(seed)) if self._normalised else {}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Convert the batch on its device, vary it in training, then follow the trainer's precision."""
@@ -141,7 +145,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
             ConfigError: If the augmentation does not fit.
         """
         if self.augmentation is not None:
-            self.augmentation.check(self.modalities, self.target, self.rays)
+            self.augmentation.check(as_specs(self.modalities), self.target, self.rays)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches of the training split."""
@@ -171,6 +175,10 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         """Every sample of the test split, once."""
         return self.test_dataloader()
 
+    @property
+    def _normalised(self) -> dict[str, ModalitySpec]:
+        return {name: spec for name, spec in as_specs(self.modalities).items() if spec.normalize}
+
     def _computed_statistics(self, seed: int) -> dict[str, ChannelStatistics]:
         # Every process reads the whole split: a distributed sampler would give each its own statistics.
         loader = DataLoader(
@@ -180,7 +188,8 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
             collate_fn=collate,
             generator=torch.Generator().manual_seed(seed),
         )
-        return channel_statistics(map(self._converted, progress(loader, "input statistics")), self.modalities)
+        batches = map(self._converted, progress(loader, "input statistics"))
+        return channel_statistics(batches, self._normalised)
 
     def _converted(self, raw: Batch) -> Batch:
         batch: object = self.convert(raw)
@@ -189,12 +198,12 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
                 f"Expected `convert` of {type(self).__name__} to give the batch, a dict, but got"
                 f" {type(batch).__name__}. Write `return {{**batch, 'inputs': inputs}}`."
             )
-        types = {"inputs": dict, "target": torch.Tensor, "index": torch.Tensor}
-        if not all(isinstance(batch.get(key), kind) for key, kind in types.items()):
+        types = {"inputs": dict, "index": torch.Tensor, "target": torch.Tensor}
+        if not all(isinstance(batch.get(key), kind) for key, kind in types.items() if key in batch or key != "target"):
             held = {key: type(value).__name__ for key, value in batch.items()}
             raise DataError(
-                "Expected a batch to hold `inputs`, a dict by name, and numbers as `target` and `index`, but it holds"
-                f" {held}. Make the samples of `dataset` so."
+                "Expected a batch to hold `inputs`, a dict by name, and numbers as `index` and, where it is known,"
+                f" `target`, but it holds {held}. Make the samples of `dataset` so."
             )
         return cast(Batch, batch)
 

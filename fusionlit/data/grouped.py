@@ -20,7 +20,7 @@ from fusionlit.data.samples import Samples
 from fusionlit.data.statistics import file_in
 from fusionlit.data.targets import Targets, class_names, count_classes, is_class
 from fusionlit.errors import ConfigError
-from fusionlit.types import SPLITS, Batch, Shape, Split, TargetSpec
+from fusionlit.types import SPLITS, Batch, Modalities, Split, TargetSpec
 
 SplitRows = Mapping[Split, NDArray[np.int64]]
 """Numbers of the samples in each split, in ascending order."""
@@ -59,7 +59,7 @@ class GroupedDataModule(FusionDataModule):
         self.split = split
         self.write_split = write_split
         self._samples: Samples | None = None
-        self._shapes: dict[str, Shape] = {}
+        self._shapes: Modalities = {}
         self._datasets: dict[Split, ArrayDataset] = {}
         self.description = ""
         """What each split has; known after `setup`."""
@@ -94,8 +94,8 @@ class GroupedDataModule(FusionDataModule):
         return None
 
     @property
-    def modalities(self) -> dict[str, Shape]:
-        """As `convert` makes them of the first sample."""
+    def modalities(self) -> Modalities:
+        """Shapes as `convert` makes them of the first sample."""
         if not self._shapes:
             samples = self._opened()
             first = _dataset(samples, samples.usable[:1]).__getitems__([0])

@@ -18,23 +18,23 @@ from torch import Tensor
 
 from fusionlit.contracts import check_inputs, check_presence
 from fusionlit.errors import DataError
-from fusionlit.types import Batch, ChannelStatistics, Shape
+from fusionlit.types import Batch, ChannelStatistics, Modalities, ModalitySpec
 
 Statistics = dict[str, ChannelStatistics]
 
 
-def channel_statistics(batches: Iterable[Batch], modalities: Mapping[str, Shape]) -> Statistics:
+def channel_statistics(batches: Iterable[Batch], modalities: Mapping[str, ModalitySpec]) -> Statistics:
     """Mean and standard deviation of every channel over all samples that have the modality.
 
     Args:
         batches: Converted batches of the training split.
-        modalities: Shape of each modality.
+        modalities: Those to take statistics of.
 
     Raises:
         DataError: If no sample has a modality, one that is there is not finite, or inputs are not of these shapes.
     """
     count = dict.fromkeys(modalities, 0)
-    total = {name: torch.zeros(shape[0], dtype=torch.float64) for name, shape in modalities.items()}
+    total = {name: torch.zeros(spec.shape[0], dtype=torch.float64) for name, spec in modalities.items()}
     square = {name: torch.zeros_like(sums) for name, sums in total.items()}
     for batch in batches:
         check_inputs(batch["inputs"], modalities)
@@ -73,7 +73,7 @@ def check_finite(name: str, x: torch.Tensor, index: torch.Tensor) -> None:
         )
 
 
-def file_in(pack: Path, rows: Tensor, modalities: Mapping[str, Shape], batch_size: int, conversion: str) -> Path:
+def file_in(pack: Path, rows: Tensor, modalities: Modalities, batch_size: int, conversion: str) -> Path:
     """The file in a pack's folder for the statistics of some of its rows, named by all that their values depend on.
 
     The last bits of a sum depend on its order: so the batches count too, the number of threads, and the versions of
@@ -82,7 +82,7 @@ def file_in(pack: Path, rows: Tensor, modalities: Mapping[str, Shape], batch_siz
     Args:
         pack: The pack's folder, whose name stands for the files that it was made of.
         rows: Numbers of the training samples, in their order.
-        modalities: Shape of each modality.
+        modalities: What each modality is.
         batch_size: Samples per batch.
         conversion: Text of all that decides what is made of the packed values.
     """

@@ -3,22 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from math import isclose
-from typing import Any, get_args
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from fusionlit.contracts import check_output, is_shape
+from fusionlit.contracts import check_output, check_spec
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
-from fusionlit.types import FusionOutput, ModalityKind, ModalitySpec, TargetSpec
+from fusionlit.types import FusionOutput, ModalitySpec, TargetSpec
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
 """Names that no modality may have: modules and parameters are held in these by modality."""
-
-
-RANKS = {"image": 3, "depth": 3, "points": 3, "signal": 2, "sequence": 2, "vector": 1, "tokens": 1}
-"""Dimensions of a sample of each kind of modality."""
 
 
 def check_modalities(modalities: Mapping[str, ModalitySpec]) -> None:
@@ -38,36 +34,6 @@ def check_modalities(modalities: Mapping[str, ModalitySpec]) -> None:
         check_spec(name, spec)
 
 
-def check_spec(name: str, spec: ModalitySpec) -> None:
-    """Refuse a spec that contradicts itself.
-
-    Raises:
-        ConfigError: If shape, kind, channels, rate or normalisation do not fit each other.
-    """
-    shape, kind = spec.shape, spec.kind
-    if not is_shape(shape):
-        raise ConfigError(f"Expected the shape of {name!r} to be a tuple of sizes, but got {shape!r}.")
-    if kind is not None and kind not in RANKS:
-        raise ConfigError(f"Expected the kind of {name!r} to be one of {get_args(ModalityKind)}, but got {kind!r}.")
-    if kind is not None and len(shape) != RANKS[kind]:
-        raise ConfigError(
-            f"Expected the shape of {name!r}, of kind {kind!r}, to have {RANKS[kind]} sizes without the batch, but got"
-            f" {shape}. Correct the shape or the kind."
-        )
-    if spec.channels and len(spec.channels) != shape[0]:
-        raise ConfigError(
-            f"Expected {name!r} to have a name for each of its {shape[0]} channels or none, but got"
-            f" {list(spec.channels)}."
-        )
-    if spec.rate_hz is not None and not 0 < spec.rate_hz < float("inf"):
-        raise ConfigError(f"Expected `rate_hz` of {name!r} to be a number above 0, but got {spec.rate_hz!r}.")
-    if spec.normalize and spec.whole_numbers:
-        raise ConfigError(
-            f"Expected `normalize` of {name!r} to be false or left out, since tokens name entries of a vocabulary:"
-            " their mean says nothing, and an embedding takes integers."
-        )
-
-
 def check_is_target(target: object) -> None:
     """Refuse a target that is none: a checkpoint holds plain configuration, of which annotations make objects again.
 
@@ -75,13 +41,14 @@ def check_is_target(target: object) -> None:
         ConfigError: If it is no TargetSpec.
     """
     if not isinstance(target, TargetSpec):
+        unlabelled = " Unlabelled data has none: it can be predicted alone, with `fusionlit predict`."
         of_a_checkpoint = (
             " In the constructor of the strategy, annotate it as `target: TargetSpec`: without that, a checkpoint"
             " cannot make one of its configuration."
         )
         raise ConfigError(
             f"Expected `target` to be a TargetSpec, but got {target!r}."
-            f"{of_a_checkpoint if isinstance(target, dict) else ''}"
+            f"{unlabelled if target is None else of_a_checkpoint if isinstance(target, dict) else ''}"
         )
 
 

@@ -1,26 +1,26 @@
-"""Arrays that are ready: an NPZ file with one array a modality, and a target."""
+"""Arrays that are ready: an NPZ file with an array per modality, and a target."""
 
 from pathlib import Path
 from typing import cast
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from fusionlit.data.arrays.samples import PRESENCE, check_presence, find_shape, read_modality
+from fusionlit.data.arrays.samples import PRESENCE, check_presence, find_spec, read_modality
 from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation
 from fusionlit.data.grouped import GroupedDataModule
 from fusionlit.data.samples import Samples
 from fusionlit.data.targets import Targets, make_targets
-from fusionlit.errors import DataError
+from fusionlit.errors import ConfigError, DataError
 from fusionlit.storage.npz import NpzFile
-from fusionlit.types import Shape, Split, TargetKind, TargetSpec
+from fusionlit.types import ModalityKind, ModalitySpec, Split, TargetKind, TargetSpec
 
 OFFICIAL = "split"
 """Name of the array that tells which split each sample belongs to."""
 
 
 class ArrayDataModule(GroupedDataModule):
-    """An NPZ file (`numpy.savez`) with one array `(n, *shape)` a modality, of any shape, and a target.
+    """An NPZ file (`numpy.savez`) with an array `(n, *shape)` per modality, of any shape, and a target.
 
     Vectors (text embeddings), sequences `(n, channels, time)`, maps `(n, channels, height, width)`: whatever has the
     samples first. Other arrays that it knows, all `(n,)`:
@@ -34,13 +34,16 @@ class ArrayDataModule(GroupedDataModule):
     are `regression`. Labels are numbered from 0 in sorted order, numbers by value, and are the names of the classes.
 
     Sizes come from the headers of the file; only the target is read before `setup`. Values travel in the file's own
-    type; the model gets float32, float64 loses digits.
+    type; the model gets float32, where float64 loses digits, and tokens as int64.
 
     Args:
         path: The NPZ file.
         modalities: Names of the arrays to fuse; default: all but the ones above.
         target: Name of the target's array.
         kind: What the target means; default: see above.
+        kinds: What each array is, where its shape does not say so: `depth` or `points` `(channels, height, width)`,
+            `sequence` `(features, steps)`, or `tokens` `(length,)`; by default arrays are pictures, signals or vectors,
+            by their dimensions.
         groups: Name of the array of groups; default: `groups`, if there is one.
         split: Which groups train, validate and test; default: the file's own `split`, or else `FractionSplit()`.
         write_split: JSON file to which `setup` writes the groups of each split, for `FileSplit`.
@@ -60,6 +63,7 @@ class ArrayDataModule(GroupedDataModule):
         modalities: list[str] | None = None,
         target: str = "target",
         kind: TargetKind | None = None,
+        kinds: dict[str, ModalityKind] | None = None,
         groups: str | None = None,
         split: GroupSplit | None = None,
         write_split: Path | None = None,
@@ -77,12 +81,12 @@ class ArrayDataModule(GroupedDataModule):
         self._targets = self._read_target(target, kind)
         self._groups = groups or ("groups" if "groups" in self._file.headers else None)
         self._official = OFFICIAL in self._file.headers
-        self._modalities = self._find_modalities(modalities, beside={target, self._groups, OFFICIAL})
+        self._modalities = self._find_modalities(modalities, {target, self._groups, OFFICIAL}, kinds or {})
         self.check_augmentation()
 
     @property
-    def modalities(self) -> dict[str, Shape]:
-        """Shape of each modality's array behind the samples."""
+    def modalities(self) -> dict[str, ModalitySpec]:
+        """By each modality's array, without the samples."""
         return self._modalities
 
     @property
@@ -120,10 +124,14 @@ class ArrayDataModule(GroupedDataModule):
             )
         return targets
 
-    def _find_modalities(self, asked: list[str] | None, beside: set[str | None]) -> dict[str, Shape]:
+    def _find_modalities(
+        self, asked: list[str] | None, beside: set[str | None], kinds: dict[str, ModalityKind]
+    ) -> dict[str, ModalitySpec]:
         headers, samples = self._file.headers, len(self._targets.values)
         names = asked or [name for name in headers if name not in beside and not name.startswith(PRESENCE)]
         if not names:
-            raise DataError(f"{self.path}: expected one array a modality beside the target, but got {list(headers)}.")
+            raise DataError(f"{self.path}: expected an array per modality beside the target, but got {list(headers)}.")
         check_presence(self._file, samples)
-        return {name: find_shape(self._file, name, samples) for name in names}
+        if unknown := sorted(set(kinds) - set(names)):
+            raise ConfigError(f"Expected `kinds` to name modalities, {names}, but got {unknown}.")
+        return {name: find_spec(self._file, name, samples, kinds.get(name)) for name in names}

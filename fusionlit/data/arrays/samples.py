@@ -3,21 +3,24 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionlit.contracts import check_spec
 from fusionlit.errors import DataError
 from fusionlit.storage.mapped import MappedArray
 from fusionlit.storage.npz import Array, NpzFile
 from fusionlit.storage.rows import BLOCK
-from fusionlit.types import Shape
+from fusionlit.types import ModalityKind, ModalitySpec
 
 PRESENCE = "presence_"
 """Begins the name of the array that tells which samples have a modality."""
 
 
-def find_shape(file: NpzFile, name: str, samples: int) -> Shape:
-    """Shape of one sample of a modality.
+def find_spec(file: NpzFile, name: str, samples: int, kind: ModalityKind | None) -> ModalitySpec:
+    """What a modality is, by the header of its array and, where it is given, its kind.
 
     Raises:
-        DataError: If the array does not hold numbers, has scalars for samples, or another number of them.
+        DataError: If the array does not hold numbers (tokens: integers), has scalars for samples, or another number of
+            them.
+        ConfigError: If the kind does not fit the shape.
     """
     header = file.headers[name]
     if header.dtype.kind not in "fiub" or header.dtype.itemsize > 8:
@@ -29,8 +32,12 @@ def find_shape(file: NpzFile, name: str, samples: int) -> Shape:
         )
     elif header.shape[0] != samples:
         problem = f"expected {samples} samples, as the target has, but got {header}. Save them together again"
+    elif kind == "tokens" and header.dtype.kind not in "iu":
+        problem = f"expected tokens as integers, but got {header}. Save them with `.astype(int)`"
     else:
-        return header.shape[1:]
+        spec = ModalitySpec(header.shape[1:], kind)
+        check_spec(name, spec)
+        return spec
     raise DataError(f"{file.where(name)}: {problem}, or leave it out by listing the others in `modalities`.")
 
 

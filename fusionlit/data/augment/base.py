@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusionlit.contracts import Whole
-from fusionlit.types import Shape, TargetSpec
+from fusionlit.types import ModalitySpec, TargetSpec
 
 
 class Augmentation(Whole, ABC):
@@ -18,12 +18,14 @@ class Augmentation(Whole, ABC):
     """
 
     @abstractmethod
-    def check(self, shapes: Mapping[str, Shape], target: TargetSpec, rays: Mapping[str, Tensor]) -> None:
+    def check(
+        self, modalities: Mapping[str, ModalitySpec], target: TargetSpec | None, rays: Mapping[str, Tensor]
+    ) -> None:
         """Refuse data that cannot be varied.
 
         Args:
-            shapes: Of each modality, without the batch.
-            target: What is predicted; it is not varied.
+            modalities: What each modality is.
+            target: What is predicted, if anything; it is not varied.
             rays: Unit directions `(3, H, W)` of the pixels of each modality of points whose sensor is known.
         """
 

@@ -51,7 +51,7 @@ class Motion:
     def __bool__(self) -> bool:
         return bool(self.flip or self.shift)
 
-    def check(self, roles: Roles, target: TargetSpec, rays: Mapping[str, Tensor]) -> None:
+    def check(self, roles: Roles, target: TargetSpec | None, rays: Mapping[str, Tensor]) -> None:
         """Refuse what a motion would leave in contradiction, and learn where the rays of points go.
 
         Raises:
@@ -59,7 +59,7 @@ class Motion:
         """
         if not self:
             return
-        if target.kind == "regression":
+        if target is not None and target.kind == "regression":
             raise ConfigError(
                 "Expected a target of classes for `flip` and `shift`, but this one is regression: its values do not"
                 " move with the scene. Set `flip` and `shift` to 0; color, range noise and beam drop do not move it."

@@ -9,7 +9,7 @@ from torch import Tensor
 from fusionlit.data.augment.base import Augmentation, normal, seeded, uniform
 from fusionlit.data.augment.rotation import random_rotations, rotate
 from fusionlit.errors import ConfigError
-from fusionlit.types import Shape, TargetSpec
+from fusionlit.types import TargetSpec
 
 
 class SignalAugmentation(Augmentation):
@@ -71,31 +71,35 @@ class SignalAugmentation(Augmentation):
         self.time_shift = time_shift
         self.channel_dropout = channel_dropout
         self.modalities = modalities
+        self._signals: list[str] | None = None
         self.rotation = rotation
         self.rotated = rotated
 
-    def check(self, shapes: Mapping[str, Shape], target: TargetSpec, rays: Mapping[str, Tensor]) -> None:
+    def check(
+        self, modalities: Mapping[str, ModalitySpec], target: TargetSpec | None, rays: Mapping[str, Tensor]
+    ) -> None:
         """Refuse modalities that cannot be varied.
 
         Raises:
             ConfigError: If a modality named here is not in the data, one to vary is no signal `(channels, time)`, or
                 one to rotate has no triples of channels.
         """
-        if unknown := sorted(set(self.modalities or ()) - set(shapes)):
+        if unknown := sorted(set(self.modalities or ()) - set(modalities)):
             raise ConfigError(
-                f"Expected `modalities` of SignalAugmentation to be some of the data's, {list(shapes)}, but got"
+                f"Expected `modalities` of SignalAugmentation to be some of the data's, {list(modalities)}, but got"
                 f" {unknown}."
             )
-        chosen = self._chosen(shapes)
-        for name in chosen:
-            if len(shapes[name]) != 2:
-                raise ConfigError(
-                    f"Expected SignalAugmentation to get signals (channels, time), but {name!r} is"
-                    f" {tuple(shapes[name])}. List those that are signals in its `modalities`."
-                )
+        self._signals = [name for name, spec in modalities.items() if spec.kind == "signal"]
+        chosen = self._chosen(modalities)
+        named = {name: modalities[name] for name in chosen or modalities}
+        if others := {name: (x.kind, x.shape) for name, x in named.items() if name not in self._signals}:
+            raise ConfigError(
+                f"Expected SignalAugmentation to vary signals (channels, time), but got {others}. Name the signals in"
+                " its `modalities`; pictures take a FrameAugmentation."
+            )
         if unknown := sorted(set(self.rotated or ()) - set(chosen)):
             raise ConfigError(f"Expected `rotated` to be some of the varied modalities, {chosen}, but got {unknown}.")
-        channels = {name: shapes[name][0] for name in chosen}
+        channels = {name: modalities[name].shape[0] for name in chosen}
         if wrong := {name: channels[name] for name in self.rotated or () if channels[name] % 3}:
             raise ConfigError(
                 f"Expected `rotated` to be sensors with channels x, y, z, but got modalities with {wrong} channels."
@@ -126,7 +130,8 @@ class SignalAugmentation(Augmentation):
         return {name: self._vary(varied[name], shift, generator) if name in chosen else x for name, x in inputs.items()}
 
     def _chosen(self, available: Iterable[str]) -> list[str]:
-        return list(available if self.modalities is None else self.modalities)
+        signals = available if self._signals is None else self._signals
+        return list(signals if self.modalities is None else self.modalities)
 
     def _vary(self, x: Tensor, shift: Tensor | None, generator: torch.Generator) -> Tensor:
         channels = (*x.shape[:2], 1)

@@ -21,7 +21,7 @@ from fusionlit.data.samples import Samples
 from fusionlit.data.targets import Targets, class_target, count_classes
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.storage.pack import Pack, open_or_pack
-from fusionlit.types import Batch, Shape, TargetSpec
+from fusionlit.types import Batch, ModalitySpec, TargetSpec
 
 
 class ReplicatorDataModule(GroupedDataModule):
@@ -92,9 +92,12 @@ class ReplicatorDataModule(GroupedDataModule):
         self.check_augmentation()
 
     @property
-    def modalities(self) -> dict[str, Shape]:
+    def modalities(self) -> dict[str, ModalitySpec]:
         """`rgb` `(4, H, W)` and `lidar` `(4, H, W)`."""
-        return {"rgb": (4, *self._size.image), "lidar": self._rays.shape}
+        return {
+            "rgb": ModalitySpec((4, *self._size.image), "image", channels=("red", "green", "blue", "alpha")),
+            "lidar": ModalitySpec(self._rays.shape, "points", channels=("x", "y", "z", "valid")),
+        }
 
     @property
     def target(self) -> TargetSpec:

@@ -1,7 +1,7 @@
 """Modalities that are computed from others, on the device, from what is packed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusionlit.contracts import Whole
 from fusionlit.errors import ConfigError
-from fusionlit.types import Shape
+from fusionlit.types import ModalitySpec, Shape
 
 
 class Derived(Whole, ABC):
@@ -81,11 +81,19 @@ class Magnitude(Derived):
         return magnitude
 
 
+def derived_spec(derived: Derived, sources: Sequence[ModalitySpec]) -> ModalitySpec:
+    """What a derived modality is: a signal, at the rate and in the unit that all its sources share."""
+    shape = derived.shape(*(source.shape for source in sources))
+    rates, units = {source.rate_hz for source in sources}, {source.unit for source in sources}
+    rate, unit = (each.pop() if len(each) == 1 else None for each in (rates, units))
+    return ModalitySpec(shape, "signal", rate_hz=rate, unit=unit)
+
+
 class Derivation:
     """What a model gets: the packed modalities, then the derived ones, each of which may use those before it.
 
     Args:
-        shapes: `(channels, time)` of each packed modality.
+        packed: What each packed modality is, a signal `(channels, time)`.
         derived: By name.
         keep: Names of the ones to give to the model, in this order; default: all.
 
@@ -94,12 +102,12 @@ class Derivation:
     """
 
     def __init__(
-        self, shapes: Mapping[str, Shape], derived: Mapping[str, Derived] | None, keep: list[str] | None
+        self, packed: Mapping[str, ModalitySpec], derived: Mapping[str, Derived] | None, keep: list[str] | None
     ) -> None:
-        found = dict(shapes)
+        found = dict(packed)
         self._derived = dict(derived or {})
         for name, each in self._derived.items():
-            if name in shapes:
+            if name in packed:
                 raise ConfigError(
                     f"Expected `derived` to name new modalities, but {name!r} is one of the data. Choose another name."
                 )
@@ -108,11 +116,11 @@ class Derivation:
                     f"Expected {name!r} in `derived` to be computed from modalities before it, {list(found)}, but got"
                     f" {unknown}."
                 )
-            found[name] = each.shape(*(found[source] for source in each.sources))
+            found[name] = derived_spec(each, [found[source] for source in each.sources])
         if keep is not None and (not keep or len(set(keep)) < len(keep) or not set(keep) <= set(found)):
             raise ConfigError(f"Expected `keep` to name some of {list(found)}, each once, but got {keep}.")
-        self.shapes = {name: found[name] for name in keep or found}
-        """`(channels, time)` of each modality that the model gets."""
+        self.specs = {name: found[name] for name in keep or found}
+        """What each modality is that the model gets."""
 
     @property
     def recipe(self) -> str | None:
@@ -120,14 +128,14 @@ class Derivation:
         if not {type(each) for each in self._derived.values()} <= {Difference, Magnitude}:
             return None
         derived = [(name, type(each).__name__, each.sources) for name, each in self._derived.items()]
-        return repr((derived, list(self.shapes)))
+        return repr((derived, list(self.specs)))
 
     def inputs(self, packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`(B, channels, time)` of each modality that the model gets."""
         found = dict(packed)
         for name, each in self._derived.items():
             found[name] = each(*(found[source] for source in each.sources))
-        return {name: found[name] for name in self.shapes}
+        return {name: found[name] for name in self.specs}
 
     def presence(self, packed: Mapping[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.bool_]]:
         """`(n,)` of each modality that the model gets; empty if all samples have all of them."""
@@ -136,5 +144,5 @@ class Derivation:
         found = dict(packed)
         for name, each in self._derived.items():
             found[name] = np.all([found[source] for source in each.sources], axis=0)
-        kept = {name: found[name] for name in self.shapes}
+        kept = {name: found[name] for name in self.specs}
         return {} if all(there.all() for there in kept.values()) else kept

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_shapes
+from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_specs
 from fusionlit.data.signals.readers.base import Modalities, Origin, SignalReader, channels_of
 from fusionlit.data.signals.stacked import Stacked, stack
 from fusionlit.data.signals.windows import Header
@@ -98,7 +98,7 @@ class WindowFiles:
         if self._promised is not None:
             _check_promise(self._root, self._promised, header, modalities)
         check_modalities(modalities, header.channels)
-        stack_shapes(modalities, header.channels)
+        stack_specs(modalities, header.channels)
         return stack(self._root, windows, modalities)
 
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from fusionlit.data.signals.readers.base import Modalities, channels_of
 from fusionlit.data.signals.windows import Grid
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.types import Shape
+from fusionlit.types import ModalitySpec
 
 AXES = ("x", "y", "z", "w")
 
@@ -55,13 +55,13 @@ def check_modalities(modalities: Modalities, available: Iterable[str]) -> None:
         )
 
 
-def stack_shapes(modalities: Modalities, grids: Mapping[str, Grid]) -> dict[str, Shape]:
-    """`(channels, time)` of each modality.
+def stack_specs(modalities: Modalities, grids: Mapping[str, Grid]) -> dict[str, ModalitySpec]:
+    """What each modality is: signals `(channels, time)`, with their unit where all channels share it.
 
     Raises:
         DataError: If the channels of a modality do not share length and rate.
     """
-    shapes: dict[str, Shape] = {}
+    specs: dict[str, ModalitySpec] = {}
     for modality, channels in modalities.items():
         times = {name: (grids[name].length, grids[name].rate) for name in channels}
         if len(set(times.values())) > 1:
@@ -70,8 +70,11 @@ def stack_shapes(modalities: Modalities, grids: Mapping[str, Grid]) -> dict[str,
                 f"Expected the channels of modality {modality!r} to share length and rate, but got {found}. Give each"
                 " rate a modality of its own in `modalities`."
             )
-        shapes[modality] = (len(channels), grids[channels[0]].length)
-    return shapes
+        length, rate, unit = grids[channels[0]]
+        one_unit = unit if {grids[name].unit for name in channels} == {unit} else ""
+        shape = (len(channels), length)
+        specs[modality] = ModalitySpec(shape, "signal", channels=tuple(channels), rate_hz=rate, unit=one_unit or None)
+    return specs
 
 
 def _time(length: int, rate: float | None) -> str:

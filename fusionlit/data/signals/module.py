@@ -15,7 +15,7 @@ from fusionlit.data.signals.derived import Derivation, Derived
 from fusionlit.data.signals.describe import describe
 from fusionlit.data.signals.files import WindowFiles
 from fusionlit.data.signals.gaps import Filled, OnMissing, check_complete, check_policy
-from fusionlit.data.signals.modalities import stack_shapes
+from fusionlit.data.signals.modalities import stack_specs
 from fusionlit.data.signals.overlap import check_overlap
 from fusionlit.data.signals.readers.base import SignalReader
 from fusionlit.data.signals.readers.find import find_reader
@@ -25,7 +25,7 @@ from fusionlit.data.signals.windowing.config import Windowing
 from fusionlit.data.targets import Targets, class_target
 from fusionlit.storage.pack import Pack
 from fusionlit.storage.rows import Rows
-from fusionlit.types import SPLITS, Batch, Shape, TargetSpec
+from fusionlit.types import SPLITS, Batch, ModalitySpec, TargetSpec
 
 
 class SignalDataModule(GroupedDataModule):
@@ -99,17 +99,17 @@ class SignalDataModule(GroupedDataModule):
         self.root = Path(root)
         self.on_missing, self.max_gap = on_missing, max_gap
         self._files = WindowFiles(self.root, reader or find_reader(self.root, windowing), modalities, pack)
-        self._packed_shapes = stack_shapes(self._files.modalities, self._files.header.channels)
-        self._derivation = Derivation(self._packed_shapes, derived, keep)
+        self._packed_specs = stack_specs(self._files.modalities, self._files.header.channels)
+        self._derivation = Derivation(self._packed_specs, derived, keep)
         self._target = class_target(self._files.header.classes, binary)
         self.check_augmentation()
         self._packed: Stacked | None = None
         self._windows: Stacked  # of the last `samples`
 
     @property
-    def modalities(self) -> dict[str, Shape]:
-        """`(channels, time)` of each modality."""
-        return self._derivation.shapes
+    def modalities(self) -> dict[str, ModalitySpec]:
+        """Signals `(channels, time)` with their channels, rate and unit."""
+        return self._derivation.specs
 
     @property
     def target(self) -> TargetSpec:
@@ -158,7 +158,7 @@ class SignalDataModule(GroupedDataModule):
             DataError: If windows on two sides share samples.
         """
         windows, side = self._windows, _sides(rows, len(samples.groups))
-        lengths = {name: shape[1] for name, shape in self._packed_shapes.items()}
+        lengths = {name: spec.shape[1] for name, spec in self._packed_specs.items()}
         first = next(iter(lengths.values()))
         check_overlap([x for name, x in windows.inputs.items() if lengths[name] == first], side)
         warn_of_copies(str(self.root), windows.keys, side)

@@ -1,6 +1,6 @@
 import pytest
 
-from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_shapes
+from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_specs
 from fusionlit.data.signals.windows import Grid
 from fusionlit.errors import ConfigError, DataError
 
@@ -46,7 +46,10 @@ def test_channels_that_are_not_there_or_named_twice_are_refused(modalities, mess
 
 def test_a_modality_is_as_wide_as_its_channels():
     grids = {"a": Grid(5, 10.0, "g"), "b": Grid(5, 10.0, "V"), "c": Grid(7, 14.0)}
-    assert stack_shapes({"both": ["a", "b"], "c": ["c"]}, grids) == {"both": (2, 5), "c": (1, 7)}
+    assert stack_specs({"both": ["a", "b"], "c": ["c"]}, grids) == {
+        "both": ModalitySpec((2, 5), "signal", channels=("a", "b"), rate_hz=10.0),
+        "c": ModalitySpec((1, 7), "signal", channels=("c",), rate_hz=20.0, unit="g"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -56,4 +59,4 @@ def test_channels_of_one_modality_share_their_grid(other, found):
     with pytest.raises(
         DataError, match=rf"modality 'both' to share length and rate, but got a \(5 .* 10 Hz\), {found}"
     ):
-        stack_shapes({"both": ["a", "b"]}, {"a": Grid(5, 10.0), "b": other})
+        stack_specs({"both": ["a", "b"]}, {"a": Grid(5, 10.0), "b": other})
