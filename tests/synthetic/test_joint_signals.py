@@ -10,6 +10,7 @@ from fusionlit.data import ArrayDataModule, FractionSplit
 from fusionlit.errors import DataError
 from fusionlit.synthetic import render
 from fusionlit.synthetic.joint_signals import make_generator
+from fusionlit.types import shapes_of
 
 FRAMES = 2000
 NAMES = ("exclusive_or", "ratio", "synchrony")
@@ -293,7 +294,7 @@ def test_refuses_to_write_over_any_data_set_and_overwrites_only_its_own(tmp_path
 @pytest.mark.parametrize("name", NAMES)
 def test_the_array_data_module_reads_it_and_splits_have_both_classes_alike(root, name):
     data = ArrayDataModule(root / f"{name}.npz", split=FractionSplit(0.6, 0.2, 0.2, seed=0))
-    assert data.modalities == dict.fromkeys(SENSORS, (3, 128))
+    assert shapes_of(data.modalities) == dict.fromkeys(SENSORS, (3, 128))
     data.setup("fit")
     assert data.target[:2] == ("multiclass", 2)
     assert data.class_counts().tolist() == [1200, 1200]  # a group is one window of each class

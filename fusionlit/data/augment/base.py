@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusionlit.contracts import Whole
-from fusionlit.types import ModalitySpec, TargetSpec
+from fusionlit.types import Modalities, TargetSpec
 
 
 class Augmentation(Whole, ABC):
@@ -18,13 +18,11 @@ class Augmentation(Whole, ABC):
     """
 
     @abstractmethod
-    def check(
-        self, modalities: Mapping[str, ModalitySpec], target: TargetSpec | None, rays: Mapping[str, Tensor]
-    ) -> None:
+    def check(self, modalities: Modalities, target: TargetSpec | None, rays: Mapping[str, Tensor]) -> None:
         """Refuse data that cannot be varied.
 
         Args:
-            modalities: What each modality is.
+            modalities: What each modality is, or its bare shape.
             target: What is predicted, if anything; it is not varied.
             rays: Unit directions `(3, H, W)` of the pixels of each modality of points whose sensor is known.
         """

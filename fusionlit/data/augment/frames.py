@@ -12,7 +12,7 @@ from fusionlit.data.augment.motion import Motion
 from fusionlit.data.augment.points import add_range_noise, azimuth_axis, drop_beams
 from fusionlit.data.augment.roles import Roles, find_roles
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.types import TargetSpec
+from fusionlit.types import Modalities, TargetSpec, as_specs
 
 
 class FrameAugmentation(Augmentation):
@@ -80,25 +80,24 @@ class FrameAugmentation(Augmentation):
         self._beam_axis: dict[str, int] = {}
         self._brightness_known = False
 
-    def check(
-        self, modalities: Mapping[str, ModalitySpec], target: TargetSpec | None, rays: Mapping[str, Tensor]
-    ) -> None:
+    def check(self, modalities: Modalities, target: TargetSpec | None, rays: Mapping[str, Tensor]) -> None:
         """Refuse data that cannot be varied, and learn what is a picture and where the rays of points go.
 
         Raises:
             ConfigError: If names or shapes do not fit, a variation has nothing to act on, or a flip or shift would
                 leave target, maps or rays in contradiction.
         """
-        roles = find_roles(modalities, rays, self.images, self.points)
+        specs = as_specs(modalities)
+        roles = find_roles(specs, rays, self.images, self.points)
         self._colored = {
             name
             for name in roles.images
-            if self._color and modalities[name].kind == "image" and modalities[name].shape[0] in (3, 4)
+            if self._color and specs[name].kind == "image" and specs[name].shape[0] in (3, 4)
         }
         if self._color and not self._colored:
             raise ConfigError(
                 "Expected pictures of three or four channels for `brightness`, `contrast`, `saturation` and `hue`, but"
-                f" got { ({name: modalities[name].shape for name in roles.images}) }. Leave these out."
+                f" got { ({name: specs[name].shape for name in roles.images}) }. Leave these out."
             )
         if (self.range_noise or self.beam_drop) and not roles.points:
             raise ConfigError(

@@ -9,7 +9,7 @@ from torch import Tensor
 from fusionlit.data.augment.base import Augmentation, normal, seeded, uniform
 from fusionlit.data.augment.rotation import random_rotations, rotate
 from fusionlit.errors import ConfigError
-from fusionlit.types import TargetSpec
+from fusionlit.types import Modalities, TargetSpec, as_specs
 
 
 class SignalAugmentation(Augmentation):
@@ -75,9 +75,7 @@ class SignalAugmentation(Augmentation):
         self.rotation = rotation
         self.rotated = rotated
 
-    def check(
-        self, modalities: Mapping[str, ModalitySpec], target: TargetSpec | None, rays: Mapping[str, Tensor]
-    ) -> None:
+    def check(self, modalities: Modalities, target: TargetSpec | None, rays: Mapping[str, Tensor]) -> None:
         """Refuse modalities that cannot be varied.
 
         Raises:
@@ -89,9 +87,10 @@ class SignalAugmentation(Augmentation):
                 f"Expected `modalities` of SignalAugmentation to be some of the data's, {list(modalities)}, but got"
                 f" {unknown}."
             )
-        self._signals = [name for name, spec in modalities.items() if spec.kind == "signal"]
+        specs = as_specs(modalities)
+        self._signals = [name for name, spec in specs.items() if spec.kind == "signal"]
         chosen = self._chosen(modalities)
-        named = {name: modalities[name] for name in chosen or modalities}
+        named = {name: specs[name] for name in chosen or specs}
         if others := {name: (x.kind, x.shape) for name, x in named.items() if name not in self._signals}:
             raise ConfigError(
                 f"Expected SignalAugmentation to vary signals (channels, time), but got {others}. Name the signals in"
@@ -99,7 +98,7 @@ class SignalAugmentation(Augmentation):
             )
         if unknown := sorted(set(self.rotated or ()) - set(chosen)):
             raise ConfigError(f"Expected `rotated` to be some of the varied modalities, {chosen}, but got {unknown}.")
-        channels = {name: modalities[name].shape[0] for name in chosen}
+        channels = {name: specs[name].shape[0] for name in chosen}
         if wrong := {name: channels[name] for name in self.rotated or () if channels[name] % 3}:
             raise ConfigError(
                 f"Expected `rotated` to be sensors with channels x, y, z, but got modalities with {wrong} channels."

@@ -84,8 +84,9 @@ class Magnitude(Derived):
 def derived_spec(derived: Derived, sources: Sequence[ModalitySpec]) -> ModalitySpec:
     """What a derived modality is: a signal, at the rate and in the unit that all its sources share."""
     shape = derived.shape(*(source.shape for source in sources))
-    rates, units = {source.rate_hz for source in sources}, {source.unit for source in sources}
-    rate, unit = (each.pop() if len(each) == 1 else None for each in (rates, units))
+    first = sources[0]
+    rate = first.rate_hz if {source.rate_hz for source in sources} == {first.rate_hz} else None
+    unit = first.unit if {source.unit for source in sources} == {first.unit} else None
     return ModalitySpec(shape, "signal", rate_hz=rate, unit=unit)
 
 

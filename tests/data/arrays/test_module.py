@@ -14,7 +14,7 @@ from fusionlit.data.augment import SignalAugmentation
 from fusionlit.data.splits import FileSplit, FoldSplit, FractionSplit, OfficialSplit
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.synthetic import render
-from fusionlit.types import SPLITS, TargetSpec
+from fusionlit.types import SPLITS, TargetSpec, shapes_of
 
 CONFIG = Path(__file__).parents[3] / "configs" / "data" / "planted_signals.yaml"
 N = 60
@@ -61,7 +61,7 @@ def test_sizes_come_from_the_headers_and_the_target_and_nothing_else_is_read(sav
         content[start : start + x.nbytes] = bytes(x.nbytes)
     path.write_bytes(content)
     data = ArrayDataModule(path)
-    assert data.modalities == {"text": (8,), "signal": (3, 20), "map": (4, 8, 9)}
+    assert shapes_of(data.modalities) == {"text": (8,), "signal": (3, 20), "map": (4, 8, 9)}
     assert data.target == TargetSpec("multiclass", 3, ("0", "1", "2"))
     with pytest.raises(DataError, match=r"data\.npz, array 'signal': it cannot be read .*Copy the file again"):
         data.setup("fit")
@@ -407,7 +407,7 @@ def test_the_shipped_config_makes_a_data_module_of_planted_signals(tmp_path):
     data = parser.instantiate_classes(config).data
     assert isinstance(data, ArrayDataModule)
     data.setup("fit")
-    assert data.modalities == dict.fromkeys(("strong", "weak", "redundant", "noise"), (3, 128))
+    assert shapes_of(data.modalities) == dict.fromkeys(("strong", "weak", "redundant", "noise"), (3, 128))
     assert data.augmentation.jitter == 0.1
     assert data.class_counts().tolist() == [24] * 4
 

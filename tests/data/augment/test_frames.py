@@ -6,7 +6,7 @@ from torchvision.transforms.v2 import functional as torchvision
 from fusionlit.data import FrameAugmentation, ReplicatorDataModule, collate
 from fusionlit.data.augment.points import Scan
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.types import TargetSpec
+from fusionlit.types import ModalitySpec, TargetSpec
 
 SEED = (3, 1, 4)
 CLASSES = TargetSpec("multiclass", 2)
@@ -148,6 +148,18 @@ def test_pictures_alone_as_whole_numbers():
     assert len((varied["rgb"].amin((1, 2, 3)) / dark).unique()) == 40
 
 
+def test_points_are_known_by_their_kind_and_depth_has_no_color():
+    inputs = {"rgb": torch.rand(30, 4, 8, 8), "depth": torch.rand(30, 3, 8, 8), "scan": torch.rand(30, 4, 8, 8)}
+    kinds = {"rgb": "image", "depth": "depth", "scan": "points"}
+    augmentation = FrameAugmentation(brightness=0.5, beam_drop=0.5)
+    augmentation.check({name: ModalitySpec(x.shape[1:], kinds[name]) for name, x in inputs.items()}, CLASSES, {})
+    varied = augmentation(inputs, SEED)
+    assert torch.equal(varied["depth"], inputs["depth"])
+    assert torch.equal(varied["rgb"][:, 3], inputs["rgb"][:, 3])  # alpha
+    assert not torch.equal(varied["rgb"], inputs["rgb"])
+    assert (varied["scan"][:, 3] == 0).any()
+
+
 def test_maps_without_color_flip_and_keep_their_values():
     inputs = {"rgb": torch.rand(30, 3, 8, 8), "heat": torch.rand(30, 1, 4, 4)}
     augmentation = FrameAugmentation(flip=0.5, brightness=0.5)
@@ -210,7 +222,7 @@ def test_training_batches_of_a_rendered_data_set_are_varied(shapes, make_trainer
         data.trainer.training = training
         for name, x in data.on_after_batch_transfer(batch, 0)["inputs"].items():
             assert torch.equal(x, clean[name]) is not training
-            assert x.shape[1:] == data.modalities[name]
+            assert x.shape[1:] == data.modalities[name].shape
     data.trainer.training = True
     lidar = data.on_after_batch_transfer(batch, 0)["inputs"]["lidar"]
     directions = torch.nn.functional.normalize(lidar[:, :3], dim=1)

@@ -6,7 +6,7 @@ from lightning import LightningModule, Trainer, seed_everything
 from fusionlit.data.augment import SignalAugmentation
 from fusionlit.data.augment.signals import roll
 from fusionlit.errors import ConfigError
-from fusionlit.types import TargetSpec
+from fusionlit.types import ModalitySpec, TargetSpec
 
 SEED = (3, 1, 4)
 CLASSES = TargetSpec("multiclass", 3)
@@ -112,6 +112,15 @@ def test_only_the_chosen_modalities_are_varied_and_the_others_may_be_anything():
     assert not torch.equal(varied["acc"], inputs["acc"])
 
 
+def test_signals_alone_are_varied_unless_others_are_named():
+    inputs = {**signals(acc=(3, 16)), "image": torch.rand(400, 3, 8, 8), "text": torch.rand(400, 5, 16)}
+    augmentation = SignalAugmentation(jitter=0.1, time_shift=0.2)
+    kinds = {"acc": (3, 16), "image": (3, 8, 8), "text": ModalitySpec((5, 16), "sequence")}
+    augmentation.check(kinds, CLASSES, {})
+    varied = augmentation(inputs, SEED)
+    assert [name for name, x in varied.items() if not torch.equal(x, inputs[name])] == ["acc"]
+
+
 def test_what_an_absent_sample_holds_reaches_no_other():
     inputs = signals(8, acc=(3, 16))
     varied = SignalAugmentation(0.1, 0.1, 0.2, 0.1, rotation=90)(inputs, SEED)["acc"]
@@ -183,8 +192,10 @@ def test_numbers_out_of_range_are_refused(options, message):
 
 
 def test_what_cannot_be_varied_is_refused_by_name():
-    with pytest.raises(ConfigError, match=r"signals \(channels, time\), but 'text' is \(32,\).*List those that are"):
-        SignalAugmentation().check({"acc": (3, 16), "text": (32,)}, CLASSES, {})
+    with pytest.raises(ConfigError, match=r"signals \(channels, time\), but got {'text': \('vector', \(32,\)\)}"):
+        SignalAugmentation(modalities=["acc", "text"]).check({"acc": (3, 16), "text": (32,)}, CLASSES, {})
+    with pytest.raises(ConfigError, match=r"got {'text': \('vector', \(32,\)\)}.*pictures take a FrameAugmentation"):
+        SignalAugmentation().check({"text": (32,)}, CLASSES, {})
     with pytest.raises(ConfigError, match=r"some of the data's, \['acc'\], but got \['gyro'\]"):
         SignalAugmentation(modalities=["gyro"]).check({"acc": (3, 16)}, CLASSES, {})
 

@@ -21,7 +21,7 @@ from fusionlit.data import (
 )
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.synthetic import render
-from fusionlit.types import SPLITS, TargetSpec
+from fusionlit.types import SPLITS, TargetSpec, shapes_of
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "data"
 
@@ -51,7 +51,7 @@ def test_sizes_are_known_before_any_data_is_read(shape_root, position_root):
         for path in sorted(root.rglob("*.png")):
             path.write_bytes(path.read_bytes()[:40])  # the header, and no pixel
     shape = ReplicatorDataModule(shape_root)
-    assert shape.modalities == {"rgb": (4, 64, 64), "lidar": (4, 64, 64)}
+    assert shapes_of(shape.modalities) == {"rgb": (4, 64, 64), "lidar": (4, 64, 64)}
     assert shape.target == TargetSpec("multiclass", 2, ("cubes", "spheres"))
     assert ReplicatorDataModule(shape_root, binary=True).target == TargetSpec("binary", 1, ("cubes", "spheres"))
     names = tuple(f"{color}_{axis}" for color in ("red", "green", "blue") for axis in "xyz")
@@ -114,9 +114,9 @@ def test_other_sizes_come_from_the_files(shape_root):
         for path in folder.glob("rgb/*.png"):
             Image.open(path).resize((48, 40)).save(path)
     course = ReplicatorDataModule(shape_root, orientation="course")
-    assert course.modalities == {"rgb": (4, 40, 48), "lidar": (4, 64, 16)}
+    assert shapes_of(course.modalities) == {"rgb": (4, 40, 48), "lidar": (4, 64, 16)}
     data = ready(shape_root)
-    assert data.modalities == {"rgb": (4, 40, 48), "lidar": (4, 16, 64)}
+    assert shapes_of(data.modalities) == {"rgb": (4, 40, 48), "lidar": (4, 16, 64)}
     rgb, lidar, _ = everything(data)[0]
     assert {"rgb": tuple(rgb.shape), "lidar": tuple(lidar.shape)} == data.modalities
 

@@ -6,6 +6,7 @@ from fusionlit.data import FractionSplit, SignalAugmentation, SignalDataModule
 from fusionlit.data.signals import Derived, Difference, Magnitude
 from fusionlit.data.signals.derived import Derivation
 from fusionlit.errors import ConfigError
+from fusionlit.types import shapes_of
 
 SHAPES = {"total": (3, 16), "body": (3, 16), "ecg": (1, 16)}
 GRAVITY = {"gravity": Difference("total", "body"), "strength": Magnitude("gravity")}
@@ -110,7 +111,7 @@ def test_the_data_module_derives_them_with_their_presence(file):
     path, x = file
     with pytest.warns(UserWarning, match="Left out 1 windows"):
         data = ready(path, derived=GRAVITY)
-    assert data.modalities == {"total": (3, 16), "body": (3, 16), "gravity": (3, 16), "strength": (1, 16)}
+    assert shapes_of(data.modalities) == {"total": (3, 16), "body": (3, 16), "gravity": (3, 16), "strength": (1, 16)}
     batch = whole(data)
     index = batch["index"].numpy()
     assert 5 not in index

@@ -3,6 +3,7 @@ import pytest
 from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_specs
 from fusionlit.data.signals.windows import Grid
 from fusionlit.errors import ConfigError, DataError
+from fusionlit.types import ModalitySpec
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_a_modality_is_as_wide_as_its_channels():
     grids = {"a": Grid(5, 10.0, "g"), "b": Grid(5, 10.0, "V"), "c": Grid(7, 14.0)}
     assert stack_specs({"both": ["a", "b"], "c": ["c"]}, grids) == {
         "both": ModalitySpec((2, 5), "signal", channels=("a", "b"), rate_hz=10.0),
-        "c": ModalitySpec((1, 7), "signal", channels=("c",), rate_hz=20.0, unit="g"),
+        "c": ModalitySpec((1, 7), "signal", channels=("c",), rate_hz=14.0),
     }
 
 

@@ -9,7 +9,7 @@ from fusionlit.data import FileSplit, FoldSplit, FractionSplit, FusionDataModule
 from fusionlit.data.augment import SignalAugmentation
 from fusionlit.data.signals import Channel, SignalReader, Windowing, Windows
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.types import TargetSpec
+from fusionlit.types import TargetSpec, shapes_of
 
 N, T = 24, 16
 NAMES = ["acc_x", "acc_y", "ecg"]
@@ -51,7 +51,7 @@ def batches(data, split):
 
 def test_sizes_are_known_once_constructed(make):
     data = make(arrays(), setup=False)
-    assert data.modalities == {"acc": (2, T), "ecg": (1, T)}
+    assert shapes_of(data.modalities) == {"acc": (2, T), "ecg": (1, T)}
     assert data.target == TargetSpec("multiclass", 2, ("0", "1"))
 
 
@@ -278,7 +278,7 @@ def test_recordings_are_cut_and_their_rates_kept(tmp_path):
         rows = [f"{i / 100},{rng.normal()},{rng.normal() if i % 2 == 0 else ''},{label}" for i in range(400)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["time,acc [g],ecg [mV],label", *rows]))
     data = SignalDataModule(tmp_path, windowing=Windowing(0.5, "seconds"), split=FractionSplit(0.5, 0.5, 0, seed=2))
-    assert data.modalities == {"acc": (1, 50), "ecg": (1, 25)}
+    assert shapes_of(data.modalities) == {"acc": (1, 50), "ecg": (1, 25)}
     assert data.target.names == ("run", "walk")
     data.setup("fit")
     assert "ecg: 25 samples at 50 Hz (0.5 s): ecg (mV)" in data.description
@@ -330,7 +330,7 @@ class Sines(SignalReader):
 def test_a_reader_of_ones_own_is_used(tmp_path):
     data = SignalDataModule(tmp_path, reader=Sines(), split=FractionSplit(1, 0, 0))
     data.setup("fit")
-    assert data.modalities == {"sine": (1, T)}
+    assert shapes_of(data.modalities) == {"sine": (1, T)}
     assert data.target.names == ("even", "odd")
 
 
@@ -342,7 +342,7 @@ def test_yaml_chooses_modalities_split_and_reader(uci_har):
     arguments += ["--data.split=OfficialSplit", "--data.split.val=0.5", "--data.reader=UCIHARReader"]
     data = parser.instantiate_classes(parser.parse_args(arguments)).data
     data.setup("fit")
-    assert data.modalities == {"acc": (1, 16)}
+    assert shapes_of(data.modalities) == {"acc": (1, 16)}
     assert [len(data.dataset(split)) for split in SPLITS] == [24, 24, 24]
 
 
