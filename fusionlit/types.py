@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, NotRequired, TypedDict, get_args
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, get_args
 
 from torch import Tensor
 
@@ -63,8 +63,14 @@ Modalities = Mapping[str, ModalitySpec | Shape]
 
 
 def as_specs(modalities: Modalities) -> dict[str, ModalitySpec]:
-    """Each modality as a spec."""
-    return {name: spec if isinstance(spec, ModalitySpec) else ModalitySpec(spec) for name, spec in modalities.items()}
+    """Each modality as a spec; a mapping is one as configuration has it."""
+
+    def as_spec(given: Any) -> ModalitySpec:  # noqa: ANN401 (what an annotation has not made a spec)
+        if isinstance(given, ModalitySpec):
+            return given
+        return ModalitySpec(**given) if isinstance(given, Mapping) else ModalitySpec(given)
+
+    return {name: as_spec(given) for name, given in modalities.items()}
 
 
 def shapes_of(modalities: Modalities) -> dict[str, Shape]:

@@ -199,6 +199,59 @@ def test_predict_writes_every_sample(fusionlit, shapes, tmp_path, fit_args):
     assert all(float(r["prediction_cubes"]) + float(r["prediction_spheres"]) == pytest.approx(1) for r in rows)
 
 
+UNLABELLED = """
+from pathlib import Path
+from fusionlit.data import FusionDataModule, ReplicatorDataModule
+from torch.utils.data import Dataset
+
+class WithoutTarget(Dataset):
+    def __init__(self, labelled):
+        self.labelled = labelled
+
+    def __len__(self):
+        return len(self.labelled)
+
+    def __getitem__(self, i):
+        return {key: value for key, value in self.labelled[i].items() if key != "target"}
+
+class Unlabelled(FusionDataModule):
+    def __init__(self, root: Path):
+        super().__init__()
+        self.labelled = ReplicatorDataModule(root)
+
+    @property
+    def modalities(self):
+        return self.labelled.modalities
+
+    def dataset(self, split):
+        self.labelled.setup("predict")
+        return WithoutTarget(self.labelled.dataset(split))
+
+    def convert(self, batch):
+        return self.labelled.convert(batch)
+"""
+
+
+def test_unlabelled_data_is_predicted_alone(fusionlit, shapes, tmp_path, fit_args, monkeypatch):
+    fusionlit("fit", *fit_args(shapes, tmp_path))
+    logs = tmp_path / "lightning_logs"
+    ckpt = f"--ckpt_path={logs}/version_0/checkpoints/best.ckpt"
+    fusionlit("predict", *fit_args(shapes, tmp_path), ckpt)
+    (tmp_path / "unlabelled.py").write_text(UNLABELLED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    unlabelled = ["--data=unlabelled.Unlabelled", f"--data.root={shapes}", f"--trainer.default_root_dir={tmp_path}"]
+    logger = "--trainer.logger=lightning.pytorch.loggers.CSVLogger"
+    fusionlit("predict", *unlabelled, logger, f"--trainer.logger.save_dir={tmp_path}", ckpt)
+    with (logs / "version_1/predictions.csv").open() as known, (logs / "version_2/predictions.csv").open() as new:
+        rows, others = (list(csv.DictReader(file)) for file in (known, new))
+    assert others == [{key: value for key, value in row.items() if key != "target"} for row in rows]
+    with pytest.raises(SystemExit, match="Expected batches with a `target` to measure, but they hold"):
+        fusionlit("test", *unlabelled, ckpt)
+    with pytest.raises(SystemExit, match=r"`target` to be a TargetSpec, but got None\. Unlabelled data has none"):
+        fusionlit("fit", *unlabelled, "--model=CentralNet")
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

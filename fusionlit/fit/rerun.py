@@ -92,7 +92,7 @@ def with_split(config: Config, data: FusionDataModule, wrapper: type[GroupSplit]
         raise ConfigError(
             f"Expected a data module whose groups can be dealt anew, but {type(data).__name__} has no argument `split:"
             " GroupSplit | None`. Give it one, keep it as `self.split`, and take the groups of each split from its"
-            " `assign(groups)`, as ArrayDataModule does."
+            " `assign(groups)`, as a GroupedDataModule does."
         )
     own = getattr(data, "split", None)
     if split is None and not _is_default(own):
