@@ -54,6 +54,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         self.resident = resident
         self._arrays: ArrayDataset | None = None
         self._resident: Resident | None = None
+        self._tokens: set[str] | None = None
 
     @property
     @abstractmethod
@@ -94,9 +95,9 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
 
     def convert(self, batch: Batch) -> Batch:
         """Make floats of all but tokens; runs on the batch after its transfer to the device."""
-        specs = as_specs(self.modalities)
-        whole = {name for name, spec in specs.items() if spec.whole_numbers}
-        inputs = {name: x.long() if name in whole else x.float() for name, x in batch["inputs"].items()}
+        if self._tokens is None:
+            self._tokens = {name for name, spec in as_specs(self.modalities).items() if spec.whole_numbers}
+        inputs = {name: x.long() if name in self._tokens else x.float() for name, x in batch["inputs"].items()}
         return {**batch, "inputs": inputs}
 
     def class_counts(self) -> torch.Tensor | None:

@@ -97,7 +97,7 @@ class GroupedDataModule(FusionDataModule):
     def modalities(self) -> Modalities:
         """Shapes as `convert` makes them of the first sample."""
         if not self._shapes:
-            samples = self._opened()
+            samples, self._tokens = self._opened(), set()  # else `convert` would ask for the modalities
             first = _dataset(samples, samples.usable[:1]).__getitems__([0])
             self._shapes = {name: tuple(x.shape[1:]) for name, x in self._converted(first)["inputs"].items()}
         return self._shapes

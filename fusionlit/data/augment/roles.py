@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from fusionlit.errors import ConfigError
-from fusionlit.types import ModalitySpec, shapes_of
+from fusionlit.types import Modalities, as_specs, shapes_of
 
 MAPS = ("image", "depth", "points")
 """Kinds of modalities that are maps `(channels, H, W)`."""
@@ -27,7 +27,7 @@ class Roles(NamedTuple):
 
 
 def find_roles(
-    modalities: Mapping[str, ModalitySpec],
+    modalities: Modalities,
     rays: Mapping[str, Tensor],
     images: list[str] | None,
     points: list[str] | None,
@@ -40,8 +40,9 @@ def find_roles(
     Raises:
         ConfigError: If names are unknown or named twice, do not fit the shapes, or the default is not clear.
     """
-    maps = [name for name, spec in modalities.items() if spec.kind in MAPS]
-    shapes, known = shapes_of(modalities), {name for name in maps if modalities[name].kind == "points" or name in rays}
+    specs, shapes = as_specs(modalities), shapes_of(modalities)
+    maps = [name for name, spec in specs.items() if spec.kind in MAPS]
+    known = {name for name in maps if specs[name].kind == "points" or name in rays}
     for argument, names in (("images", images), ("points", points)):
         if unknown := sorted(set(names or ()) - set(maps)):
             raise ConfigError(

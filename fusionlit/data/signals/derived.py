@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusionlit.contracts import Whole
 from fusionlit.errors import ConfigError
-from fusionlit.types import ModalitySpec, Shape
+from fusionlit.types import Modalities, ModalitySpec, Shape, as_specs
 
 
 class Derived(Whole, ABC):
@@ -102,10 +102,8 @@ class Derivation:
         ConfigError: If a name is taken or unknown, or shapes do not fit.
     """
 
-    def __init__(
-        self, packed: Mapping[str, ModalitySpec], derived: Mapping[str, Derived] | None, keep: list[str] | None
-    ) -> None:
-        found = dict(packed)
+    def __init__(self, packed: Modalities, derived: Mapping[str, Derived] | None, keep: list[str] | None) -> None:
+        found = as_specs(packed)
         self._derived = dict(derived or {})
         for name, each in self._derived.items():
             if name in packed:

@@ -195,8 +195,8 @@ def test_only_the_modalities_asked_for_are_read(save):
 
 
 def test_signals_are_augmented_in_training_only_and_what_is_no_signal_is_refused(save, make_trainer):
-    with pytest.raises(ConfigError, match=r"signals \(channels, time\), but 'text' is \(8,\)"):
-        ArrayDataModule(save(), augmentation=SignalAugmentation(jitter=0.1))
+    with pytest.raises(ConfigError, match=r"signals \(channels, time\), but got {'text': \('vector', \(8,\)\)}"):
+        ArrayDataModule(save(), augmentation=SignalAugmentation(jitter=0.1, modalities=["text"]))
     data = ready(save(), augmentation=SignalAugmentation(jitter=0.1, modalities=["signal"]))
     trainer = make_trainer()
     data.trainer = trainer
@@ -321,7 +321,7 @@ def with_value(x, value):
         ({"target": np.datetime64("2020-01-01") + LABELS}, r"'target': expected labels .* but got \(60,\) datetime64"),
         (
             {"text": None, "signal": None, "map": None},
-            r"expected one array a modality beside the target, but got \['targ",
+            r"expected an array per modality beside the target, but got \['targ",
         ),
     ],
 )
@@ -433,3 +433,24 @@ def test_a_checkpoint_takes_the_same_arrays_in_another_order(fusionlit, save, tm
         fusionlit("predict", f"--config={run}/config.yaml", changed, f"--ckpt_path={run}/checkpoints/best.ckpt")
         said.append((tmp_path / f"log/version_{len(said) + 1}/predictions.csv").read_text())
     assert said[0] == said[1]
+
+
+def test_what_an_array_is_can_be_said_and_tokens_travel_as_integers(save, tmp_path):
+    words = np.arange(5 * N).reshape(N, 5) % 17
+    path = save(words=words)
+    data = ready(path, modalities=["words", "signal", "map"], kinds={"words": "tokens", "map": "points"})
+    assert {name: spec.kind for name, spec in data.modalities.items()} == {
+        "words": "tokens",
+        "signal": "signal",
+        "map": "points",
+    }
+    batch = data.convert(next(iter(data.val_dataloader())))
+    assert batch["inputs"]["words"].dtype == torch.int64
+    assert torch.equal(batch["inputs"]["words"], torch.from_numpy(words)[batch["index"]])
+    assert set(data.input_statistics()) == {"signal", "map"}
+    with pytest.raises(ConfigError, match=r"of kind 'points', to have 3 sizes without the batch, but got \(3, 20\)"):
+        ArrayDataModule(path, kinds={"signal": "points"})
+    with pytest.raises(ConfigError, match=r"`kinds` to name modalities, .* but got \['word'\]"):
+        ArrayDataModule(path, kinds={"word": "tokens"})
+    with pytest.raises(DataError, match=r"words.*expected tokens as integers, but got .*float"):
+        ArrayDataModule(save(words=words.astype(float)), kinds={"words": "tokens"})

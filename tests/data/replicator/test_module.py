@@ -118,7 +118,7 @@ def test_other_sizes_come_from_the_files(shape_root):
     data = ready(shape_root)
     assert shapes_of(data.modalities) == {"rgb": (4, 40, 48), "lidar": (4, 16, 64)}
     rgb, lidar, _ = everything(data)[0]
-    assert {"rgb": tuple(rgb.shape), "lidar": tuple(lidar.shape)} == data.modalities
+    assert {"rgb": tuple(rgb.shape), "lidar": tuple(lidar.shape)} == shapes_of(data.modalities)
 
 
 def test_input_statistics_are_those_of_the_converted_training_split(rendered):

@@ -19,10 +19,10 @@ def inputs(batch=5):
 
 def test_derived_modalities_follow_the_packed_ones_and_are_what_numpy_computes():
     derivation = Derivation(SHAPES, GRAVITY, None)
-    assert derivation.shapes == {**SHAPES, "gravity": (3, 16), "strength": (1, 16)}
+    assert shapes_of(derivation.specs) == {**SHAPES, "gravity": (3, 16), "strength": (1, 16)}
     packed = inputs()
     found = derivation.inputs(packed)
-    assert list(found) == list(derivation.shapes)
+    assert list(found) == list(derivation.specs)
     assert all(found[name] is x for name, x in packed.items())
     gravity = packed["total"].numpy() - packed["body"].numpy()
     np.testing.assert_array_equal(found["gravity"].numpy(), gravity)
@@ -31,7 +31,7 @@ def test_derived_modalities_follow_the_packed_ones_and_are_what_numpy_computes()
 
 def test_keep_chooses_and_orders_what_the_model_gets():
     derivation = Derivation(SHAPES, GRAVITY, ["strength", "body"])
-    assert list(derivation.shapes.items()) == [("strength", (1, 16)), ("body", (3, 16))]
+    assert list(shapes_of(derivation.specs).items()) == [("strength", (1, 16)), ("body", (3, 16))]
     assert list(derivation.inputs(inputs())) == ["strength", "body"]
 
 
