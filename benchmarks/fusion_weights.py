@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from the_question import DEFAULT, SETTINGS, WEIGHTS, Plan, Setting, last_layer, summary, train_all
+from question_rows import last_layer, summary, train_all
+from the_question import DEFAULT, SETTINGS, WEIGHTS, Plan, Setting
 
 from fusionlit.compare import Row
 from fusionlit.synthetic import render

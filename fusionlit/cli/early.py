@@ -15,6 +15,9 @@ OPTIONS = (
 )
 """What the options of `fit`, `validate`, `test` and `predict` begin with."""
 
+READ = ("config", "data", "model", "trainer")
+"""Options that take a configuration file; another option may name a file that is to be written."""
+
 
 def check_options(args: Sequence[str]) -> None:
     """Refuse options and files that there are not, where that is plain without the classes that they are of.
@@ -30,7 +33,7 @@ def check_options(args: Sequence[str]) -> None:
     """
     options = list(_options(args))
     for name, value in options:
-        if value.endswith((".yaml", ".yml")) and not Path(value).exists():
+        if name in READ and value.endswith((".yaml", ".yml")) and not Path(value).exists():
             _refuse(no_file(value))
         if name == "ckpt_path" and value.endswith(".ckpt") and not Path(value).is_file():
             raise no_checkpoint(value)

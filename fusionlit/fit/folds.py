@@ -28,7 +28,7 @@ from fusionlit.fit.rerun import (
 )
 from fusionlit.models.trust import own_modules
 
-Row = dict[str, Any]
+Fold = dict[str, Any]
 ROW = "fold.json"
 """What is written of a fold when it is finished."""
 ENSEMBLE = "ensemble"
@@ -116,13 +116,13 @@ def begin(cli: FusionCLI, run: Path) -> None:
         raise taken_folder(run, "before its ensemble is written, type the same command")
 
 
-def train(cli: FusionCLI, config: Config, folds: int, fold: int) -> Row:
+def train(cli: FusionCLI, config: Config, folds: int, fold: int) -> Fold:
     """Train one fold; its checkpoint, with the monitored value and the main metric on the fold."""
     config = with_split(config, cli.datamodule, InnerFolds, folds=folds, fold=fold)
     run = rebuild_run(config)
     run.trainer.fit(run.model, run.datamodule)
     path, best = chosen_checkpoint(run.trainer), best_checkpoint(run.trainer)
-    row: Row = {"fold": fold, "checkpoint": str(path), "epochs": torch.load(path, weights_only=True)["epoch"] + 1}
+    row: Fold = {"fold": fold, "checkpoint": str(path), "epochs": torch.load(path, weights_only=True)["epoch"] + 1}
     if best is not None and best.monitor is not None and best.best_model_score is not None:
         row[best.monitor] = float(best.best_model_score)
     run.trainer.loggers = []  # the training's charts end with the training
@@ -131,7 +131,7 @@ def train(cli: FusionCLI, config: Config, folds: int, fold: int) -> Row:
     return row | {main: metrics[main]}
 
 
-def write_ensemble(cli: FusionCLI, config: Config, run: Path, rows: list[Row]) -> Path:
+def write_ensemble(cli: FusionCLI, config: Config, run: Path, rows: list[Fold]) -> Path:
     """Write the checkpoint and the configuration of the ensemble."""
     config = without_choice(with_split(config, cli.datamodule, RefitSplit))
     members = [row["checkpoint"] for row in rows]
@@ -145,7 +145,7 @@ def write_ensemble(cli: FusionCLI, config: Config, run: Path, rows: list[Row]) -
     return path
 
 
-def table(rows: list[Row]) -> Table:
+def table(rows: list[Fold]) -> Table:
     """The chosen checkpoint of each fold, on the fold, and their mean and standard deviation."""
     columns = [key for key in rows[0] if key.startswith(("val/", "train/"))]
     view = Table(title=f"Each of {len(rows)} folds, best checkpoint on it")

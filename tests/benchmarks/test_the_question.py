@@ -27,6 +27,11 @@ def question() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
+def rows_of(question) -> ModuleType:
+    return importlib.import_module("question_rows")
+
+
+@pytest.fixture(scope="module")
 def plan(question, tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted") / "signals"
     render(folder, frames=10, task="signals")
@@ -76,17 +81,17 @@ def test_settings_say_what_they_change(question, plan):
     assert [x.factor for x in run.trainer.callbacks if isinstance(x, question.L1Penalty)] == [question.QUESTION.l1]
 
 
-def test_finished_rows_are_not_trained_again(question, plan, tmp_path):
+def test_finished_rows_are_not_trained_again(question, rows_of, plan, tmp_path):
     plan = replace(plan, results=tmp_path / "rows.jsonl")
     settings = {"default": question.DEFAULT}
-    (row,) = question.train_all(settings, [0], plan)
-    assert question.train_all(settings, [0], plan) == [row] == Ledger(plan.results).rows()
+    (row,) = rows_of.train_all(settings, [0], plan)
+    assert rows_of.train_all(settings, [0], plan) == [row] == Ledger(plan.results).rows()
     assert {"accuracy", "layers/stage1/noise/final", "layers/stage1/strong/attribution"} <= set(row.metrics)
     with pytest.raises(ConfigError, match=r"row of default, seed 0, .* otherwise: trainer.max_epochs was 1, now 2"):
-        question.train_all(settings, [0], replace(plan, epochs=2))
+        rows_of.train_all(settings, [0], replace(plan, epochs=2))
 
 
-def test_movement_and_table_by_hand(question):
+def test_movement_and_table_by_hand(rows_of):
     def source(initial: float, final: float, share: float | None) -> dict[str, float | None]:
         return {"initial": initial, "final": final, "contribution": share, "attribution": share}
 
@@ -100,10 +105,10 @@ def test_movement_and_table_by_hand(question):
         figures = flat(layers, "layers")
         return [Row("x", seed, {"accuracy": accuracy, **figures}) for seed, accuracy in [(0, 0.5), (1, 0.7)]]
 
-    assert question.moved(rows()[0], last=False) == pytest.approx((0.1 + 0.3) / 2)
-    assert question.moved(rows()[0], last=True) == pytest.approx(0.2)
-    line = question.summary(rows(), ["a"]).splitlines()[2]
+    assert rows_of.moved(rows()[0], last=False) == pytest.approx((0.1 + 0.3) / 2)
+    assert rows_of.moved(rows()[0], last=True) == pytest.approx(0.2)
+    line = rows_of.summary(rows(), ["a"]).splitlines()[2]
     assert line.split(" | ")[1:4] == ["0.200 ± 0.000", "0.200 ± 0.000", "0.500 ± 0.000"]
     assert line.endswith(f"60.0 ± {math.sqrt(200):.1f} |")
     layers["prediction"]["a"] = source(0.3, 0.0, None)
-    assert "nan" in question.summary(rows(), ["a"])
+    assert "nan" in rows_of.summary(rows(), ["a"])

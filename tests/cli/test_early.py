@@ -36,7 +36,6 @@ def test_the_options_are_those_of_the_parser(monkeypatch):
         (["--modle", "CentralNet"], "There is no modle; did you mean model?"),
         (["--model=none.yaml"], "There is no file none.yaml."),
         (["--config", "none.yml"], "There is no file none.yml."),
-        (["--model.encoder", "none.yaml"], "There is no file none.yaml."),
     ],
 )
 def test_a_mistake_is_said_with_what_was_meant(args, said, capsys):
@@ -60,6 +59,7 @@ def test_what_only_the_parser_can_judge_is_left_to_it(tmp_path):
             *(f"--model={tmp_path}/model.yaml", "--model.encodr=ConvEncoder", "--data.root", "none", "--data.rot=1"),
             *("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=x"),
             *("--ckpt_path=best", "--print_config", "--checkpoint.mode", "min", "--data.write_split=new.json"),
+            *("--model.encoder", "none.yaml", "--trainer.callbacks.report=new.yaml"),
             *("--trainer={max_epochs: 3}", "--seed_everything", "--zzz=3"),
         ]
     )

@@ -4,8 +4,10 @@ import json
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from filelock import FileLock
 
 from fusionlit.compare.origin import Origin
 from fusionlit.compare.rows import FORMAT, Ledger, Row
@@ -120,6 +122,17 @@ def test_processes_share_a_ledger(ledger):
         for job in [pool.submit(append_some, ledger.path, model) for model in ("a", "b")]:
             job.result()
     assert sorted((row.model, row.seed) for row in ledger.rows()) == [(m, s) for m in "ab" for s in range(20)]
+
+
+def test_a_row_waits_until_no_other_process_writes(ledger):
+    ledger.path.parent.mkdir()
+    with FileLock(f"{ledger.path}.lock"):
+        writer = Thread(target=append_some, args=(ledger.path, "a"))
+        writer.start()
+        writer.join(0.3)
+        assert ledger.rows() == []
+    writer.join()
+    assert len(ledger.rows()) == 20
 
 
 LEDGERS = ("joint_", "fusion_comparison_", "balance_", "course_", "public_", "planted", "uci_har_settings")
