@@ -38,7 +38,8 @@ class Training:
             group, such as LBFGS, gives the fusion weights the rate of all others; LBFGS goes neither with
             `fusion_held_out` nor with `balance`.
         scheduler: From the optimizer to a scheduler; default: none. `WarmupCosine` takes the length of the training
-            from the trainer, as do `OneCycleLR` without `total_steps` and `CosineAnnealingLR` without `T_max`.
+            from the trainer, as do `OneCycleLR` without `total_steps`, `CosineAnnealingLR` without
+            `T_max` and `PolynomialLR` without `total_iters`.
         interval: Whether the scheduler steps once per epoch or per optimizer step; default: `step` for WarmupCosine
             and OneCycleLR, else `epoch`.
         monitor: Metric that a scheduler such as ReduceLROnPlateau follows.
