@@ -198,10 +198,10 @@ class Misspelt(ReplicatorDataModule):
 """
 
 ADD_OUT_SHAPE = (
-    "to have out_shape, but it has not. Add:\n",
+    "to implement out_shape, but it does not. Add:\n",
     "    @property\n    def out_shape(self): ...  # Shape of the",
 )
-ADD_FUSE = ("NoFuse to have fuse, but it has not. Add:\n", "    def fuse(self, inputs, presence): ...  # ")
+ADD_FUSE = ("NoFuse to implement fuse, but it does not. Add:\n", "    def fuse(self, inputs, presence): ...  # ")
 encoder = partial(ConvEncoder, widths=(4, 8))
 
 
@@ -237,7 +237,7 @@ PARTS = {
     "operator with another output": (
         "fusion=my_parts.OtherShape",
         (
-            "OtherShape at layer 'fusion' to put out (B, *(7,)), as its `out_shape` says, but got (",
+            "OtherShape at layer 'fusion' to return (B, *(7,)), as its `out_shape` says, but got (",
             "Make the two agree.",
         ),
     ),
@@ -248,27 +248,30 @@ PARTS = {
     ),
     "encoder with a number for a shape": (
         "encoder=my_parts.NumberEncoder",
-        ("my_parts.NumberEncoder to be a property that gives a tuple of sizes", "such as (64,), but got 64"),
+        ("my_parts.NumberEncoder to be a property that returns a tuple of sizes", "such as (64,), but got 64"),
     ),
     "encoder with a method for a property": (
         "encoder=my_parts.MethodEncoder",
-        ("my_parts.MethodEncoder to be a property that gives a tuple of sizes", "but got <bound method"),
+        ("my_parts.MethodEncoder to be a property that returns a tuple of sizes", "but got <bound method"),
     ),
     "encoder with another output": (
         "encoder=my_parts.OtherShapeEncoder",
-        ("the encoder of 'rgb' to put out (B, *(7,)), as its `out_shape` or `stage_shapes` says, but got (", "agree"),
+        ("the encoder of 'rgb' to return (B, *(7,)), as its `out_shape` or `stage_shapes` says, but got (", "agree"),
     ),
     "encoder whose out_shape fails": (
         "encoder=my_parts.BrokenShape",
-        ("my_parts.BrokenShape to tell its `out_shape`, but 'BrokenShape' object has no attribute 'featurs'",),
+        (
+            "my_parts.BrokenShape to have a working property `out_shape`, but 'BrokenShape' object has",
+            " no attribute 'featurs'",
+        ),
     ),
     "encoder without features": (
         "encoder=my_parts.EmptyShapeEncoder",
-        ("my_parts.EmptyShapeEncoder to be a property that gives a tuple of sizes", "but got (0,)"),
+        ("my_parts.EmptyShapeEncoder to be a property that returns a tuple of sizes", "but got (0,)"),
     ),
     "encoder that returns nothing": (
         "encoder=my_parts.NoneEncoder",
-        ("the encoder of 'rgb' to put out (B, *(7,)), as its `out_shape`", "but got NoneType"),
+        ("the encoder of 'rgb' to return (B, *(7,)), as its `out_shape`", "but got NoneType"),
     ),
     "head of another base": (
         "head=my_parts.PlainHead",
@@ -276,7 +279,7 @@ PARTS = {
     ),
     "head with another output": (
         "head=my_parts.OneHead",
-        ("the head of IntermediateFusion to put out (B, *(2,)), as `target.size` says, but got (", ", 1)"),
+        ("the head of IntermediateFusion to return (B, *(2,)), as `target.size` says, but got (", ", 1)"),
     ),
     "trunk of another base": (
         "trunk=my_parts.PlainEncoder",
@@ -284,11 +287,14 @@ PARTS = {
     ),
     "trunk with another output": (
         "trunk=my_parts.OtherShapeEncoder",
-        ("the trunk to put out (B, *(7,)), as its `out_shape` says, but got (",),
+        ("the trunk to return (B, *(7,)), as its `out_shape` says, but got (",),
     ),
     "encoder without stage_shapes": (
         "encoder=my_parts.NoStageShapes",
-        ("my_parts.NoStageShapes to have stage_shapes, but it has not. Add:", "def stage_shapes(self): ...  # Shape"),
+        (
+            "my_parts.NoStageShapes to implement stage_shapes, but it does not. Add:",
+            "def stage_shapes(self): ...  # Output shape",
+        ),
     ),
 }
 
