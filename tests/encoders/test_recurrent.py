@@ -83,7 +83,7 @@ def test_dropout_is_after_every_layer():
         (
             (3, 8),
             {"widths": (4, 5), "bidirectional": True},
-            r"to be even, since `bidirectional` splits it in half .* but got \[4, 5\]",
+            r"to be even, since `bidirectional` splits it in half, but got \[4, 5\]",
         ),
         ((3, 8), {"cell": "rnn"}, r"Expected `cell` to be one of \('gru', 'lstm'\), but got 'rnn'"),
         ((3, 8), {"downsample": "max_pool"}, r"`downsample` to be one of \('avg_pool', 'none'\), but got 'max_pool'"),

@@ -311,7 +311,7 @@ def test_parts_in_python(mine, planted, option, message):
     name = path.removeprefix("my_parts.")
     if "cannot be used" in message[0]:  # what jsonargparse says of a class, Python finds when it has been made
         article, base = {"fusion": ("a", "FusionOperator"), "head": ("a", "Head")}.get(argument, ("an", "Encoder"))
-        message = (f"Expected {article} {base}, but got {path}, which is none.", f"Write `class {name}({base})`")
+        message = (f"Expected {article} {base}, but got {path}.", f"Write `class {name}({base})`")
     data = planted()
     with pytest.raises(ConfigError) as error:  # noqa: PT012 (some are found when built, others when called)
         model = IntermediateFusion(data.modalities, data.target, **{"encoder": encoder, argument: getattr(mine, name)})
@@ -342,7 +342,7 @@ def test_every_strategy_refuses_such_an_operator(mine, planted, strategy):
         with pytest.raises(ConfigError, match=f"my_parts.{name}"):
             strategy(data.modalities, data.target, fusion=getattr(mine, name))
     model = strategy(data.modalities, data.target, fusion=mine.OtherShape)
-    with pytest.raises(ConfigError, match=r"OtherShape at layer '\w+' to put out \(B, \*\(7,\)\)"):
+    with pytest.raises(ConfigError, match=r"OtherShape at layer '\w+' to return \(B, \*\(7,\)\)"):
         model({name: torch.randn(2, *shape) for name, shape in data.modalities.items()})
 
 
@@ -351,14 +351,12 @@ def test_a_stage_with_another_output(mine, planted):
     inputs = {name: torch.randn(2, *shape) for name, shape in data.modalities.items()}
     for make in (CentralNet, partial(IntermediateFusion, stage=2), LateFusion, partial(Unimodal, modality="strong")):
         model = make(data.modalities, data.target, encoder=mine.OtherStageShapes)
-        with pytest.raises(
-            ConfigError, match=r"the encoder of 'strong' to put out \(B, \*\(9, 4\)\).* got \(2, 8, 4\)"
-        ):
+        with pytest.raises(ConfigError, match=r"the encoder of 'strong' to return \(B, \*\(9, 4\)\).* got \(2, 8, 4\)"):
             model(inputs)
 
 
 def test_a_factory_without_return(planted):
-    with pytest.raises(ConfigError, match=r"Expected an Encoder, but got .*Has the factory no `return`\?"):
+    with pytest.raises(ConfigError, match=r"Expected an Encoder, but got .*Does the factory lack a `return`\?"):
         IntermediateFusion(planted().modalities, planted().target, encoder=lambda shape: None)
 
 
@@ -369,7 +367,7 @@ def test_stages_and_their_shapes(mine, planted):
         ("FewStageShapes", "2 stages and the shapes"),
     ]:
         for arguments in ({"encoder": getattr(mine, name)}, {"central": getattr(mine, name)}):
-            with pytest.raises(ConfigError, match=f"to have `self.stages`, an `nn.ModuleList`.*{got}"):
+            with pytest.raises(ConfigError, match=rf"to have `self.stages` \(an `nn.ModuleList`\).*{got}"):
                 CentralNet(data.modalities, data.target, **arguments)
     with pytest.raises(
         ConfigError, match=r"those of \['strong', 'noise'\] are not. Write `class Name\(StagedEncoder\)`"
@@ -381,21 +379,21 @@ def test_stages_and_their_shapes(mine, planted):
 def test_a_wrong_head_is_not_blamed_on_the_operator(mine, planted, strategy):
     data = planted()
     model = strategy(data.modalities, data.target, head=mine.OneHead)
-    with pytest.raises(ConfigError, match=r"what is source '\w+' of layer 'prediction' to put out \(B, \*\(2,\)\)"):
+    with pytest.raises(ConfigError, match=r"source '\w+' of layer 'prediction' to return \(B, \*\(2,\)\)"):
         model({name: torch.randn(2, *shape) for name, shape in data.modalities.items()})
 
 
 def test_a_shared_encoder_with_another_output(mine, planted):
     data = planted()
     model = EarlyFusion(data.modalities, data.target, encoder=mine.OtherShapeEncoder)
-    with pytest.raises(ConfigError, match=r"the shared encoder to put out \(B, \*\(7,\)\)"):
+    with pytest.raises(ConfigError, match=r"the shared encoder to return \(B, \*\(7,\)\)"):
         model({name: torch.randn(2, *shape) for name, shape in data.modalities.items()})
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("PlainFuse", "`fuse` of PlainFuse to give a FusionOutput, but got Tensor. Write `return FusionOutput"),
+        ("PlainFuse", "`fuse` of PlainFuse to return a FusionOutput, but got Tensor. Write `return FusionOutput"),
         ("WrongLayer", r"Expected one of the `fusion_layers` \[\], but got 'fusion'"),
     ],
 )
@@ -462,7 +460,7 @@ def test_a_strategy_without_fuse(refused, mine, planted):
     ],
 )
 def test_a_class_that_lacks_something_is_refused_wherever_it_is_made(mine, name, lacks):
-    with pytest.raises(ConfigError, match=f"Expected my_parts.{name} to have {lacks}, but it has not. Add:"):
+    with pytest.raises(ConfigError, match=f"Expected my_parts.{name} to implement {lacks}, but it does not. Add:"):
         getattr(mine, name)((3, 4))
 
 
@@ -476,13 +474,13 @@ def test_encoders_and_modalities_that_do_not_meet(refused):
 
 
 BATCHES = {
-    "Lacking": "Expected `inputs` to hold all modalities ['rgb', 'lidar'], but ['lidar'] are missing. Where a sample",
+    "Lacking": "Expected `inputs` to hold all modalities ['rgb', 'lidar'], but ['lidar'] are missing. For a missing",
     "Cut": "Expected `inputs` of 'rgb' to be (B, *(4, 64, 64)), but got (",
     "Nothing": "Expected `convert` of Nothing to give the batch, a dict, but got NoneType. Write `return {**batch,",
     "NoTarget": "and numbers as `target` and `index`, but it holds {'inputs': 'dict', 'index': 'Tensor'",
     "Doubles": "Expected `inputs` of torch.float32, but got {'rgb': torch.float64}. Make them `.float()` in `convert`",
     "NotFinite": "Expected 'rgb' of every training sample to be finite, but that of sample [",
-    "Misspelt": "Expected `presence` to name modalities, ['rgb', 'lidar'], but got 'lydar'",
+    "Misspelt": "Expected the keys of `presence` to be among ['rgb', 'lidar'], but got 'lydar'",
 }
 
 
@@ -506,7 +504,7 @@ def test_inputs_and_presence_in_python(planted):
             r"'noise' to be \(B, \*\(3, 16\)\), but got \(2, 3, 15\)",
         ),
         ({**inputs, "noise": inputs["noise"][:1]}, None, "'strong' has 2 samples and 'noise' has 1"),
-        (inputs, {"noise": torch.tensor([True])}, r"with B = 2 as its input, but got torch.bool \(1,\)"),
+        (inputs, {"noise": torch.tensor([True])}, r"with B = 2 as in its input, but got torch.bool \(1,\)"),
         (inputs, {"nose": torch.tensor([True, True])}, "but got 'nose'"),
         (inputs, {"noise": torch.tensor([1.0, 0.0])}, r"'noise' to be bool \(B,\).* got torch.float32 \(2,\)"),
         (inputs, {"noise": torch.tensor([[True], [False]])}, r"'noise' to be bool \(B,\).* got torch.bool \(2, 1\)"),
@@ -532,7 +530,7 @@ def test_maps_where_vectors_are_wanted_and_what_the_message_says_to_do(refused, 
     file.write_text(MAPS)
     said = refused(f"--model={file}")
     assert "sources of TensorFusion to be vectors (d,), but got {'rgb': (8, 16, 16), 'lidar': (8, 16, 16)}" in said
-    dense, instead = re.findall(r"such as `(dense: \[\d+\])` of ConvEncoder, or take (\w+)", said)[0]
+    dense, instead = re.findall(r"such as `(dense: \[\d+\])` of ConvEncoder, or use (\w+)", said)[0]
     for remedy in (MAPS + f"      {dense}\n", MAPS.replace("TensorFusion", instead)):
         file.write_text(remedy)
         fusionlit(

@@ -234,10 +234,13 @@ BROKEN = {
         encoders.every_parameter_gets_a_gradient,
         "source 'x', parameter `stages.0.weight`, parameter `stages.0",
     ),
-    AlwaysFloat: (encoders.precision_follows_the_input, "of float64 and float32 came torch.float32 and torch.float32"),
+    AlwaysFloat: (
+        encoders.precision_follows_the_input,
+        "inputs in float64 and float32 gave torch.float32 and torch.float32",
+    ),
     WrongStages: (encoders.stage_shapes_are_the_stages, "`stage_shapes` are [(5,), (3,)], but the stages return"),
-    Beside: (encoders.the_stages_are_all, "its forward gives something else than the stages one after the other"),
-    Twice: (encoders.the_stages_are_all, "its forward gives something else than the stages one after the other"),
+    Beside: (encoders.the_stages_are_all, "its forward differs from the stages in sequence"),
+    Twice: (encoders.the_stages_are_all, "its forward differs from the stages in sequence"),
     Detached: (laws.gradients_are_right, "look for `.detach()`"),
     Branches: (laws.compiles_to_one_graph, "it raised"),
 }

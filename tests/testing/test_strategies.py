@@ -317,7 +317,7 @@ BROKEN = {
     Logarithm: (laws.the_result_is_finite, "values are not finite. Look for a logarithm, root or quotient"),
     WrongSize: (
         strategies.it_predicts_every_kind_of_target,
-        "it raised ConfigError: Expected the head of a to put out",
+        "it raised ConfigError: Expected the head of a to return",
     ),
     Strangers: (
         strategies.it_predicts_every_kind_of_target,
