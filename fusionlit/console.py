@@ -1,4 +1,4 @@
-"""What stands on the screen: progress of work, and Lightning without its remarks."""
+"""Console output: progress bars, and a way to silence Lightning."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -12,13 +12,13 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], description: str, total: int | None = None) -> Iterable[Item]:
-    """The items one by one, with a bar that vanishes at the end; `total` is their number, if they have no length."""
+    """Iterate with a progress bar that disappears at the end; `total` is needed if `items` has no length."""
     return track(items, description, total, transient=True, disable=getattr(rank_zero_only, "rank", 0) > 0)
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Leave out what Lightning says about devices and loops while something is only tried; warnings still come."""
+    """Hide Lightning's info messages about devices and loops; warnings are still shown."""
     loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

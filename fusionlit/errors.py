@@ -1,13 +1,13 @@
-"""The errors that fusionlit raises: what was expected, what came, and what to do about it."""
+"""Errors of fusionlit. A message says what was expected, what was found, and how to fix it."""
 
 
 class FusionlitError(ValueError):
-    """Base of every error that fusionlit raises on bad input; the command line prints it without a traceback."""
+    """Base class of errors about bad input; the command line prints them without a traceback."""
 
 
 class DataError(FusionlitError):
-    """A file or a folder is not what the data module can use. The message names the file."""
+    """A file, folder or batch cannot be used. The message names it."""
 
 
 class ConfigError(FusionlitError):
-    """Arguments do not fit each other, the data, or the checkpoint. The message names the argument."""
+    """Arguments are invalid, or do not fit each other, the data or the checkpoint; the message names the argument."""

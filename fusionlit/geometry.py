@@ -1,4 +1,4 @@
-"""From the range image of a spherical LiDAR to points, and to the orientation of a camera's image.
+"""Range images of a spherical LiDAR: conversion to points, and rotation to the orientation of a camera image.
 
 Right-handed coordinates with the sensor at the origin: x to the right, y forward, z up.
 """
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 NO_RETURN = 50.0
-"""Distance that the replicator format writes where a ray meets nothing (scene units)."""
+"""Distance that the replicator format stores for rays without a return (scene units)."""
 
 
 def xyza(depth: Tensor, azimuth: Tensor, zenith: Tensor) -> Tensor:
-    r"""Points and their validity from distances along the rays.
+    r"""Convert distances along rays to points and their validity.
 
     With distance d, azimuth \(\alpha\) (counter-clockwise from y) and zenith \(\zeta\) (downward from the horizon):
 
@@ -23,7 +23,7 @@ def xyza(depth: Tensor, azimuth: Tensor, zenith: Tensor) -> Tensor:
         zenith: `(W,)` (rad).
 
     Returns:
-        `(B, 4, H, W)`, in the order of the rays that came in.
+        `(B, 4, H, W)`: x, y, z (scene units) and validity, in the order of the input rays.
     """
     across, down = -azimuth[:, None], -zenith[None, :]
     x = depth * (across.sin() * down.cos())
@@ -33,10 +33,10 @@ def xyza(depth: Tensor, azimuth: Tensor, zenith: Tensor) -> Tensor:
 
 
 def image_orientation(rays: Tensor, azimuth: Tensor, zenith: Tensor) -> Tensor:
-    """Turn a range image so that it looks as the camera's picture does: left is left and up is up.
+    """Rotate a range image to the orientation of a camera image: left is left and up is up.
 
-    A row of the range image is one azimuth. Counter-clockwise angles grow to the left and zenith grows downward, so
-    the columns of the result are sorted by falling azimuth and its rows by rising zenith, whatever order came in.
+    A row of the range image is one azimuth. Azimuth grows to the left and zenith grows downward, so the columns of the
+    result are sorted by decreasing azimuth and its rows by increasing zenith, whatever the input order.
 
     Args:
         rays: `(..., H, W)`, rows azimuth, columns zenith.
@@ -50,11 +50,11 @@ def image_orientation(rays: Tensor, azimuth: Tensor, zenith: Tensor) -> Tensor:
 
 
 def image_order(azimuth: Tensor, zenith: Tensor) -> tuple[Tensor, Tensor]:
-    """The order `(H,)` of azimuths from left to right, and `(W,)` of zeniths from top to bottom."""
+    """Indices `(H,)` that sort azimuths from left to right, and `(W,)` that sort zeniths from top to bottom."""
     return azimuth.argsort(descending=True), zenith.argsort()
 
 
 def turn(rays: Tensor, left_to_right: Tensor, top_to_bottom: Tensor) -> Tensor:
-    """A range image `(..., H, W)` as an image `(..., W, H)`, by its `image_order`."""
-    # Whole rows are moved, not single numbers: those of the range image, then those of the image.
+    """Reorder a range image `(..., H, W)` to an image `(..., W, H)`, given its `image_order`."""
+    # Both index_selects move whole rows, which is faster than moving single elements.
     return rays.index_select(-2, left_to_right).mT.contiguous().index_select(-2, top_to_bottom)

@@ -1,4 +1,4 @@
-"""The words that every part of fusionlit shares: modalities, targets, batches and the output of a strategy."""
+"""Types shared by all of fusionlit: modalities, targets, batches, and the output of a fusion model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,32 +7,32 @@ from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, get_args
 from torch import Tensor
 
 Shape = tuple[int, ...]
-"""One sample of one modality, without the batch: `(channels, height, width)`, `(channels, time)`, `(features,)`."""
+"""Shape of a sample without the batch dimension: `(channels, height, width)`, `(channels, time)`, `(features,)`."""
 
 ModalityKind = Literal["image", "depth", "points", "signal", "sequence", "vector", "tokens"]
 
 
 @dataclass(frozen=True)
 class ModalitySpec:
-    """What one modality is: the shape of a sample, and what its numbers mean.
+    """Description of a modality: the shape of a sample and the meaning of its values.
 
-    | kind | shape | numbers |
+     | kind | shape | values |
     |---|---|---|
     | `image` | `(channels, height, width)` | intensities |
     | `depth` | `(channels, height, width)` | distances |
-    | `points` | `(channels, height, width)` | a range image of x, y, z and further channels, such as validity |
+     | `points` | `(channels, height, width)` | a range image of x, y, z and extra channels, such as validity |
     | `signal` | `(channels, time)` | samples at a fixed rate |
-    | `sequence` | `(features, steps)` | feature vectors in order, without a rate |
+     | `sequence` | `(features, steps)` | ordered feature vectors without a fixed rate |
     | `vector` | `(features,)` | features |
-    | `tokens` | `(length,)` | integers that name entries of a vocabulary; never normalised |
+     | `tokens` | `(length,)` | integer indices into a vocabulary; never normalised |
 
     Args:
-        shape: Shape of a sample, without the batch.
-        kind: What it is; default: `image`, `signal` or `vector` by the number of dimensions.
-        normalize: Whether a model may standardise its channels; default: yes, unless its numbers are tokens.
-        channels: Name of each channel (of each feature of a vector), where they are known.
-        rate_hz: Samples per second of a signal.
-        unit: Unit of its numbers, such as `m/s2`.
+        shape: Shape of a sample without the batch dimension.
+        kind: Kind of the modality; default by the number of dimensions: `vector` (1), `signal` (2) or `image` (3).
+        normalize: Whether a model may standardise its channels; default: True, except for tokens.
+        channels: Name of each channel, or of each feature of a vector; empty if unknown.
+        rate_hz: Sampling rate of a signal (Hz).
+        unit: Unit of its values, such as `m/s2`.
     """
 
     shape: Shape
@@ -43,7 +43,7 @@ class ModalitySpec:
     unit: str | None = None
 
     def __post_init__(self) -> None:
-        shape = tuple(self.shape) if isinstance(self.shape, list) else self.shape  # a list, as configuration has it
+        shape = tuple(self.shape) if isinstance(self.shape, list) else self.shape  # YAML gives a list
         ranks: dict[int, ModalityKind] = {1: "vector", 2: "signal", 3: "image"}
         by_rank = ranks.get(len(shape)) if isinstance(shape, tuple) else None
         kind = self.kind or by_rank
@@ -54,18 +54,18 @@ class ModalitySpec:
 
     @property
     def whole_numbers(self) -> bool:
-        """Whether its numbers are integers, which no model may average or scale."""
+        """Whether its values are integer indices, which must not be averaged or scaled."""
         return self.kind == "tokens"
 
 
 Modalities = Mapping[str, ModalitySpec | Shape]
-"""Each modality by its name; a bare shape stands for a spec of that shape."""
+"""Modality specs by name; a bare shape is short for a spec of that shape."""
 
 
 def as_specs(modalities: Modalities) -> dict[str, ModalitySpec]:
-    """Each modality as a spec; a mapping is one as configuration has it."""
+    """Modalities with every bare shape, or mapping of a configuration, turned into a spec."""
 
-    def as_spec(given: Any) -> ModalitySpec:  # noqa: ANN401 (what an annotation has not made a spec)
+    def as_spec(given: Any) -> ModalitySpec:  # noqa: ANN401 (a spec, a shape or a mapping)
         if isinstance(given, ModalitySpec):
             return given
         return ModalitySpec(**given) if isinstance(given, Mapping) else ModalitySpec(given)
@@ -84,13 +84,13 @@ TargetKind = Literal["multiclass", "binary", "multilabel", "regression"]
 
 
 class TargetSpec(NamedTuple):
-    """What a data set asks to be predicted.
+    """The prediction target of a data set.
 
     Args:
         kind: `multiclass` (one of `size` classes), `binary` (one logit), `multilabel` (`size` independent labels)
             or `regression` (`size` real numbers).
-        size: Number of outputs of a model for this target.
-        names: One name per output (`binary`: the negative and the positive class); may be empty.
+        size: Number of model outputs for this target.
+        names: One name per output (for `binary`: the negative and the positive class); may be empty.
     """
 
     kind: TargetKind
@@ -99,12 +99,12 @@ class TargetSpec(NamedTuple):
 
 
 class Batch(TypedDict):
-    """What travels from a data module to a model: a plain nested dict, so that collation and DDP need no code of ours.
+    """A batch, from data module to model: a plain nested dict, so that collation and DDP work unchanged.
 
-    `inputs[name]` is `(B, *shape)`, floats, or integers where the modality is tokens;
-    `target` is `(B,)` long for `multiclass`, `(B,)` for `binary`, else `(B, size)`; unlabelled data has none;
-    `presence[name]` is `(B,)` bool, true where the sample really has the modality (left out: all are there);
-    `index` is `(B,)` long, the sample's stable id in the data set.
+    `inputs[name]` is `(B, *shape)`, float, or integer for tokens;
+    `target` is `(B,)` long for `multiclass`, `(B,)` for `binary`, else `(B, size)`; omitted for unlabelled data;
+    `presence[name]` is `(B,)` bool, true where the sample has the modality (omitted: all are present);
+    `index` is `(B,)` long, the stable index of the sample in the data set.
     """
 
     inputs: dict[str, Tensor]
@@ -118,13 +118,13 @@ Energy = dict[str, dict[str, Tensor]]
 
 
 class FusionOutput(NamedTuple):
-    """What a strategy makes of a batch of inputs.
+    """Output of a fusion model for a batch.
 
     Args:
         prediction: `(B, size)`, logits or regression values.
-        unimodal: Prediction `(B, size)` of each modality's own unimodal head; empty without such heads.
-        energy: Filled only while a callback measures, so that the training step stays clean.
-        central: Prediction `(B, size)` of CentralNet's central network alone, where `prediction` is another one.
+        unimodal: Prediction `(B, size)` of each unimodal head, by modality; empty without such heads.
+        energy: Energy of the weighted sources; None unless a callback is measuring, so that training is not slowed.
+        central: Prediction `(B, size)` of CentralNet's central network alone, if `prediction` differs from it.
     """
 
     prediction: Tensor

@@ -1,4 +1,4 @@
-"""What a run says about its fusion: contributions, trajectories, and their figure."""
+"""Analysis of fusion: contributions, permutation importance, and trajectories with their figure."""
 
 from fusionlit.analysis.contribution import Contribution
 from fusionlit.analysis.permutation import PermutationImportance, permutation_importance

@@ -1,4 +1,4 @@
-"""Batches of a split, for what looks at a trained model."""
+"""Batches of a split, for the analysis of a trained model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from fusionlit.types import Batch, Split
 def split_batches(
     model: FusionModule, data: FusionDataModule, split: Split, order: Sequence[int] | None = None
 ) -> Iterator[Batch]:
-    """Batches of the samples in this order (default: as they lie), on the model's device and as the model takes them.
+    """Batches of a split in this order of samples (default: in sequence), converted and on the model's device.
 
-    The whole split is read in this process, however many there are.
+    The whole split is read in this process, even in distributed runs.
     """
     sampler = None if order is None else list(order)
     for batch in DataLoader(data.dataset(split), data.batch_size, sampler=sampler, collate_fn=collate):
@@ -25,7 +25,7 @@ def split_batches(
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every module is in its own mode again, since parts of a model may be frozen."""
+    """Switch to evaluation mode; afterwards restore the mode of each module, since parts may be frozen."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""What a modality is worth to a trained model: how much worse it gets when the modality is another sample's."""
+"""Permutation importance of modalities: the drop of a metric when a modality is taken from another sample."""
 
 from itertools import repeat
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from fusionlit.types import Split
 
 
 class PermutationImportance(NamedTuple):
-    """Metrics of the model as it is, and how much each falls when one modality is permuted across samples.
+    """Metrics of the model, and their drop when one modality is permuted across samples.
 
     Args:
         metrics: `metrics[metric]`.
-        drop: `drop[modality][metric]`, the metric as it is minus the metric with that modality permuted; of a metric
-            where higher is better a positive drop means that the model needs the modality.
+        drop: `drop[modality][metric]`, the metric minus the metric with that modality permuted. If higher is better, a
+            positive drop means that the model relies on the modality.
     """
 
     metrics: dict[str, float]
@@ -29,18 +29,18 @@ class PermutationImportance(NamedTuple):
 def permutation_importance(
     model: FusionModule, data: FusionDataModule, split: Split = "val", seed: int = 0
 ) -> PermutationImportance:
-    """Drop of every metric when one modality at a time is taken from another sample of the split.
+    """Drop of each metric when one modality at a time is taken from another sample of the split.
 
-    One random permutation without fixed points is used for all modalities. Unlike zeros in its place, a permuted
-    modality stays within what the model has seen, and only what it told about the sample is lost. The split is read
-    M + 1 times for M modalities, in one process.
+    One random permutation without fixed points is used for all modalities. Unlike zeros, a permuted modality stays
+    within the distribution of the data; only its information about the sample is lost. The split is read 2M + 1 times
+    for M modalities, in one process.
 
     Source: Breiman, "Random forests", 2001; Fisher, Rudin and Dominici, "All models are wrong, but many are useful",
     2019.
 
     Args:
-        model: A trained strategy, on the device where it is to run.
-        data: Its data, after `setup`.
+        model: Trained fusion model, on the device to use.
+        data: Data module of the model, after `setup`.
         split: The split to permute.
         seed: Seed of the permutation.
     """

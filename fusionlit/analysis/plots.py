@@ -1,4 +1,4 @@
-"""The figure of a run's trajectories."""
+"""Figure of the trajectories of a run."""
 
 from typing import Literal, NamedTuple
 
@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from fusionlit.analysis.trajectories import Kind, Points, Trajectories
 from fusionlit.functional import CENTRAL
 
-# Okabe and Ito, "Color universal design", 2008, without black and yellow: six hues that the color-blind tell apart.
+# Okabe and Ito, "Color universal design", 2008, without black and yellow: six hues safe for color blindness.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
 LABELS: dict[Kind, str] = {
@@ -23,23 +23,22 @@ FEW_POINTS = 25
 
 
 class Style(NamedTuple):
-    """How the lines of one source look."""
+    """Line style of a source."""
 
     color: str
     dashes: Literal["-", "--", ":"]
 
 
 def plot_trajectories(trajectories: Trajectories) -> Figure:
-    """Draw one panel per layer with one line per source, which looks the same in all panels.
+    """Draw one panel per layer with one line per source, styled alike in all panels.
 
-    From left to right stand the layers in order of depth, five beside each other at most; below the fusion weights of a
-    layer are its contributions and, where there is a central network, its attributions. All panels share the axis of
-    optimizer steps, all panels of one kind their value axis. The figure belongs to no pyplot state, so nothing has to
-    be closed.
+    Layers are shown from left to right in order of depth, at most five per row; below the fusion weights of a layer are
+    its contributions and, with a central network, its attributions. All panels share the axis of optimizer steps;
+    panels of one kind share the value axis. The figure is independent of pyplot, so it need not be closed.
     """
     layers = list(trajectories.fusion_weights)
     kinds = [kind for kind in LABELS if trajectories.lines(kind)]
-    if CENTRAL not in trajectories.sources:  # nothing is handed down: attributions are the contributions once more
+    if CENTRAL not in trajectories.sources:  # attributions equal contributions
         kinds = [kind for kind in kinds if kind != "attributions"]
     columns = -(-len(layers) // -(-len(layers) // MOST_COLUMNS))
     rows = -(-len(layers) // columns) * len(kinds)
@@ -64,13 +63,13 @@ def plot_trajectories(trajectories: Trajectories) -> Figure:
                 axes.set_xlabel("optimizer step")
             axes.tick_params(labelleft=column == 0, labelbottom=bottom)
     for kind in kinds[1:]:
-        first[kind].set_ylim(bottom=0)  # shares of one whole; not before all lines are there, which it would cut off
+        first[kind].set_ylim(bottom=0)  # after all lines are drawn: an earlier limit would cut them off
     _draw_legend(figure, styles)
     return figure
 
 
 def source_styles(sources: list[str]) -> dict[str, Style]:
-    """Style of each source: `central` is grey, the modalities differ in hue, from the seventh on in dashes."""
+    """Style of each source: `central` is grey; modalities differ in hue and, from the seventh on, in dashes."""
     styles = {CENTRAL: Style("#8A8A8A", "-")} if CENTRAL in sources else {}
     for i, source in enumerate(source for source in sources if source != CENTRAL):
         dashes, color = divmod(i, len(COLORS))

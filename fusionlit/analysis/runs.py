@@ -1,4 +1,4 @@
-"""Reads how the fusion weights of a run moved, and shows it."""
+"""Read and show the fusion weights of a run."""
 
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,21 +20,21 @@ FIGURES = (".png", ".svg", ".pdf")
 
 
 def weights(run: Path, output: Path | None = None) -> None:
-    """Print how the fusion weights of a run moved and what each source contributes, and save the figure.
+    """Print the fusion weights and contributions of a run over training, and save their figure.
 
     Args:
-        run: Folder of a run, or a folder above several; then the newest is taken. The weights are read from the run's
-            checkpoints; where there are none, from TensorBoard's event files.
-        output: Figure as .png, .svg or .pdf; default: `fusion_weights.png` in the run's folder.
+        run: Folder of a run, or a parent folder of several; then the newest run is used. The weights are read from the
+            run's checkpoints or, if they have none, from its TensorBoard event files.
+        output: Figure file (.png, .svg or .pdf); default: `fusion_weights.png` in the run's folder.
 
     Raises:
-        ConfigError: If `output` has another suffix.
-        DataError: If `run` holds no fusion weights.
+        ConfigError: If `output` has another suffix, or its folder does not exist.
+        DataError: If `run` contains no fusion weights.
     """
     if output is not None and output.suffix.lower() not in FIGURES:
         raise ConfigError(f"Expected `output` to end in {', '.join(FIGURES)}, but got {str(output)!r}.")
     if output is not None and not output.parent.is_dir():
-        raise ConfigError(f"Expected the folder of `output` to be there, but {output.parent} is none. Make it first.")
+        raise ConfigError(f"Expected the folder of `output` to exist, but {output.parent} does not. Create it first.")
     folder, trajectories = find_run(run)
     console = Console()
     if folder != run:
@@ -46,32 +46,34 @@ def weights(run: Path, output: Path | None = None) -> None:
 
 
 def find_run(run: Path) -> tuple[Path, Trajectories]:
-    """The run in the folder `run` or, if that holds only further folders, the newest run below; with its trajectories.
+    """The run in the folder `run` or, if it contains none itself, the newest run below it; with its trajectories.
 
     Raises:
-        DataError: If there is no such folder, or in it no run, or in that no fusion weights.
+        DataError: If the folder does not exist, or contains no run or no fusion weights.
     """
     if not run.is_dir():
-        raise DataError(f"Expected the folder of a run, but {run} is none. Runs lie in the trainer's default_root_dir.")
+        raise DataError(
+            f"Expected the folder of a run, but {run} is not a folder. Runs are in the trainer's default_root_dir."
+        )
     files = sorted([*run.rglob(CHECKPOINTS), *run.rglob(EVENTS)], key=lambda file: file.stat().st_mtime, reverse=True)
     folders = list(dict.fromkeys(_run_of(file) for file in files))
     if not folders:
         raise DataError(
             f"Expected checkpoints ({CHECKPOINTS}) or TensorBoard event files ({EVENTS}) in {run} or below, but found"
-            " none: train with checkpoints, or with a TensorBoardLogger."
+            " none: train with checkpoints or a TensorBoardLogger."
         )
     for folder in [run] if run in folders else folders:
         trajectories = read_trajectories(folder)
         if trajectories.fusion_weights:
             return folder, trajectories
     raise DataError(
-        f"Expected fusion weights in the checkpoints or event files of {run}, but found none: the strategy has no"
+        f"Expected fusion weights in the checkpoints or event files of {run}, but found none: the model has no"
         " fusion weights, or it was trained without the callback FusionWeightLogger."
     )
 
 
 def read_trajectories(folder: Path) -> Trajectories:
-    """Trajectories of the checkpoint of a run that has trained longest; without any, those of its event files."""
+    """Trajectories from the run's checkpoint with the most steps or, without any, from its event files."""
     files = [*folder.glob(CHECKPOINTS), *folder.glob(f"checkpoints/{CHECKPOINTS}")]
     saved = [_read_checkpoint(file) for file in sorted(files, key=lambda file: file.stat().st_mtime)]
     longest = max((each for each in saved if each.fusion_weights), key=lambda each: each.last_step, default=None)
@@ -79,15 +81,15 @@ def read_trajectories(folder: Path) -> Trajectories:
 
 
 def read_events(folder: Path) -> Trajectories:
-    """Trajectories from all event files in a folder, in the order in which they were begun.
+    """Trajectories from all event files in a folder, in the order of their start.
 
-    A file whose weights begin at step s is of a run resumed from there: it replaces what older files hold beyond s, or,
-    where s is 0, all of them.
+    A file whose weights start at step s belongs to a run resumed there: it replaces the points of older files after s
+    or, if s is 0, all of them.
     """
     merged = Trajectories()
     for _, part in sorted((_read_file(file) for file in folder.glob(EVENTS)), key=lambda x: x[0]):
         if part.fusion_weights and part.first_step == 0:
-            merged = Trajectories()  # another run in the same folder, or a resumed one that logs its past again
+            merged = Trajectories()  # a new run in the same folder, or a resumed one that logs its past again
         elif part.fusion_weights:
             merged.drop_after(part.first_step)
         merged.update(part)
@@ -95,7 +97,7 @@ def read_events(folder: Path) -> Trajectories:
 
 
 def weights_table(trajectories: Trajectories) -> Table:
-    """How each source's weight at each layer began, ranged and ended, and its last contribution and attribution."""
+    """Table of each source's initial, lowest, highest and final weight, and its last contribution and attribution."""
     table = Table(
         title="Fusion weights", title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False
     )
@@ -123,7 +125,7 @@ def _last(lines: Lines, layer: str, source: str) -> str:
 
 
 def _run_of(file: Path) -> Path:
-    """The folder of the run that a file belongs to."""
+    """Folder of the run that a file belongs to."""
     return file.parents[1] if file.parent.name == "checkpoints" else file.parent
 
 
@@ -131,14 +133,14 @@ def _read_checkpoint(file: Path) -> Trajectories:
     try:
         saved = torch.load(file, weights_only=True, map_location="cpu", mmap=True)
     except (RuntimeError, UnpicklingError, EOFError):
-        return Trajectories()  # of another program, or cut short
+        return Trajectories()  # written by another program, or truncated
     states = saved.get("callbacks") if isinstance(saved, dict) else None
     of_callbacks = states.items() if isinstance(states, dict) else ()
     state: dict[str, Any] = next((state for key, state in of_callbacks if key.startswith("FusionWeightLogger")), {})
     try:
         return Trajectories(**state)
     except TypeError:
-        return Trajectories()  # of another version
+        return Trajectories()  # written by another version
 
 
 def _read_file(file: Path) -> tuple[float, Trajectories]:

@@ -1,4 +1,4 @@
-"""How fusion weights, contributions and attributions moved over a run."""
+"""Fusion weights, contributions and attributions over a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,24 +7,24 @@ from typing import Literal, get_args
 Kind = Literal["fusion_weights", "contributions", "attributions"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Points = dict[int, float]
-"""Value at each optimizer step."""
+"""Value by optimizer step."""
 Lines = dict[str, dict[str, Points]]
-"""Points of each source of each layer, `lines[layer][source]`, layers in order of depth."""
+"""Points of each source at each layer, `lines[layer][source]`, layers in order of depth."""
 
 
 def tag(kind: Kind, layer: str, source: str) -> str:
-    """Name under which loggers get a value: `kind/layer/source`."""
+    """Name of a value in loggers: `kind/layer/source`."""
     return f"{kind}/{layer}/{source}"
 
 
 @dataclass
 class Trajectories:
-    """One line per layer and source for each of three kinds.
+    """One line per layer and source, for each of three kinds.
 
     Args:
-        fusion_weights: The learned weight, as it acts.
-        contributions: The source's share of the layer's sum, over the validation set.
-        attributions: The same with the share of `central` handed down to the modalities.
+        fusion_weights: Effective fusion weight.
+        contributions: Share of the source in the layer's sum, over the validation set.
+        attributions: The same with the share of `central` split among the modalities that it fused.
     """
 
     fusion_weights: Lines = field(default_factory=dict)
@@ -32,21 +32,21 @@ class Trajectories:
     attributions: Lines = field(default_factory=dict)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Set, at `step`, the value of each tag `kind/layer/source`; what else a run has logged is passed over."""
+        """Set the value of each tag `kind/layer/source` at `step`; other tags are ignored."""
         for name, value in values.items():
             kind, layer, source = (*name.split("/", 2), "", "")[:3]
             if kind in KINDS and source:
                 self.lines(kind).setdefault(layer, {}).setdefault(source, {})[step] = value
 
     def update(self, later: "Trajectories") -> None:
-        """Take over the points of `later`, which win where both have one."""
+        """Add the points of `later`, which take precedence."""
         for kind in KINDS:
             for layer, sources in later.lines(kind).items():
                 for source, points in sources.items():
                     self.lines(kind).setdefault(layer, {}).setdefault(source, {}).update(points)
 
     def drop_after(self, step: int) -> None:
-        """Forget what lies beyond `step`."""
+        """Remove the points after `step`."""
         for kind in KINDS:
             for layer, sources in list(self.lines(kind).items()):
                 kept = {source: {x: y for x, y in points.items() if x <= step} for source, points in sources.items()}
@@ -70,12 +70,12 @@ class Trajectories:
         return lines
 
     def thinned(self, most: int) -> "Trajectories":
-        """The same with every n-th point, and the last, of lines longer than `most`."""
+        """A copy in which lines longer than `most` keep only every n-th point and the last."""
         return Trajectories(**{kind: _thin(self.lines(kind), most) for kind in KINDS})
 
     @property
     def sources(self) -> list[str]:
-        """Every source, in the order in which the layers name them."""
+        """All sources, in order of appearance."""
         return list(dict.fromkeys(source for sources in self.fusion_weights.values() for source in sources))
 
 

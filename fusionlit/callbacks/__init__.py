@@ -1,4 +1,4 @@
-"""Lightning callbacks that watch a run."""
+"""Lightning callbacks."""
 
 from fusionlit.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from fusionlit.callbacks.efficiency import EfficiencyMonitor

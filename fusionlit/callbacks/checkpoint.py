@@ -1,4 +1,4 @@
-"""Keeps the best and the last model of a training run."""
+"""Checkpoints of the best and the last model."""
 
 from typing import Any
 
@@ -12,23 +12,23 @@ from fusionlit.errors import ConfigError
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Lightning's `ModelCheckpoint`, which knows the main metric, and of models that are as good keeps the latest.
+    """`ModelCheckpoint` that can follow the task's main metric and keeps the latest of equally good models.
 
-    `monitor="val/main_metric"` follows the main metric of the task, whichever way is better, and
-    `"val/main_metric_smoothed"` its mean over some epochs, where a `SmoothedMetric` takes that.
+    `monitor="val/main_metric"` follows the main metric of the task, in its own direction, and
+    `"val/main_metric_smoothed"` its mean over several epochs, which needs a `SmoothedMetric`.
 
-    A few validation subjects cannot rank models that are a point of accuracy apart, and a schedule that falls to zero
-    makes the last one the best on other subjects more often than not. So the latest model is kept whose metric is
-    within `tolerance` of the best so far: `|best - metric| <= tolerance * |best|`. A network that overfits leaves that
-    range. (The validation loss may be lowest long before the accuracy is best, since a network grows too sure of
-    itself. `benchmarks/recipe.py` compares these choices.)
+    A few validation subjects cannot rank models that differ by one point of accuracy, and with a schedule that decays
+    to zero, the last model is usually the best on other subjects. So the latest model is kept whose metric is within
+    `tolerance` of the best so far: `|best - metric| <= tolerance * |best|`. A network that overfits leaves this range.
+    (The validation loss can reach its minimum long before the accuracy is best, since networks become overconfident.
+    `benchmarks/recipe.py` compares these choices.)
 
-    It minds its own state only while training. A test of a checkpoint writes none, so that where the training run kept
-    its own is no matter to warn of.
+    State is restored only in training. Testing a checkpoint writes none, so it gives no warning that the training run
+    saved to a different folder.
 
     Args:
-        tolerance: Share of the best metric that a later model may fall short by. It needs `save_top_k=1`; with more
-            models than one they are ranked, and only of equal ones the latest is kept.
+        tolerance: Share of the best metric by which a later model may be worse. Requires `save_top_k=1`; otherwise
+            models are ranked, and the latest is preferred only among equals.
 
     Raises:
         ConfigError: If `tolerance` is negative.
@@ -45,11 +45,11 @@ class BestCheckpoint(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """The same before and after the main metric is known."""
+        """Key of the state, the same before and after the main metric is known."""
         return f"{type(self).__qualname__}[{self.filename}]"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the folder for the checkpoints, and the metric, when training starts."""
+        """Set the checkpoint folder and the metric when training starts."""
         self._fitting = stage == "fit"
         if self._fitting:
             if self.monitor in (MAIN_METRIC, MAIN_METRIC + SMOOTHED):
@@ -59,7 +59,7 @@ class BestCheckpoint(ModelCheckpoint):
             super().setup(trainer, pl_module, stage)
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
-        """Whether the model is to be kept: it is as good as the best so far, up to the tolerance."""
+        """Whether to keep the model: it is as good as the best so far, up to the tolerance."""
         if current is None or not current.isfinite():
             return super().check_monitor_top_k(trainer, current)
         if self.save_top_k != 1:
@@ -67,27 +67,27 @@ class BestCheckpoint(ModelCheckpoint):
         sign, value = 1 if self.mode == "max" else -1, current.item()
         self._best = value if self._best is None else sign * max(sign * value, sign * self._best)
         as_good = sign * (self._best - value) <= self.tolerance * abs(self._best)
-        return trainer.strategy.reduce_boolean_decision(as_good)  # saving is for all processes, as in Lightning's own
+        return trainer.strategy.reduce_boolean_decision(as_good)  # all processes must agree, as in Lightning's own
 
     def state_dict(self) -> dict[str, Any]:
-        """Also the best metric so far, which need not be that of the model that is kept."""
+        """State with the best metric so far, which may differ from that of the kept model."""
         return {**super().state_dict(), "best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a training run's state when training goes on with the same metric; another one begins anew."""
+        """Restore the state when training is resumed with the same metric; start anew with another."""
         if self._fitting and state_dict["monitor"] == self.monitor:
             super().load_state_dict(state_dict)
             if self.best_k_models:
                 self._best = state_dict.get("best")
-            else:  # a run that goes on in another folder, where nothing is kept yet
+            else:  # resumed in another folder, which has no checkpoints yet
                 self.best_model_path = ""
 
 
 class LastCheckpoint(BestCheckpoint):
-    """Keep `last.ckpt`, the model after the last validation, or the last epoch where nothing is validated.
+    """Keep `last.ckpt`, the model after the last validation, or after the last epoch without validation.
 
-    `save_last` of Lightning's `ModelCheckpoint` is written only along with a new best one (lightning 2.6), so that a
-    run which got worse could not go on from where it was.
+    Lightning's `save_last` is written only together with a new best checkpoint (lightning 2.6), so that a run that got
+    worse could not be resumed from its last state.
     """
 
     def __init__(self) -> None:

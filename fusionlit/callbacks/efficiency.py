@@ -1,4 +1,4 @@
-"""Measures what a run costs."""
+"""Measures the cost of a run."""
 
 import os
 import time
@@ -17,18 +17,18 @@ MB = 1e6
 class EfficiencyMonitor(Callback):
     """Log parameters, time, throughput and memory, after each training epoch and after a test.
 
-    - `efficiency/parameters`, `efficiency/trainable_parameters`: numbers of scalars.
-    - `efficiency/epoch_seconds`: wall-clock time of a training epoch with its validation, the slowest process's (s),
-      without what callbacks do after both, such as drawing; at a test that of the training which the checkpoint comes
-      from (its last whole epoch, or as far as its first went).
-    - `efficiency/samples_per_second`: training samples of all processes over the time without validation (1/s).
-    - `efficiency/test_samples_per_second`: the same of a test, with the loading of its data (1/s).
-    - `efficiency/peak_host_memory_mb`: largest memory of a process that belongs to it alone (resident without shared
-      pages, which a memory-mapped file fills at will), 10^6 bytes; read after each forward pass, when the
-      activations are there; worker processes are not counted.
-    - `efficiency/peak_gpu_memory_mb`: largest memory that tensors took on one GPU, 10^6 bytes; only with CUDA.
+    - `efficiency/parameters`, `efficiency/trainable_parameters`: number of scalars.
+    - `efficiency/epoch_seconds`: wall-clock time of a training epoch with its validation, of the slowest process (s),
+      without later work of callbacks, such as drawing. In a test: that of the training run of the checkpoint (its last
+      complete epoch, or the time so far in its first).
+    - `efficiency/samples_per_second`: training samples of all processes, divided by the time without validation (1/s).
+    - `efficiency/test_samples_per_second`: the same for a test, including data loading (1/s).
+    - `efficiency/peak_host_memory_mb`: maximum private memory of a process (resident set without shared pages, since
+      memory-mapped files fill these arbitrarily), 10^6 bytes; read after each forward pass, while the activations are
+      in memory; worker processes are not counted.
+    - `efficiency/peak_gpu_memory_mb`: maximum memory allocated for tensors on one GPU, 10^6 bytes; only with CUDA.
 
-    Times are taken when the GPU has finished what was asked of it. Peaks are of the run so far.
+    The GPU is synchronised before times are taken. Peaks are those of the run so far.
     """
 
     def __init__(self) -> None:
@@ -41,16 +41,16 @@ class EfficiencyMonitor(Callback):
         self._samples = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Seconds of the last epoch, for the test of a checkpoint; 0 before the first."""
+        """Seconds of the last epoch, for a test of the checkpoint; 0 before the first."""
         so_far = time.perf_counter() - self._begin if self._begin else 0.0
         return {"epoch_seconds": self._epoch_seconds or so_far}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take them over."""
+        """Restore them."""
         self._epoch_seconds = state_dict["epoch_seconds"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the peaks of earlier runs in this process."""
+        """Reset the peaks of earlier runs in this process."""
         self._reset_peaks(pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,7 +58,7 @@ class EfficiencyMonitor(Callback):
         self._start_clock(pl_module)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
-        """Read the memory while all activations are there."""
+        """Read the memory while all activations are in memory."""
         self._read_memory()
 
     def on_train_batch_end(
@@ -69,17 +69,17 @@ class EfficiencyMonitor(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Count the samples, and take the time."""
+        """Count the samples and record the time."""
         self._samples += len(batch["index"])
-        # Only the last batch of an epoch waits for the GPU.
+        # Only the last batch of an epoch synchronises the GPU.
         self._end = _now(pl_module) if trainer.is_last_batch else time.perf_counter()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock of the training."""
+        """Pause the training clock."""
         self._pause_begin = _now(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the clock of the training go on."""
+        """Resume the training clock."""
         self._end = _now(pl_module)
         self._paused += self._end - self._pause_begin
 
@@ -91,7 +91,7 @@ class EfficiencyMonitor(Callback):
         self._log_size(pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the peaks of earlier runs in this process."""
+        """Reset the peaks of earlier runs in this process."""
         self._reset_peaks(pl_module)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -107,7 +107,7 @@ class EfficiencyMonitor(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count the samples, and read the memory."""
+        """Count the samples and read the memory."""
         self._samples += len(batch["index"])
         self._read_memory()
 
@@ -131,7 +131,7 @@ class EfficiencyMonitor(Callback):
 
     def _read_memory(self) -> None:
         memory = _process(os.getpid()).memory_info()
-        own = memory.rss - getattr(memory, "shared", 0)  # macOS and Windows do not tell what is shared
+        own = memory.rss - getattr(memory, "shared", 0)  # macOS and Windows do not report shared memory
         self._peak_memory = max(self._peak_memory, own / MB)
 
     def _log_rate(self, pl_module: LightningModule, name: str, seconds: float) -> None:
@@ -153,7 +153,9 @@ class EfficiencyMonitor(Callback):
 
 @cache
 def _process(pid: int) -> psutil.Process:
-    return psutil.Process(pid)  # its making costs more than a reading; held by no callback, as it cannot be pickled
+    return psutil.Process(
+        pid
+    )  # creating it is slower than reading; not an attribute of the callback, since it cannot be pickled
 
 
 def _now(pl_module: LightningModule) -> float:

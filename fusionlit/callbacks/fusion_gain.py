@@ -1,4 +1,4 @@
-"""Compares the fused prediction with that of the best single modality."""
+"""Comparison of the fused prediction with the best single modality."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from fusionlit.types import Batch
 
 
 class FusionGain(Callback):
-    """Warn at the end of training if the fusion is no better than one modality's own head.
+    """Warn at the end of training if the fusion is no better than a unimodal head.
 
-    It compares the task's main metric over the validation set, `val/accuracy` with `val/accuracy/<modality>`, at the
-    epoch in which the fused prediction was best, the latest of equal ones. A modality that some validation samples lack
-    is left out, since its metric is over other samples. Models without unimodal heads have nothing to compare.
+    It compares the task's main metric over the validation set, such as `val/accuracy` with `val/accuracy/<modality>`,
+    at the latest epoch with the best fused prediction. A modality that is missing from some validation samples is left
+    out, since its metric is over different samples. Models without unimodal heads are not compared.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class FusionGain(Callback):
         self._incomplete: set[str] = set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget an earlier run."""
+        """Reset the state of an earlier run."""
         self._fused, self._single, self._incomplete = None, {}, set()
 
     def on_validation_batch_end(
@@ -35,12 +35,12 @@ class FusionGain(Callback):
         batch: Batch,
         *_: Any,  # noqa: ANN401
     ) -> None:
-        """Note which modalities are absent from a sample."""
+        """Record which modalities are missing from a sample."""
         presence = batch.get("presence", {})
         self._incomplete |= {name for name, there in presence.items() if not bool(there.all())}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the metrics of the best epoch so far."""
+        """Store the metrics of the best epoch so far."""
         metrics = trainer.callback_metrics
         if trainer.sanity_checking or not isinstance(pl_module, FusionModule):
             return
@@ -52,7 +52,7 @@ class FusionGain(Callback):
             self._single = {modality: metrics[key] for modality, key in singles.items() if key in metrics}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say which modality is as good as the fusion, if one is."""
+        """Warn if a modality is as good as the fusion."""
         short = trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
         if short or self._fused is None or not self._single or not isinstance(pl_module, FusionModule):
             return
@@ -61,6 +61,6 @@ class FusionGain(Callback):
         if sign * float(self._single[best]) >= sign * float(self._fused):
             rank_zero_warn(
                 f"The fusion is no better than its best single modality, {best}: the validation {metric} is"
-                f" {float(self._fused):.4g}, and {float(self._single[best]):.4g} of the head of {best} alone. Compare"
-                f" with a model of {best} (`Unimodal`), or try another fusion model."
+                f" {float(self._fused):.4g}, and {float(self._single[best]):.4g} for the unimodal head of {best}."
+                f" Compare with a model of {best} alone (`Unimodal`), or try another fusion model."
             )

@@ -1,4 +1,4 @@
-"""Watches the fusion weights move, and what each source adds."""
+"""Logs fusion weights, contributions and attributions."""
 
 import dataclasses
 import re
@@ -23,23 +23,24 @@ Layers = Mapping[str, Mapping[str, Tensor]]
 
 
 class FusionWeightLogger(Callback):
-    """Log every fusion weight before training, at every n-th optimizer step and at the end; at validation, the shares.
+    """Log fusion weights before training, at every n-th optimizer step and at the end; contributions at validation.
 
-    Every logger of the run gets the scalars `fusion_weights/<layer>/<source>` (a weight per output is averaged, one per
-    sample is the mean of the last training batch, on the first process) and, over the validation set,
-    `contributions/<layer>/<source>` and `attributions/<layer>/<source>` (the formulas: `functional`). A `validate` or
-    `test` run logs the shares over its own data as `test/contributions/...`. TensorBoard also gets one chart a layer
-    (under Custom Scalars) and the figure of the run so far (under Images), after epochs 1, 2, 4, 8 and so on and at the
-    end: drawing takes longer than a short epoch. The trajectories travel in the checkpoint, so that a resumed run draws
-    all of the figure, and `fusionlit weights` needs no logger.
+    Every logger of the run receives the scalars `fusion_weights/<layer>/<source>` (weights per output are averaged;
+    sample-dependent weights are the mean over the last training batch of the first process) and, over the validation
+    set, `contributions/<layer>/<source>` and `attributions/<layer>/<source>` (formulas in `functional`). A `validate`
+    or `test` run logs contributions and attributions over its own data as `validate/contributions/...` or
+    `test/contributions/...`. TensorBoard also shows one chart per layer (under Custom Scalars) and the figure of the
+    run so far (under Images), after epochs 1, 2, 4, 8, ... and at the end, since drawing takes longer than a short
+    epoch. Checkpoints contain the trajectories, so that a resumed run draws the whole figure, and `fusionlit weights`
+    needs no logger.
 
-    Between two logs it compares integers; at a log one small vector goes to the host. A module without fusion weights
-    gets one line that says so.
+    Between two logs it only compares integers; each log copies one small vector to the host. For a module without
+    fusion weights it logs a single message.
 
     Args:
-        every_n_steps: Optimizer steps between two logs of the weights, however many batches a step accumulates;
-            default: the trainer's `log_every_n_steps`.
-        figure: Draw the figure.
+        every_n_steps: Optimizer steps (not batches) between two logs of the weights; default: the trainer's
+            `log_every_n_steps`.
+        figure: Whether to draw the figure.
 
     Raises:
         ConfigError: If `every_n_steps` is not positive.
@@ -56,22 +57,22 @@ class FusionWeightLogger(Callback):
         self._contribution: Contribution | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The trajectories so far, in plain numbers, thinned where they are long."""
+        """The trajectories so far, as plain numbers; long ones are thinned."""
         return dataclasses.asdict(self.trajectories.thinned(1000))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the weights of the model in the checkpoint, between two logs too: its trajectories end with them."""
+        """Add the current weights to the saved trajectories, so that these end with the model in the checkpoint."""
         weights = _numbers("fusion_weights", _fusion_weights(pl_module))
         if weights and _in_training(trainer) and self.state_key in checkpoint.get("callbacks", {}):
             saved = Trajectories(**checkpoint["callbacks"][self.state_key])
             saved.add(trainer.global_step, weights)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the trajectories of the run that is resumed."""
+        """Restore the trajectories of the resumed run."""
         self.trajectories = Trajectories(**state_dict)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the weights as they are before training, and tell TensorBoard which charts to draw."""
+        """Log the weights before training, and define the charts of TensorBoard."""
         weights = _fusion_weights(pl_module)
         if not weights:
             rank_zero_info(f"{type(pl_module).__name__} has no fusion weights; FusionWeightLogger has nothing to log.")
@@ -81,19 +82,19 @@ class FusionWeightLogger(Callback):
         self._log_weights(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
-        """Log the weights if the optimizer has reached, or passed, an n-th step since the last log."""
+        """Log the weights if the optimizer has reached or passed an n-th step since the last log."""
         n = self.every_n_steps or trainer.log_every_n_steps  # type: ignore[attr-defined]  # set in its constructor
         if n and trainer.global_step // n > self._last_logged // n:
             self._log_weights(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the weights that training ends with, and draw all of it."""
+        """Log the final weights and draw the figure."""
         if trainer.global_step > self._last_logged:
             self._log_weights(trainer, pl_module)
         self._draw(trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to measure, but not in the sanity check."""
+        """Start measuring, except in the sanity check."""
         if not trainer.sanity_checking:
             self._start_measuring(pl_module)
 
@@ -109,17 +110,17 @@ class FusionWeightLogger(Callback):
             self._contribution.update(outputs["energy"])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the shares over the validation set."""
+        """Log contributions and attributions over the validation set."""
         self._log_shares(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the figure of the run so far when its epochs have doubled; the epoch's validation is over."""
+        """Draw the figure after epochs 1, 2, 4, 8, ..., when validation is finished."""
         epochs = trainer.current_epoch + 1
         if epochs.bit_count() == 1:
             self._draw(trainer)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to measure."""
+        """Start measuring."""
         self._start_measuring(pl_module)
 
     def on_test_batch_end(
@@ -133,11 +134,11 @@ class FusionWeightLogger(Callback):
         self.on_validation_batch_end(trainer, pl_module, outputs)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the shares over the test set."""
+        """Log contributions and attributions over the test set."""
         self._log_shares(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave no module behind that still measures."""
+        """Stop measuring."""
         self._stop_measuring(pl_module)
 
     def _draw(self, trainer: Trainer) -> None:
@@ -158,7 +159,7 @@ class FusionWeightLogger(Callback):
             pl_module.measuring = False
 
     def _log_past(self, trainer: Trainer) -> None:
-        """Tell the loggers of a resumed run, which may write to a new folder, how it came to where it goes on."""
+        """Log the past of a resumed run again, since its loggers may write to a new folder."""
         past: dict[int, dict[str, float]] = {}
         for kind in KINDS:
             for layer, sources in self.trajectories.lines(kind).items():
@@ -176,7 +177,7 @@ class FusionWeightLogger(Callback):
 
     def _log_shares(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._contribution is not None:
-            shares = self._contribution.compute()  # every process takes part in the sum
+            shares = self._contribution.compute()  # a reduction over all processes
             self._log(trainer, "contributions", shares.contributions)
             self._log(trainer, "attributions", shares.attributions)
         self._stop_measuring(pl_module)
@@ -201,7 +202,7 @@ def _fusion_weights(pl_module: LightningModule) -> Layers:
 
 def _numbers(kind: Kind, layers: Layers) -> dict[str, float]:
     tensors = {tag(kind, layer, source): x for layer, sources in layers.items() for source, x in sources.items()}
-    # One transfer for all of them: each would wait for the device by itself.
+    # A single transfer for all: each transfer synchronises with the device.
     numbers = torch.stack([x.detach().float().mean() for x in tensors.values()]).tolist() if tensors else []
     return dict(zip(tensors, numbers, strict=True))
 
@@ -216,7 +217,7 @@ def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
 
 
 def _charts(pl_module: LightningModule, weights: Layers) -> dict[str, dict[str, list[Any]]]:
-    """Custom-scalars layout: a section for each kind, in it a chart for each layer, in it a line for each source."""
+    """Custom-scalars layout: one section per kind, with one chart per layer and one line per source."""
     operators = pl_module.fusion_layers() if isinstance(pl_module, FusionModule) else {}
     sums = {layer: sources for layer, sources in weights.items() if operators[layer].has_energy}
     shown = {kind: weights if kind == "fusion_weights" else sums for kind in KINDS}
@@ -228,5 +229,5 @@ def _charts(pl_module: LightningModule, weights: Layers) -> dict[str, dict[str, 
 
 
 def _patterns(kind: Kind, layer: str, sources: Iterable[str]) -> list[str]:
-    named = [source for source in sources if kind != "attributions" or source != CENTRAL]  # central's is handed down
+    named = [source for source in sources if kind != "attributions" or source != CENTRAL]  # central has none
     return [re.escape(tag(kind, layer, source)) + "$" for source in named]

@@ -1,4 +1,4 @@
-"""Gives small data as many steps as it needs."""
+"""Training length that adapts to small data sets."""
 
 from math import ceil, inf
 
@@ -9,16 +9,16 @@ from fusionlit.errors import ConfigError
 
 
 class TrainingLength(Callback):
-    """Train `epochs` epochs, or as many more as `steps` optimizer steps take, up to `most`.
+    """Train for `epochs` epochs, or for more until `steps` optimizer steps are done, but for at most `most` epochs.
 
-    Forty epochs of 40 samples are 80 steps of 32, in which a network learns next to nothing; of some thousand samples
-    they are enough. The command line adds this callback unless `--trainer.max_epochs`, `max_steps` or `max_time` is
-    given. Schedules that take their length from the trainer end with it.
+    Forty epochs are enough for a few thousand samples, but with 40 samples they are only 80 steps of up to 32 samples,
+    too few to learn. The command line adds this callback unless `--trainer.max_epochs`, `max_steps` or `max_time` is
+    given. Schedules that take their length from the trainer end with training.
 
     Args:
-        steps: Optimizer steps to take at least.
-        epochs: Epochs to train at least.
-        most: Epochs to train at most, however few steps they have.
+        steps: Minimum number of optimizer steps.
+        epochs: Minimum number of epochs.
+        most: Maximum number of epochs, even if they have fewer than `steps` steps.
 
     Raises:
         ConfigError: If a number is not positive, or `most` is below `epochs`.
@@ -27,13 +27,13 @@ class TrainingLength(Callback):
     def __init__(self, steps: int = 1500, epochs: int = 40, most: int = 200) -> None:
         if min(steps, epochs) < 1 or most < epochs:
             raise ConfigError(
-                f"Expected `steps` and `epochs` of at least 1, and `most` of at least `epochs`, but got {steps=},"
+                f"Expected `steps` and `epochs` to be at least 1, and `most` to be at least `epochs`, but got {steps=},"
                 f" {epochs=}, {most=}."
             )
         self.steps, self.epochs, self.most = steps, epochs, most
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Set the trainer's `max_epochs`, and say so in a line if it is not `epochs`."""
+        """Set the trainer's `max_epochs`, and log it if it differs from `epochs`."""
         if stage != "fit" or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set in its constructor
             return
         trainer.fit_loop.setup_data()
@@ -43,6 +43,6 @@ class TrainingLength(Callback):
         trainer.fit_loop.max_epochs = max(self.epochs, min(self.most, wanted))
         if trainer.max_epochs != self.epochs:
             rank_zero_info(
-                f"Training {trainer.max_epochs} epochs of {per_epoch} optimizer steps (--trainer.max_epochs sets"
-                " another number)."
+                f"Training for {trainer.max_epochs} epochs of {per_epoch} optimizer steps (set --trainer.max_epochs to"
+                " change it)."
             )

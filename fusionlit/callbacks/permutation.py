@@ -1,4 +1,4 @@
-"""Measures, on request, what each modality is worth to a trained model."""
+"""Permutation importance of modalities, on request."""
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -12,10 +12,10 @@ from fusionlit.types import Split
 
 
 class PermutationLogger(Callback):
-    """After a `validate` or `test` run, log how much each metric falls when one modality is permuted across samples.
+    """After a `validate` or `test` run, log the drop of each metric when one modality is permuted across samples.
 
-    Logged as `permutation/<modality>/<metric>` and said in a line each; the formula: `analysis.permutation`. It reads
-    the split once more for each modality, so it is added on request: `--trainer.callbacks+=PermutationLogger`.
+    Logged and printed as `permutation/<modality>/<metric>`; defined in `analysis.permutation`. It evaluates the model
+    once more per modality, so it must be added explicitly: `--trainer.callbacks+=PermutationLogger`.
 
     Args:
         seed: Seed of the permutation.
@@ -25,7 +25,7 @@ class PermutationLogger(Callback):
         self.seed = seed
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on the validation split, unless this is the validation of a training run."""
+        """Measure on the validation split, except during training."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._log(trainer, pl_module, "val")
 

@@ -1,4 +1,4 @@
-"""Writes what `predict` computes."""
+"""Writes predictions to a file."""
 
 import csv
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from lightning.pytorch.utilities import rank_zero_info
 class PredictionWriter(BasePredictionWriter):
     """Write the predictions of a `predict` run to `predictions.csv` in the run's folder, one row per sample.
 
-    Columns: `index`, the sample's id in the data set; `target`, where it is known, and `prediction`, or
-    `target_<name>` and `prediction_<name>` where there are several: the probability of each class or label, or the
-    value of each regression output. Under DDP each process writes its own samples, to `predictions_<rank>.csv`.
+    Columns: `index`, the sample's index in the data set; `target`, if known; and `prediction`, or `target_<name>` and
+    `prediction_<name>` for several outputs: the probability of each class or label, or the value of each regression
+    output. Under DDP, each process writes its own samples to `predictions_<rank>.csv`.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class PredictionWriter(BasePredictionWriter):
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
-        """Write all of them."""
+        """Write all predictions."""
         names = getattr(getattr(pl_module, "target", None), "names", ())
         header: list[str] = []
         columns: list[torch.Tensor] = []

@@ -1,4 +1,4 @@
-"""Calibrates, on request, the probabilities of a trained classifier."""
+"""Temperature scaling of a trained classifier, on request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,14 +24,15 @@ KEY = "task.temperature.value"
 class TemperatureScaling(Callback):
     """After training, fit one temperature T on the validation split, so that `softmax(z / T)` is calibrated.
 
-    T minimises the cross-entropy of the validation split, which is read once for each checkpoint that the run keeps:
-    each has weights of its own, and so a temperature of its own. T is saved in the checkpoint, and everything that
-    gives probabilities divides by it: metrics, `predict`, `load_from_checkpoint`. Which class is the most probable does
-    not change, nor does the loss. The model in memory gets its temperature too. The test split is never read.
-    Few validation samples give a rough temperature: compare `test/calibration_error` with and without.
+    T minimises the cross-entropy on the validation split, which is read once per checkpoint of the run, since each has
+    its own weights and so its own temperature. T is saved in the checkpoint and applied wherever probabilities are
+    computed: metrics, `predict`, `load_from_checkpoint`. The most probable class and the loss do not change. The model
+    in memory gets a temperature too. The test split is never read. With few validation samples the temperature is
+    imprecise: compare `test/calibration_error` with and without it.
 
-    No temperature is fitted, and one line says so, where none is best: a model that is right on every validation sample
-    would be made ever surer. Added on request: `--trainer.callbacks+=TemperatureScaling`.
+    If there is no optimal temperature, none is fitted, with a warning: for a model that is correct on every validation
+    sample, the cross-entropy decreases for any T towards 0. Must be added explicitly:
+    `--trainer.callbacks+=TemperatureScaling`.
 
     Source: Guo et al., "On calibration of modern neural networks", 2017 (arXiv 1706.04599).
     """
@@ -39,11 +40,11 @@ class TemperatureScaling(Callback):
     needs_validation = True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse before training what could not be calibrated after it.
+        """Check before training that calibration will be possible.
 
         Raises:
-            ConfigError: If the task is no classification, there is no `FusionDataModule`, or the strategy shards the
-                model.
+            ConfigError: If the task is not classification, there is no `FusionDataModule`, or the trainer's strategy
+                shards the model.
         """
         if stage != "fit":
             return
@@ -51,7 +52,7 @@ class TemperatureScaling(Callback):
         if module.task.temperature is None:
             raise ConfigError(
                 f"Expected a task with probabilities for TemperatureScaling, but {type(module.task).__name__} has none."
-                " Leave the callback out of a regression."
+                " Leave out the callback for regression."
             )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -59,7 +60,7 @@ class TemperatureScaling(Callback):
         module, data = _checked(trainer, pl_module)
         value = 1.0
         with _validating(trainer):
-            if trainer.is_global_zero:  # one process reads the whole split
+            if trainer.is_global_zero:  # a single process reads the whole split
                 for path in _checkpoints(trainer):
                     self._calibrate_file(trainer, module, data, path)
                 value = _temperature(trainer, module, data, "the model in memory")
@@ -74,7 +75,7 @@ class TemperatureScaling(Callback):
         files = trainer.strategy.checkpoint_io
         checkpoint = files.load_checkpoint(path)
         checkpoint["state_dict"][KEY].fill_(value)
-        files.save_checkpoint(checkpoint, path)  # whole or not at all
+        files.save_checkpoint(checkpoint, path)  # atomic
 
 
 def _temperature(trainer: Trainer, model: FusionModule, data: FusionDataModule, name: str) -> float:
@@ -82,8 +83,8 @@ def _temperature(trainer: Trainer, model: FusionModule, data: FusionDataModule, 
     value = fit_temperature(logits, labels)
     if value is None:
         rank_zero_warn(
-            f"TemperatureScaling: no temperature is best for {name}. Either it is right on all of the {len(labels)}"
-            " validation samples, or no better than chance; the temperature stays 1. Give it more validation data."
+            f"TemperatureScaling: there is no optimal temperature for {name}: it is correct on all of the {len(labels)}"
+            " validation samples, or no better than chance. The temperature stays 1. Use more validation data."
         )
         return 1.0
     before, after = cross_entropy(logits, labels).item(), cross_entropy(logits / value, labels).item()
@@ -95,7 +96,7 @@ def _temperature(trainer: Trainer, model: FusionModule, data: FusionDataModule, 
 
 @torch.no_grad()
 def _validation_logits(trainer: Trainer, model: FusionModule, data: FusionDataModule) -> tuple[Tensor, Tensor]:
-    """Logits `(N, K)` in float64 and labels `(N,)` of the validation split, on the host."""
+    """Logits `(N, K)` in float64 and labels `(N,)` of the validation split, on the CPU."""
     parts = []
     with evaluating(model), trainer.precision_plugin.forward_context():
         for batch in split_batches(model, data, "val"):
@@ -106,7 +107,7 @@ def _validation_logits(trainer: Trainer, model: FusionModule, data: FusionDataMo
 
 
 def _checkpoints(trainer: Trainer) -> list[Path]:
-    """The files that the run's checkpoint callbacks keep."""
+    """Files kept by the run's checkpoint callbacks."""
     kept = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     names = [name for c in kept for name in (c.best_model_path, c.last_model_path, *c.best_k_models)]
     return [Path(name) for name in dict.fromkeys(names) if name and Path(name).is_file()]
@@ -119,14 +120,14 @@ def _checked(trainer: Trainer, pl_module: LightningModule) -> tuple[FusionModule
     if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
         raise ConfigError(
             "Expected a strategy with the whole model in every process for TemperatureScaling, but got"
-            f" {type(trainer.strategy).__name__}. Take `ddp`, or calibrate in one process."
+            f" {type(trainer.strategy).__name__}. Use `ddp`, or calibrate in one process."
         )
     return pl_module, data
 
 
 @contextmanager
 def _validating(trainer: Trainer) -> Iterator[None]:
-    """Let the data module see a validation: it would vary the batches of a training."""
+    """Put the trainer in validation, so that the data module does not augment the batches."""
     trainer.validating = True
     try:
         yield

@@ -1,4 +1,4 @@
-"""Encoders, from one modality to features, and heads, from features to a prediction."""
+"""Encoders (from a modality to features) and heads (from features to a prediction)."""
 
 from fusionlit.encoders.backbone import TorchvisionEncoder
 from fusionlit.encoders.base import Encoder, EncoderFactory, Head, HeadFactory, StagedEncoder

@@ -1,4 +1,4 @@
-"""The classification networks of torchvision as encoders."""
+"""Torchvision classification networks as encoders."""
 
 import difflib
 import inspect
@@ -17,19 +17,19 @@ from fusionlit.types import Shape
 
 
 class TorchvisionEncoder(Encoder):
-    """Any classification network of torchvision without its classifier: `(B, C, H, W)` to a feature vector `(B, D)`.
+    """A torchvision classification network without its classifier: `(B, C, H, W)` to a feature vector `(B, D)`.
 
-    For other than three channels the first convolution is made anew, with torch's default initialisation. Where the
-    weights to load are of C' other channels, each of the C gets the mean of their filters times C' / C: an input that
-    is equal in all channels gives what it gave before. Nothing is ever downloaded.
+    If C is not 3, the first convolution is replaced, with torch's default initialisation. If loaded weights have C' !=
+    C input channels, each of the C channels gets the mean of their filters times C' / C, so that an input with equal
+    channels gives the same output. Nothing is ever downloaded.
 
     Args:
         in_shape: `(C, H, W)`.
         backbone: Name in `torchvision.models`, such as `resnet18`, `convnext_tiny`, `vit_b_16`.
-        weights: File with the network's state dict, bare or under the key `state_dict`; its classifier is left out.
+        weights: File with the network's state dict, bare or under the key `state_dict`; its classifier is ignored.
 
     Raises:
-        ConfigError: If there is no such network, it cannot take this input, or the file is not its state dict.
+        ConfigError: If the network does not exist or cannot take this input, or the file is not its state dict.
     """
 
     initial_files = ("weights",)
@@ -46,7 +46,8 @@ class TorchvisionEncoder(Encoder):
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"`backbone`={backbone!r} cannot take inputs of shape {in_shape}. Resize the input in the data module"
-                f" (every network takes 224 x 224, most take 64 x 64), or choose another. torchvision says: {error}"
+                f" (every network takes 224 x 224, most take 64 x 64), or choose another network. torchvision"
+                f" reports: {error}"
             ) from error
         convert_conv2d_weight_memory_format(self, torch.channels_last)
         if weights is not None:
@@ -74,7 +75,7 @@ def _check_name(name: str) -> None:
 
 
 def _build(name: str, in_shape: Shape) -> nn.Module:
-    """The network, told the size of its input where it asks for it, without side exits."""
+    """The network without auxiliary classifiers; the input size is passed if the network takes it."""
     builder = models.get_model_builder(name)
     wanted = {"image_size": in_shape[1], "input_size": in_shape[1:], "aux_logits": False, "init_weights": True}
     accepted = inspect.signature(get_type_hints(builder)["return"]).parameters
@@ -83,7 +84,7 @@ def _build(name: str, in_shape: Shape) -> nn.Module:
 
 
 def _replace_ends(network: nn.Module, channels: int) -> tuple[str, str]:
-    """Make the first convolution anew for `channels`, remove the classifier, and return the names of both."""
+    """Replace the first convolution for `channels` if needed, remove the classifier; return the names of both."""
     convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
     linears = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     stem = convolutions[0]
@@ -99,7 +100,7 @@ def _replace_ends(network: nn.Module, channels: int) -> tuple[str, str]:
 
 
 def _out_shape(network: nn.Module, in_shape: Shape) -> Shape:
-    """Shape of one sample's features, found on the meta device, where nothing is computed."""
+    """Shape of one sample's features, found on the meta device without computation."""
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     meta = {name: tensor.to("meta") for name, tensor in tensors.items()}
     network.eval()

@@ -1,4 +1,4 @@
-"""What an encoder is."""
+"""Base classes of encoders and heads."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,19 +11,19 @@ from fusionlit.types import Shape
 
 
 class Encoder(nn.Module, Whole, ABC):
-    """From one modality to its features: `(B, *in_shape)` to `(B, *out_shape)`.
+    """Maps a modality to features: `(B, *in_shape)` to `(B, *out_shape)`.
 
-    A subclass takes the input's shape as its first argument and has `out_shape`; all its other arguments have
-    defaults, so that the class itself is an `EncoderFactory`.
+    A subclass takes the input shape as its first argument and implements `out_shape` and `forward`; all other arguments
+    have defaults, so that the class itself is an `EncoderFactory`.
     """
 
     initial_files: ClassVar[tuple[str, ...]] = ()
-    """Arguments that name files of initial weights; a checkpoint leaves them out, since it has the weights itself."""
+    """Arguments that name files of initial weights; not saved in checkpoints, which contain the weights themselves."""
 
     @property
     @abstractmethod
     def out_shape(self) -> Shape:
-        """Shape of the features, without the batch."""
+        """Shape of the features, without the batch dimension."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -31,9 +31,9 @@ class Encoder(nn.Module, Whole, ABC):
 
 
 class StagedEncoder(Encoder):
-    """An encoder that exposes its stages, the depths at which CentralNet fuses.
+    """An encoder that exposes its stages, so that fusion can happen after each of them.
 
-    A subclass fills `stages` and has `stage_shapes`; the output of the last stage is the encoder's output.
+    A subclass sets `stages` and implements `stage_shapes`; the output of the last stage is the encoder's output.
     """
 
     stages: nn.ModuleList
@@ -41,11 +41,11 @@ class StagedEncoder(Encoder):
     @property
     @abstractmethod
     def stage_shapes(self) -> tuple[Shape, ...]:
-        """Shape behind each stage, without the batch."""
+        """Output shape of each stage, without the batch dimension."""
 
     @property
     def out_shape(self) -> Shape:
-        """Shape behind the last stage."""
+        """Output shape of the last stage."""
         return self.stage_shapes[-1]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,14 +56,14 @@ class StagedEncoder(Encoder):
 
 
 class Head(nn.Module, Whole, ABC):
-    """From features to a prediction: `(B, *in_shape)` to `(B, out_size)`.
+    """Maps features to a prediction: `(B, *in_shape)` to `(B, out_size)`.
 
     A subclass takes `in_shape` and `out_size` as its first two arguments.
     """
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
-        """Prediction `(B, out_size)`; no activation behind the last layer. Features may have any strides."""
+        """Prediction `(B, out_size)`, without a final activation. Features may have any strides."""
 
 
 EncoderFactory = Callable[[Shape], Encoder]

@@ -1,4 +1,4 @@
-"""The convolutional encoder, for signals and for images."""
+"""Convolutional encoder for signals and images."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
@@ -29,35 +29,38 @@ Downsample = Literal["max_pool", "stride", "conv", "none"]
 
 
 class ConvEncoder(StagedEncoder):
-    """Convolutional stages, each half the size of the one before or as large, then dense stages.
+    """Convolutional stages, each of which halves or keeps the spatial size, then dense stages.
 
     A convolutional stage is, by `downsample`:
 
-    - `max_pool`: convolution, norm, max-pool over 2, ReLU. The pool stands before the ReLU, with which it commutes, so
-      that the ReLU has less to do. An odd last row is dropped: n becomes floor(n / 2).
-    - `stride`: convolution of stride 2, norm, ReLU; n becomes ceil(n / 2).
-    - `conv`: convolution, norm, ReLU, then another convolution of the same width with stride 2, ReLU; ceil(n / 2).
-    - `none`: convolution, norm, ReLU; n stays.
+    - `max_pool`: convolution, norm, max-pool over 2, ReLU. Max-pool and ReLU commute; pooling first is cheaper. An odd
+      last row is dropped: n becomes floor(n / 2).
+    - `stride`: convolution with stride 2, norm, ReLU; n becomes ceil(n / 2).
+    - `conv`: convolution, norm, ReLU, then a second convolution of the same width with stride 2, ReLU; n becomes ceil(n
+      / 2).
+    - `none`: convolution, norm, ReLU; n is kept.
 
-    After it come `residual_units`, each `relu(x + norm(conv(relu(norm(conv(x))))))` (He et al. 2016, arXiv 1512.03385).
-    What has one value for all stages can have a list with one per stage. Dilated residual stages that keep the size,
-    `dilation: [1, 2, 4]`, are a temporal convolutional network (Bai et al. 2018, arXiv 1803.01271), but not causal.
+    `residual_units` follow, each `relu(x + norm(conv(relu(norm(conv(x))))))` (He et al. 2016, arXiv 1512.03385).
+    Arguments with one value for all stages also accept a list with one value per stage. Dilated residual stages without
+    downsampling, such as `dilation: [1, 2, 4]`, are a non-causal temporal convolutional network (Bai et al. 2018, arXiv
+    1803.01271).
 
-    A dense stage is Linear, ReLU, Dropout on the flattened input. Weights are held channels-last, and features come so:
-    what follows takes them apart by `reshape` or `flatten`, not by `view`.
+    A dense stage is Linear, ReLU, Dropout on the flattened input. Weights and features are in channels-last memory
+    format: use `reshape` or `flatten`, not `view`, on the features.
 
     Args:
         in_shape: `(C, T)` for convolutions over time, `(C, H, W)` for convolutions over an image.
-        widths: Channels after each convolutional stage.
-        kernel_size: Odd; the padding keeps the size. One for all stages, or a list.
-        downsample: What halves the size. One for all stages, or a list.
-        norm: Normalisation of the first convolution of a stage and of all in residual units. `group` takes as many
-            groups as the largest divisor of the width up to 8. Convolutions without normalisation have a bias.
-        dense: Features after each dense stage.
+        widths: Output channels of each convolutional stage.
+        kernel_size: Kernel size, odd; padding keeps the spatial size. One for all stages, or a list.
+        downsample: How a stage halves the spatial size (see above). One for all stages, or a list.
+        norm: Normalisation after the first convolution of a stage and after those of residual units. With `group`, the
+            number of groups is the largest divisor of the width up to 8. Convolutions without normalisation have a
+            bias.
+        dense: Output features of each dense stage.
         dropout: Probability of zeroing a feature after each dense stage.
-        dilation: Distance between neighbours in a kernel: k weights span dilation * (k - 1) + 1 positions. One for all
-            stages, or a list.
-        residual_units: Number of residual units that end a stage. One for all stages, or a list.
+        dilation: Spacing between kernel elements: k weights span dilation * (k - 1) + 1 positions. One for all stages,
+            or a list.
+        residual_units: Number of residual units at the end of a stage. One for all stages, or a list.
         channel_dropout: Probability of zeroing a whole channel after each convolutional stage.
 
     Raises:
@@ -80,11 +83,13 @@ class ConvEncoder(StagedEncoder):
         super().__init__()
         if len(in_shape) not in (2, 3):
             raise ConfigError(
-                f"Expected `in_shape` of ConvEncoder to be (C, T) or (C, H, W), but got {in_shape}. For an input"
-                " without neighbourhood take MLPEncoder."
+                f"Expected `in_shape` of ConvEncoder to be (C, T) or (C, H, W), but got {in_shape}. For inputs"
+                " without spatial or temporal order, use MLPEncoder."
             )
         if not widths and not dense:
-            raise ConfigError("Expected `widths` or `dense` of ConvEncoder to hold a width, but both are empty.")
+            raise ConfigError(
+                "Expected `widths` or `dense` of ConvEncoder to have at least one width, but both are empty."
+            )
         check_widths("widths", widths)
         check_widths("dense", dense)
         check_choice("norm", norm, get_args(Norm))
@@ -111,7 +116,7 @@ class ConvEncoder(StagedEncoder):
 
 
 class _Plan(NamedTuple):
-    """What differs from stage to stage."""
+    """Settings of one stage."""
 
     width: int
     kernel_size: int

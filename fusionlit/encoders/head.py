@@ -1,4 +1,4 @@
-"""The head that turns features into a prediction."""
+"""Prediction head."""
 
 import math
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from fusionlit.types import Shape
 class MLPHead(Head):
     """Multilayer perceptron on the flattened features: hidden layers (Linear, ReLU, Dropout), then Linear.
 
-    With `pool`, features `(C, T)` or `(C, H, W)` come down to C first, so that the head is small whatever T, H and W
-    (global average pooling, Lin et al. 2014, arXiv 1312.4400).
+    With `pool`, features `(C, T)` or `(C, H, W)` are first pooled to C, so that the head's size does not depend on T, H
+    or W (global average pooling, Lin et al. 2014, arXiv 1312.4400).
 
     Args:
         in_shape: Shape of the features, of any rank.
         out_size: Number of outputs.
-        hidden: Width of each hidden layer; empty is a linear head.
-        dropout: Probability of zeroing a feature behind each hidden layer.
-        pool: `mean` or `max` over all positions of the features, before the first layer; `none` flattens them.
+        hidden: Width of each hidden layer; empty: a linear head.
+        dropout: Probability of zeroing a feature after each hidden layer.
+        pool: Pooling over all positions before the first layer: `mean` or `max`; `none` flattens the features.
 
     Raises:
-        ConfigError: If a width is not positive, or there is no such `pool`.
+        ConfigError: If a width is not positive, or `pool` is invalid.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Inception: convolutions of several widths side by side."""
+"""Inception encoder: parallel convolutions of several kernel sizes."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -29,7 +29,7 @@ from fusionlit.types import Shape
 
 InceptionDownsample = Literal["max_pool", "none"]
 KERNELS = {2: (9, 19, 39), 3: (1, 3, 5)}
-"""By the rank of the input: those of InceptionTime, and GoogLeNet's."""
+"""Default kernel sizes by the rank of the input: those of InceptionTime and of GoogLeNet."""
 
 
 class InceptionEncoder(StagedEncoder):
@@ -37,23 +37,25 @@ class InceptionEncoder(StagedEncoder):
 
     With b = width / (K + 1) channels for each of K kernels and the pool, a module is
     `relu(norm(concat(conv_1(z), ..., conv_K(z), conv_1x1(max_pool_3(x)))))`, where z is a 1x1 convolution of x to b
-    channels (x itself if it has one channel). A stage is `relu(modules(x) + norm(conv_1x1(x)))`, halved or not.
-
-    InceptionTime's kernels are 10, 20 and 40 steps; odd ones have their centre on a step. It ends in the mean over time
-    and a linear layer: `pool: mean` here, or in MLPHead, where CentralNet still fuses before it.
+    channels (x itself if it has one channel). A stage is `relu(modules(x) + norm(conv_1x1(x)))`, optionally followed by
+    max-pool. InceptionTime's kernel sizes are 10, 20 and 40; odd ones are centred on a time step. InceptionTime ends
+    with the mean over time and a linear layer: set `pool: mean` here, or in MLPHead, so that CentralNet can fuse before
+    pooling.
 
     Source: Ismail Fawaz et al., "InceptionTime: Finding AlexNet for time series classification", 2020 (arXiv
     1909.04939).
 
     Args:
         in_shape: `(C, T)` for convolutions over time, `(C, H, W)` for convolutions over an image.
-        widths: Channels after each stage, a multiple of one more than there are kernels.
-        kernel_sizes: Odd, side by side; default: 9, 19, 39 over time, 1, 3, 5 over an image.
-        modules: Inception modules of a stage. One number for all stages, or a list.
-        downsample: `max_pool` over 2 ends a stage: n becomes floor(n / 2). One for all stages, or a list.
-        norm: Normalisation. `group` takes as many groups as the largest divisor of the width up to 8.
+        widths: Output channels of each stage, a multiple of K + 1.
+        kernel_sizes: Kernel sizes of the parallel convolutions, odd; default: 9, 19, 39 over time, 1, 3, 5 over an
+            image.
+        modules: Number of inception modules per stage. One number for all stages, or a list.
+        downsample: `max_pool` ends a stage with a max-pool over 2: n becomes floor(n / 2). One for all stages, or a
+            list.
+        norm: Normalisation. With `group`, the number of groups is the largest divisor of the width up to 8.
         channel_dropout: Probability of zeroing a whole channel after each stage.
-        pool: Over all positions, at the end of the last stage, which then has features `(width,)`.
+        pool: Pooling over all positions at the end of the last stage, whose output is then `(width,)`.
 
     Raises:
         ConfigError: If the arguments do not fit each other or the input; the message names the argument.
@@ -73,8 +75,8 @@ class InceptionEncoder(StagedEncoder):
         super().__init__()
         if len(in_shape) not in KERNELS:
             raise ConfigError(
-                f"Expected `in_shape` of InceptionEncoder to be (C, T) or (C, H, W), but got {in_shape}. For an input"
-                " without neighbourhood take MLPEncoder."
+                f"Expected `in_shape` of InceptionEncoder to be (C, T) or (C, H, W), but got {in_shape}. For inputs"
+                " without spatial or temporal order, use MLPEncoder."
             )
         kernels = KERNELS[len(in_shape)] if kernel_sizes is None else tuple(kernel_sizes)
         check_choice("norm", norm, get_args(Norm))
@@ -108,13 +110,13 @@ class InceptionEncoder(StagedEncoder):
 
 
 class InceptionModule(nn.Module):
-    """Convolutions of several widths and a max-pool side by side, all for images, of which a signal is one.
+    """Parallel convolutions of several kernel sizes and a max-pool; a signal is an image of height 1.
 
     Args:
         in_shape: `(C, T)` or `(C, H, W)`.
-        width: Channels of all branches together.
-        kernel_sizes: One convolution each.
-        norm: Normalisation of what the branches give.
+        width: Total output channels of the branches.
+        kernel_sizes: Kernel size of each convolution.
+        norm: Normalisation of the concatenated branches.
     """
 
     def __init__(self, in_shape: Shape, width: int, kernel_sizes: Sequence[int], norm: Norm) -> None:
@@ -127,7 +129,7 @@ class InceptionModule(nn.Module):
         self.norm = nn.Sequential(*normalization(norm, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """From `(B, C, H, W)` to `(B, width, H, W)`."""
+        """Map `(B, C, H, W)` to `(B, width, H, W)`."""
         narrow = self.bottleneck(x)
         y: Tensor = self.norm(torch.cat([*(branch(narrow) for branch in self.branches), self.pooled(x)], dim=1))
         return y.relu()
@@ -152,6 +154,6 @@ def _check(widths: Sequence[int], kernel_sizes: Sequence[int]) -> None:
     branches = len(kernel_sizes) + 1
     if any(width % branches for width in widths):
         raise ConfigError(
-            f"Expected every width in `widths` to be a multiple of {branches}, the branches of {len(kernel_sizes)}"
-            f" `kernel_sizes` and a pool, but got {list(widths)}."
+            f"Expected every width in `widths` to be a multiple of {branches}, the number of branches"
+            f" ({len(kernel_sizes)} `kernel_sizes` and a pool), but got {list(widths)}."
         )

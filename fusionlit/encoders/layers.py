@@ -1,4 +1,4 @@
-"""Layers that encoders and heads share."""
+"""Layers shared by encoders and heads."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar, get_args
@@ -14,25 +14,25 @@ T = TypeVar("T")
 
 
 class ConvStage(nn.Sequential):
-    """Layers for images, of which a signal is one of height 1.
+    """Sequence of layers for images; a signal is treated as an image of height 1.
 
-    Channels-last memory, in which convolutions and pooling are faster on a CPU, torch has for images only
+    Torch supports channels-last memory, in which convolutions and pooling are faster on a CPU, for images only
     (`benchmarks/training.py`).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """From `(B, C, T)` or `(B, C, H, W)` to the same kind."""
+        """Map `(B, C, T)` or `(B, C, H, W)` to the same rank."""
         y: Tensor = super().forward(x if x.ndim == 4 else x.unsqueeze(2))  # type: ignore[no-untyped-call]  # torch's
         return y if x.ndim == 4 else y.squeeze(2)
 
 
 class Residual(nn.Module):
-    """A path of layers, and a shortcut around it: `y = relu(path(x) + shortcut(x))`.
+    """Residual connection: `y = relu(path(x) + shortcut(x))`.
 
     Source: He et al., "Deep residual learning for image recognition", 2016 (arXiv 1512.03385).
 
     Args:
-        path: Layers whose result has the shape of the shortcut's.
+        path: Layers whose output has the shape of the shortcut's.
         shortcut: Default: the identity.
     """
 
@@ -42,19 +42,19 @@ class Residual(nn.Module):
         self.shortcut = shortcut or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sum of both ways, after a ReLU."""
+        """ReLU of the sum of path and shortcut."""
         y: Tensor = self.path(x) + self.shortcut(x)
         return y.relu()
 
 
 class GlobalPool(nn.Module):
-    """Mean or maximum over all positions: `(B, C, *positions)` to `(B, C)`. Vectors `(B, C)` stay as they are.
+    """Mean or maximum over all positions: `(B, C, *positions)` to `(B, C)`. Vectors `(B, C)` are returned unchanged.
 
     Args:
         pool: `mean`, `max`, or `none`, which keeps the positions.
 
     Raises:
-        ConfigError: If `pool` is none of these.
+        ConfigError: If `pool` is not one of these.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -80,13 +80,13 @@ def convolution(
 
 
 def max_pool(in_shape: Shape, kernel_size: int = 2, stride: int = 2) -> nn.MaxPool2d:
-    """Max-pool over an image, or over time alone for a signal; an even kernel has no padding, an odd one keeps ends."""
+    """Max-pool over an image, or over time alone for a signal; odd kernels are padded by half their size."""
     padding = kernel_size // 2 if kernel_size % 2 else 0
     return nn.MaxPool2d(_each(in_shape, kernel_size, 1), _each(in_shape, stride, 1), _each(in_shape, padding, 0))
 
 
 def normalization(norm: Norm, width: int) -> list[nn.Module]:
-    """The layer, if any. `group` takes as many groups as the largest divisor of `width` up to 8."""
+    """Normalisation layer, if any. With `group`, the number of groups is the largest divisor of `width` up to 8."""
     if norm == "batch":
         return [nn.BatchNorm2d(width)]
     if norm == "group":
@@ -95,24 +95,24 @@ def normalization(norm: Norm, width: int) -> list[nn.Module]:
 
 
 def halve(in_shape: Shape, stage: int, sizes: Shape, up: bool = False) -> Shape:
-    """Half of each size, rounded down or up, after a stage (counted from 1).
+    """Halve each size, rounding down or up, in a stage (counted from 1).
 
     Raises:
         ConfigError: If a size is already 1.
     """
     if min(sizes) < 2:
         raise ConfigError(
-            f"Expected an input that each of `widths` can halve, but `in_shape`={in_shape} has come down to {sizes}"
-            f" before stage {stage}. Give at most {stage - 1} widths, larger inputs, or `downsample` of none."
+            f"Expected an input large enough to be halved by each stage, but `in_shape`={in_shape} is down to {sizes}"
+            f" before stage {stage}. Use at most {stage - 1} widths, larger inputs, or `downsample: none`."
         )
     return tuple((size + up) // 2 for size in sizes)
 
 
 def per_stage(argument: str, value: T | Sequence[T], widths: Sequence[int]) -> list[T]:
-    """One value per stage: the same for all, or as they were given.
+    """List of one value per stage; a single value is repeated.
 
     Raises:
-        ConfigError: If the number of values is not that of `widths`.
+        ConfigError: If the number of values differs from that of `widths`.
     """
     if isinstance(value, str) or not isinstance(value, Sequence):
         return [value] * len(widths)
@@ -125,7 +125,7 @@ def per_stage(argument: str, value: T | Sequence[T], widths: Sequence[int]) -> l
 
 
 def check_kernel(argument: str, kernel_size: int) -> None:
-    """Refuse kernels that no padding can centre.
+    """Check that a kernel size is positive and odd.
 
     Raises:
         ConfigError: If it is even, or not positive.
@@ -135,25 +135,25 @@ def check_kernel(argument: str, kernel_size: int) -> None:
 
 
 def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse what is not among the choices.
+    """Check that a value is one of the choices.
 
     Raises:
-        ConfigError: If so.
+        ConfigError: If it is not.
     """
     if value not in choices:
         raise ConfigError(f"Expected `{argument}` to be one of {choices}, but got {value!r}.")
 
 
 def check_at_least(argument: str, value: int, least: int) -> None:
-    """Refuse numbers that are too small.
+    """Check that a number is at least `least`.
 
     Raises:
-        ConfigError: If so.
+        ConfigError: If it is not.
     """
     if value < least:
         raise ConfigError(f"Expected `{argument}` to be at least {least}, but got {value}.")
 
 
 def _each(in_shape: Shape, size: int, height: int) -> tuple[int, int]:
-    """`size` along both axes of an image; along time alone of a signal, whose height of 1 gets `height`."""
+    """`(size, size)` for an image; `(height, size)` for a signal, which is an image of height 1."""
     return size if len(in_shape) == 3 else height, size

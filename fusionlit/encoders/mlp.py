@@ -1,4 +1,4 @@
-"""Dense stages, and the encoder that is made of nothing else."""
+"""Dense stages, and the encoder that consists of them."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ class MLPEncoder(StagedEncoder):
 
     Args:
         in_shape: Shape of the input, of any rank.
-        widths: Features behind each stage.
-        dropout: Probability of zeroing a feature behind each stage.
+        widths: Output features of each stage.
+        dropout: Probability of zeroing a feature after each stage.
 
     Raises:
-        ConfigError: If there is no width, or one is not positive.
+        ConfigError: If `widths` is empty or has a width that is not positive.
     """
 
     def __init__(self, in_shape: Shape, widths: Sequence[int] = (128, 128), dropout: float = 0.0) -> None:
@@ -32,12 +32,12 @@ class MLPEncoder(StagedEncoder):
 
     @property
     def stage_shapes(self) -> tuple[Shape, ...]:
-        """Shape `(width,)` behind each stage."""
+        """`(width,)` after each stage."""
         return self._stage_shapes
 
 
 def dense_stages(in_shape: Shape, widths: Sequence[int], dropout: float) -> nn.ModuleList:
-    """One stage a width: Flatten (idle on what is flat), Linear, ReLU, Dropout."""
+    """One stage per width: Flatten (if needed), Linear, ReLU, Dropout."""
     sizes = [math.prod(in_shape), *widths]
     return nn.ModuleList(
         nn.Sequential(nn.Flatten(), nn.Linear(size, width), nn.ReLU(), nn.Dropout(dropout))
@@ -46,7 +46,7 @@ def dense_stages(in_shape: Shape, widths: Sequence[int], dropout: float) -> nn.M
 
 
 def check_widths(argument: str, widths: Sequence[int]) -> None:
-    """Refuse widths that no layer can have.
+    """Check that all widths are positive.
 
     Raises:
         ConfigError: If a width is not positive.

@@ -1,4 +1,4 @@
-"""The recurrent encoder, for signals."""
+"""Recurrent encoder for signals."""
 
 from collections.abc import Sequence
 from typing import Literal, cast, get_args
@@ -19,18 +19,19 @@ RecurrentPool = Literal["none", "mean", "max", "last"]
 
 
 class RecurrentEncoder(StagedEncoder):
-    """Recurrent layers over time, one per stage, with half the time steps between one stage and the next.
+    """Recurrent layers over time, one per stage, with the time steps halved between stages.
 
-    A stage is the layer, Dropout and, but for the last stage, the mean of each two steps: T becomes floor(T / 2).
+    A stage is the recurrent layer, Dropout and, except in the last stage, average pooling over 2 steps: T becomes
+    floor(T / 2).
 
     Args:
         in_shape: `(C, T)`.
-        widths: Features after each stage.
+        widths: Output features of each stage.
         cell: `gru` (Cho et al. 2014, arXiv 1406.1078) or `lstm` (Hochreiter and Schmidhuber 1997).
-        bidirectional: Read the signal in both directions; half of the features come from each.
-        downsample: What halves the time between stages.
-        pool: What the last stage makes of time: `none` keeps it; `mean` and `max` give a vector `(width,)`, as does
-            `last`, the state after the whole signal has been read: at its end, for the backward half at its beginning.
+        bidirectional: Process the signal in both directions; each gives half of the features.
+        downsample: How time is halved between stages: `avg_pool` or `none`.
+        pool: Pooling over time in the last stage: `none` keeps time; `mean`, `max` and `last` give `(width,)`. `last`
+            is the final state of each direction: at the end of the signal, for the backward half at its beginning.
         dropout: Probability of zeroing a feature after each recurrent layer.
 
     Raises:
@@ -73,7 +74,7 @@ class RecurrentEncoder(StagedEncoder):
 
 
 class RecurrentStage(nn.Module):
-    """One recurrent layer, dropout, and the mean of each two steps if time is halved."""
+    """Recurrent layer, dropout, and average pooling over 2 steps if `halved`."""
 
     def __init__(
         self, channels: int, width: int, cell: Cell, bidirectional: bool, dropout: float, halved: bool
@@ -85,20 +86,20 @@ class RecurrentStage(nn.Module):
         self.halved = halved
 
     def forward(self, x: Tensor) -> Tensor:
-        """From `(B, C, T)` to `(B, width, T)`, or half of T."""
+        """Map `(B, C, T)` to `(B, width, T)`, or `(B, width, T // 2)` if halved."""
         states: Tensor = self.dropout(self.layer(x.mT)[0]).mT
         return F.avg_pool1d(states, 2) if self.halved else states
 
 
 class LastState(nn.Module):
-    """State of each direction after the whole signal: `(B, C, T)` to `(B, C)`."""
+    """Final state of each direction: `(B, C, T)` to `(B, C)`."""
 
     def __init__(self, bidirectional: bool) -> None:
         super().__init__()
         self.bidirectional = bidirectional
 
     def forward(self, states: Tensor) -> Tensor:
-        """Last step; of the backward half of the channels the first."""
+        """Last step of the forward channels and first step of the backward channels."""
         if not self.bidirectional:
             return states[..., -1]
         forward, backward = states.chunk(2, dim=1)
@@ -108,14 +109,14 @@ class LastState(nn.Module):
 def _check(in_shape: Shape, widths: Sequence[int], bidirectional: bool) -> None:
     if len(in_shape) != 2:
         raise ConfigError(
-            f"Expected `in_shape` of RecurrentEncoder to be (C, T), but got {in_shape}. For an image take ConvEncoder,"
-            " for a vector MLPEncoder."
+            f"Expected `in_shape` of RecurrentEncoder to be (C, T), but got {in_shape}. For images use ConvEncoder,"
+            " for vectors MLPEncoder."
         )
     if not widths:
         raise ConfigError("Expected `widths` of RecurrentEncoder to hold at least one width, but it is empty.")
     check_widths("widths", widths)
     if bidirectional and any(width % 2 for width in widths):
         raise ConfigError(
-            f"Expected every width in `widths` to be even, half for each direction of `bidirectional`, but got"
+            f"Expected every width in `widths` to be even, since `bidirectional` splits it in half, but got"
             f" {list(widths)}."
         )

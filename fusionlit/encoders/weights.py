@@ -1,4 +1,4 @@
-"""Weights from a file for a network of torchvision."""
+"""Loading weights into a torchvision network from a file."""
 
 import re
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from fusionlit.errors import ConfigError
 
-# Parts of a file that an encoder has no use for, besides the classifier: GoogLeNet's and Inception's side exits.
+# Auxiliary classifiers of GoogLeNet and Inception, which are ignored like the classifier.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-# DenseNet's published files still have the names that its layers had before `norm.1` became `norm1`.
+# DenseNet's published files use old layer names: `norm.1` is now `norm1`.
 _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")
 
 
 def load_weights(network: nn.Module, path: Path, stem: str, classifier: str) -> None:
-    """Load a state dict into `network`, whose `stem` may have other input channels and whose `classifier` is gone.
+    """Load a state dict into `network`, whose `stem` may differ in input channels and whose `classifier` is removed.
 
     Raises:
-        ConfigError: If the file is not there, holds no state dict, or that of another network.
+        ConfigError: If the file does not exist, is not a state dict, or belongs to another network.
     """
-    # In place: the dict carries the version of each module's format, which a new one would lose.
+    # In place: the dict carries version metadata of each module, which a new dict would lose.
     state = _read(path)
     for old in list(state):
         state[_OLD_DENSE_LAYER.sub(r"\1", old)] = state.pop(old)
@@ -38,14 +38,14 @@ def load_weights(network: nn.Module, path: Path, stem: str, classifier: str) -> 
     ]
     if wrong:
         raise ConfigError(
-            f"`weights`={str(path)!r} is not of this `backbone` and input: another shape of {_few(wrong)}. Give"
-            " the state dict of the same network; a vision transformer's also has to be of the same image size."
+            f"`weights`={str(path)!r} does not fit this `backbone` and input: wrong shape of {_few(wrong)}. Give"
+            " the state dict of the same network; for a vision transformer, also of the same image size."
         )
     result = network.load_state_dict(state, strict=False)
     unused = [key for key in result.unexpected_keys if not key.startswith((f"{classifier}.", *_AUXILIARY))]
     if result.missing_keys or unused:
         raise ConfigError(
-            f"`weights`={str(path)!r} is not of this `backbone`: missing {_few(result.missing_keys)}; unexpected"
+            f"`weights`={str(path)!r} does not fit this `backbone`: missing {_few(result.missing_keys)}; unexpected"
             f" {_few(unused)}. Give the state dict of the same network."
         )
 
@@ -54,16 +54,18 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ConfigError(f"`weights` cannot be read: {error}. Nothing is downloaded: fetch the file first.") from error
+        raise ConfigError(
+            f"`weights` cannot be read: {error}. Nothing is downloaded automatically: download the file first."
+        ) from error
     except (UnpicklingError, RuntimeError, EOFError) as error:
         raise ConfigError(
-            f"`weights`={str(path)!r} does not load as plain tensors. Save it with"
+            f"`weights`={str(path)!r} cannot be loaded as plain tensors. Save it with"
             " `torch.save(network.state_dict(), path)`."
         ) from error
     if isinstance(state, dict) and "state_dict" in state:
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ConfigError(f"Expected `weights`={str(path)!r} to hold a state dict, names to tensors, but it does not.")
+        raise ConfigError(f"Expected `weights`={str(path)!r} to hold a state dict (names to tensors), but it does not.")
     return state
 
 

@@ -1,4 +1,4 @@
-"""The formulas of fusion, on plain tensors."""
+"""Formulas of fusion, on plain tensors."""
 
 from fusionlit.functional.attention import attention, attention_mass, attention_shares
 from fusionlit.functional.balance import (

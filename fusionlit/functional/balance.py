@@ -1,4 +1,4 @@
-"""Balance of modalities: scores, gradient modulation, Pareto gradients, masks and blends."""
+"""Modality balance: scores, gradient modulation, Pareto gradients, masks, and loss blending."""
 
 import math
 
@@ -9,14 +9,14 @@ from torch.nn import functional as F
 from fusionlit.types import TargetKind
 
 TINY = 1e-12
-"""What a denominator is at least."""
+"""Lower bound of denominators."""
 
 
 def truth_scores(prediction: Tensor, target: Tensor, kind: TargetKind) -> Tensor:
-    """How well each sample's truth is predicted, in at least float32.
+    """Score of each sample's prediction, in at least float32.
 
-    Probability of the true class (`multiclass`, `binary`); mean probability of each label's true value (`multilabel`);
-    for `regression` the squared error, mean over the outputs: `score_of_mean` turns its mean into a score.
+    Probability of the true class (`multiclass`, `binary`); mean probability of the labels' true values (`multilabel`);
+    squared error, mean over the outputs (`regression`), whose mean `score_of_mean` turns into a score.
 
     Shapes: `prediction` `(B, size)` logits or values, `target` `(B,)` or `(B, size)`, result `(B,)`.
 
@@ -33,9 +33,9 @@ def truth_scores(prediction: Tensor, target: Tensor, kind: TargetKind) -> Tensor
 
 
 def score_of_mean(mean: Tensor, kind: TargetKind) -> Tensor:
-    """Score of a mean of `truth_scores`: itself, or for `regression` its reciprocal.
+    """Score from a mean of `truth_scores`: the mean itself, or its reciprocal for `regression`.
 
-    So a larger score is always better, and the ratio of two scores has no unit.
+    A larger score is always better, and the ratio of two scores is dimensionless.
 
     >>> score_of_mean(torch.tensor([0.5, 2.0]), "regression")
     tensor([2.0000, 0.5000])
@@ -44,10 +44,10 @@ def score_of_mean(mean: Tensor, kind: TargetKind) -> Tensor:
 
 
 def discrepancy_ratios(scores: Tensor, known: Tensor) -> Tensor:
-    """Score of each modality over the mean score of the others: `rho_k = s_k / mean_{j != k} s_j`.
+    """Ratio of each modality's score to the mean score of the others: `rho_k = s_k / mean_{j != k} s_j`.
 
     With two modalities this is the ratio of Peng et al. 2022 (arXiv 2203.15332), who sum scores over one batch. A
-    modality whose score is not known counts nowhere. Its own ratio is 1, as is the ratio of one without any other.
+    modality without a known score is left out; its ratio is 1, as is that of the only known modality.
 
     Shapes: `scores` `(K,)`, `known` `(K,)` bool, result `(K,)`.
 
@@ -61,7 +61,7 @@ def discrepancy_ratios(scores: Tensor, known: Tensor) -> Tensor:
 
 
 def ogm_coefficients(ratios: Tensor, alpha: float) -> Tensor:
-    """What each modality's gradients are multiplied with: `1 - tanh(alpha rho_k)` where `rho_k > 1`, else 1.
+    """Factor of each modality's gradients: `1 - tanh(alpha rho_k)` where `rho_k > 1`, else 1.
 
     Shapes: `ratios` `(K,)`, result the same.
 
@@ -75,10 +75,10 @@ def ogm_coefficients(ratios: Tensor, alpha: float) -> Tensor:
 
 
 def enhanced_gradient(gradient: Tensor, coefficient: Tensor) -> Tensor:
-    """Modulated gradient with the noise of GE: `k g + e`, `e ~ N(0, std(g)^2)`, independent for each entry.
+    """Modulated gradient with the noise of GE (generalisation enhancement): `k g + e`, `e ~ N(0, std(g)^2)` per entry.
 
-    The deviation is that of the entries of `g`, which stands in for the covariance of stochastic gradients, as in the
-    authors' code. A gradient of one entry has no deviation and gets no noise.
+    The standard deviation of the entries of `g` approximates the covariance of stochastic gradients, as in the authors'
+    code. A gradient with a single entry gets no noise.
 
     Shapes: `gradient` any, `coefficient` a scalar, result as `gradient`.
 
@@ -89,9 +89,9 @@ def enhanced_gradient(gradient: Tensor, coefficient: Tensor) -> Tensor:
 
 
 def min_norm_weight(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
-    """Weight w of the first of two vectors in their shortest convex combination, `min |w a + (1 - w) b|`.
+    """Weight w of the first of two vectors in their convex combination of minimum norm, `min |w a + (1 - w) b|`.
 
-    `w = (b.b - a.b) / |a - b|^2`, limited to [0, 1], from the inner products `a.a`, `b.b` and `a.b`; 1/2 for a = b.
+    `w = (b.b - a.b) / |a - b|^2`, clipped to [0, 1], from the inner products `a.a`, `b.b` and `a.b`; 1/2 for a = b.
 
     Source: Sener and Koltun, "Multi-task learning as multi-objective optimization", 2018 (arXiv 1810.04650).
 
@@ -106,11 +106,11 @@ def min_norm_weight(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
 def pareto_gradient(
     multimodal: list[Tensor], unimodal: list[Tensor], gamma: float
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Gradient of one encoder that serves the multimodal and the unimodal loss alike.
+    """Gradient of an encoder that improves both the multimodal and the unimodal loss.
 
-    `h = 2 w g_m + 2 (1 - w) g_u`. Where the two conflict, `g_m.g_u < 0`, w is that of `min_norm_weight`, and h is
-    lengthened to `|g_m + g_u|` if it is shorter; else w = 1/2, so that `h = g_m + g_u`. The result is `gamma h`.
-    Norms and products run over all the encoder's parameters; the authors' code lengthens each parameter by itself.
+    `h = 2 w g_m + 2 (1 - w) g_u`. If the two conflict, `g_m.g_u < 0`, w is that of `min_norm_weight`, and h is rescaled
+    to length `|g_m + g_u|` if it is shorter; otherwise w = 1/2, so that `h = g_m + g_u`. The result is `gamma h`. Norms
+    and products are over all parameters of the encoder; the authors' code rescales each parameter separately.
 
     Shapes: one tensor per parameter in both lists, result the same.
 
@@ -132,10 +132,10 @@ def pareto_gradient(
 
 
 def mask_probabilities(ratios: Tensor, alpha: float, maximum: float, progress: float) -> Tensor:
-    """How likely a sample loses each modality: `maximum sin(pi progress / 2) tanh(alpha max(rho_k - 1, 0))`.
+    """Probability of masking each modality of a sample: `maximum sin(pi progress / 2) tanh(alpha max(rho_k - 1, 0))`.
 
-    Zero for what is no better than the others are on average. The sine lets masks grow from none (`progress` 0) to
-    their full rate (`progress` 1), as in AMCo.
+    Zero for a modality that is no better than the average of the others. The sine raises the rate from zero (`progress`
+    0) to its full value (`progress` 1), as in AMCo.
 
     Shapes: `ratios` `(K,)` of `discrepancy_ratios`, result the same.
 
@@ -149,11 +149,11 @@ def mask_probabilities(ratios: Tensor, alpha: float, maximum: float, progress: f
 
 
 def blending_weights(train_before: Tensor, val_before: Tensor, train: Tensor, val: Tensor, eps: float = 1e-6) -> Tensor:
-    """Weights of losses by overfitting over generalisation: `w_i = (G_i / O_i^2) / sum_j G_j / O_j^2`.
+    """Weights of losses by their ratio of generalisation to overfitting: `w_i = (G_i / O_i^2) / sum_j G_j / O_j^2`.
 
-    `G_i = val_before_i - val_i` is how much a loss has generalised since it was last measured, and `O_i = (val_i -
-    train_i) - (val_before_i - train_before_i)` how much it has overfitted. What got worse, `G_i < 0`, gets 0, which
-    the paper leaves open, and `O_i^2` is at least `eps`. Equal weights if nothing generalised.
+    `G_i = val_before_i - val_i` is the generalisation since the last measurement, and
+    `O_i = (val_i - train_i) - (val_before_i - train_before_i)` the overfitting. A loss that got worse, `G_i < 0`, gets
+    weight 0 (the paper leaves this open); `O_i^2` is at least `eps`. All weights are equal if no loss generalised.
 
     Shapes: all `(N,)`, one entry per loss; result `(N,)`, sum 1.
 

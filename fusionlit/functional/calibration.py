@@ -1,4 +1,4 @@
-"""How well probabilities agree with frequencies, and the temperature that makes them agree."""
+"""Calibration error of probabilities, and temperature scaling."""
 
 import math
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 LEAST, MOST = 0.01, 100.0
-"""Between these the temperature is looked for."""
+"""Search range of the temperature."""
 
 
 def calibration_error(confidence: Tensor, hits: Tensor, count: Tensor) -> Tensor:
     """Expected calibration error of binned predictions: `sum_b n_b / n |mean hit_b - mean confidence_b|`, a scalar.
 
-    NaN without any prediction.
+    NaN if there are no predictions.
 
     Shapes: sum of the `confidence`, number of `hits` and `count` of predictions in each bin, all `(bins,)`.
 
@@ -25,11 +25,11 @@ def calibration_error(confidence: Tensor, hits: Tensor, count: Tensor) -> Tensor
 
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float | None:
-    """The temperature T that minimises the mean cross-entropy of `logits / T`, or None where there is none.
+    """Temperature T that minimises the mean cross-entropy of `logits / T`, or None if there is no minimum.
 
     With `b = 1 / T` the cross-entropy is convex, and its slope `mean(sum_k p_k z_k - z_y)`, with `p = softmax(b z)`,
-    grows with b: it is halved to its zero in float64. There is no minimum between 0.01 and 100 where every label has
-    the largest logit, so that T goes to 0, or where the logits say nothing of the labels, so that T goes to infinity.
+    increases with b: its zero is found by bisection in float64. There is no minimum between 0.01 and 100 if every label
+    has the largest logit (T goes to 0), or if the logits carry no information about the labels (T goes to infinity).
 
     Shapes: `logits` `(N, K)`, `target` `(N,)` labels from 0 to K - 1.
 

@@ -1,11 +1,11 @@
-"""How far each of several predictions is to be trusted, and what they say together."""
+"""Confidence of several predictions, and their combination."""
 
 import torch
 from torch import Tensor
 
 
 def two_classes(logit: Tensor) -> Tensor:
-    """One logit z of two classes as two, `(..., 1)` to `(..., 2)`: `(-z / 2, z / 2)`, neither class preferred.
+    """Turn one logit z into the symmetric logits of two classes, `(..., 1)` to `(..., 2)`: `(-z / 2, z / 2)`.
 
     >>> two_classes(torch.tensor([[3.0]]))
     tensor([[-1.5000,  1.5000]])
@@ -14,10 +14,10 @@ def two_classes(logit: Tensor) -> Tensor:
 
 
 def energy_log_weights(logits: Tensor, temperature: float = 1.0, presence: Tensor | None = None) -> Tensor:
-    """Logarithms of the members' weights by their energy scores: `log softmax_k(-E_k / T)`.
+    """Log-weights of the members from their energy scores: `log softmax_k(-E_k / T)`.
 
-    `E_k = -T logsumexp_o(z_ko / T)` is low where a member has seen the like of a sample. An absent member has weight
-    zero, as the lowest finite number here, so that the gradient is finite.
+    `E_k = -T logsumexp_o(z_ko / T)` is low for samples that resemble a member's training data. The score of a missing
+    member is the lowest finite number, so that its weight is zero and the gradient finite.
 
     Shapes: `logits` `(K, B, O)`, `presence` `(B, K)` bool, result `(B, K)`.
 
@@ -34,7 +34,7 @@ def energy_log_weights(logits: Tensor, temperature: float = 1.0, presence: Tenso
 
 
 def uncertainty(evidence: Tensor) -> Tensor:
-    """Mass that an opinion leaves to "any class": `u = O / (O + sum_o e_o)`, `(..., O)` to `(...,)`.
+    """Uncertainty mass of an opinion: `u = O / (O + sum_o e_o)`, `(..., O)` to `(...,)`.
 
     >>> uncertainty(torch.tensor([[0.0, 0.0], [4.0, 2.0]]))
     tensor([1.0000, 0.2500])
@@ -44,16 +44,16 @@ def uncertainty(evidence: Tensor) -> Tensor:
 
 
 def dempster_shafer(evidence: Tensor) -> Tensor:
-    """Logarithm of the Dirichlet parameters that Dempster's rule makes of several opinions.
+    """Log of the Dirichlet parameters of several opinions combined by Dempster's rule.
 
     Evidence `e >= 0` is an opinion: belief `b_o = e_o / S` in each class and uncertainty `u = O / S`, with
-    `S = O + sum_o e_o`. The reduced rule of TMC, `b_o ~ b1_o b2_o + b1_o u2 + b2_o u1` and `u ~ u1 u2`, makes products
-    of `b_o + u`. So, for any number of opinions in any order,
+    `S = O + sum_o e_o`. The reduced rule of TMC, `b_o ~ b1_o b2_o + b1_o u2 + b2_o u1` and `u ~ u1 u2`, multiplies
+    `b_o + u`. So, for any number of opinions in any order,
 
     `alpha_o = 1 + e_o`, `1 + e_o / O = prod_k (1 + e_ko / O)`.
 
     An opinion without evidence changes nothing. The softmax of the result is the mean of the Dirichlet distribution,
-    `alpha_o / sum_j alpha_j`. Computed with logarithms, so that many sure opinions do not overflow.
+    `alpha_o / sum_j alpha_j`. Computed in log space, so that many confident opinions do not overflow.
 
     Shapes: `evidence` `(K, ..., O)`, result `(..., O)`.
 

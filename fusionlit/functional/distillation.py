@@ -1,4 +1,4 @@
-"""Distillation: how far a student is from its teacher."""
+"""Distillation losses between a student and its teacher."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from fusionlit.types import TargetKind
 
 
 def feature_distance(student: Tensor, teacher: Tensor, present: Tensor | None = None) -> Tensor:
-    """Mean square of the difference of features over the samples that are present; 0 where none is.
+    """Mean squared difference of features over the present samples; 0 if none is present.
 
     Shapes: `student` and `teacher` `(B, ...)`, `present` `(B,)` bool, result a scalar in at least float32.
 
@@ -19,7 +19,7 @@ def feature_distance(student: Tensor, teacher: Tensor, present: Tensor | None = 
     tensor(1.)
     """
     wide = torch.promote_types(student.dtype, torch.float32)
-    if present is not None:  # before the difference: the gradient of what is masked after it would be 0 times NaN
+    if present is not None:  # mask before the difference: masking after it would give a gradient of 0 times NaN
         there = per_sample(present, student)
         student, teacher = torch.where(there, student, 0.0), torch.where(there, teacher, 0.0)
     return _mean((student.to(wide) - teacher.to(wide)).square().flatten(1).mean(1), present)
@@ -28,10 +28,11 @@ def feature_distance(student: Tensor, teacher: Tensor, present: Tensor | None = 
 def prediction_divergence(
     student: Tensor, teacher: Tensor, kind: TargetKind, temperature: float = 1.0, present: Tensor | None = None
 ) -> Tensor:
-    """Divergence of the student's prediction from the teacher's, mean over the samples that are present; 0 if none is.
+    """Divergence of the student's prediction from the teacher's, mean over present samples; 0 if none is present.
 
-    `T^2 KL(softmax(t / T) | softmax(s / T))` for `multiclass`; for `binary` and `multilabel` the sum over the outputs
-    of that of two outcomes, `sigmoid`. For `regression`, which predicts no distribution, the mean square of `s - t`.
+    `T^2 KL(softmax(t / T) | softmax(s / T))` for `multiclass`; for `binary` and `multilabel`, the sum over the outputs
+    of the KL divergence of two outcomes (`sigmoid`). For `regression`, which does not predict a distribution, the mean
+    square of `s - t`.
 
     Shapes: `student` and `teacher` `(B, size)`, `present` `(B,)` bool, result a scalar in at least float32.
 

@@ -1,15 +1,14 @@
-"""Gates: how much of each feature of each source passes."""
+"""Gates, which scale each feature of each source."""
 
 import torch
 from torch import Tensor, nn
 
 
 def gates(logits: Tensor, presence: Tensor | None = None) -> Tensor:
-    """Gates of sources of which some may be absent.
+    """Gates of sources, some of which may be missing.
 
-    `z = sigmoid(logits)`. The gate of an absent source is zero and the others are renormalised, feature by feature, so
-    that what is absent leaves no hole in the gated sum: `z_k m_k sum_j z_j / sum_j z_j m_j`. A sample without any
-    source gets zeros.
+    `z = sigmoid(logits)`. The gate of a missing source is zero and the others are renormalised per feature, so that the
+    sum of the gates is unchanged: `z_k m_k sum_j z_j / sum_j z_j m_j`. A sample without any source gets zeros.
 
     Shapes: `logits` `(B, K, ...)`, `presence` `(B, K)` bool, result as `logits`.
 
@@ -20,7 +19,7 @@ def gates(logits: Tensor, presence: Tensor | None = None) -> Tensor:
         return logits.sigmoid()
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     there = presence.reshape(*presence.shape, *(1,) * (logits.ndim - 2))
-    # z_k m_k / sum_j z_j m_j as a softmax of log z: a quotient of gates that are nearly closed would underflow.
+    # z_k m_k / sum_j z_j m_j as a softmax of log z: a quotient of nearly closed gates would underflow.
     shares = nn.functional.logsigmoid(wide).masked_fill(~there, torch.finfo(wide.dtype).min).softmax(1) * there
     return (shares * wide.sigmoid().sum(1, keepdim=True)).to(logits.dtype)
 

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 def unit_rms(x: Tensor, eps: float = 1e-12) -> Tensor:
     """Divide each sample by its root mean square over all its features.
 
-    `x / sqrt(mean(x^2) + eps)`, computed in at least float32. Removes the gauge (a, W) -> (s a, W / s) between a fusion
-    weight and the layer before it; a source of zeros stays zero.
+    `x / sqrt(mean(x^2) + eps)`, computed in at least float32. Removes the scaling symmetry (a, W) -> (s a, W / s)
+    between a fusion weight and the layer before it; a source of zeros stays zero.
 
-    Shapes: `x` `(B, ...)`; the result has the same.
+    Shapes: `x` `(B, ...)`, result the same.
 
     >>> unit_rms(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor([[0.8485, 1.1314],
@@ -39,10 +39,10 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
 
 
 def renormalize(weights: Tensor, presence: Tensor, *, positive: bool) -> Tensor:
-    """Weights of the sources that are there, scaled so that what is absent leaves no hole in the sum.
+    """Weights of the present sources, rescaled to make up for missing ones.
 
-    Positive weights keep their sum: `w_k m_k sum_j w_j / sum_j w_j m_j`. Signed weights, whose sum may vanish, are
-    scaled by how many sources are there: `w_k m_k K / sum_j m_j`. A sample without any source gets zeros.
+    Positive weights keep their sum: `w_k m_k sum_j w_j / sum_j w_j m_j`. Signed weights, whose sum may be zero, are
+    scaled by the number of present sources: `w_k m_k K / sum_j m_j`. A sample without any source gets zeros.
 
     Shapes: `weights` `(K,)`, `presence` `(B, K)` bool, result `(B, K)`.
 
@@ -57,7 +57,7 @@ def renormalize(weights: Tensor, presence: Tensor, *, positive: bool) -> Tensor:
 
 
 def mixture_log_odds(logits: Tensor, log_weights: Tensor, *, exclusive: bool) -> Tensor:
-    """Logits of a weighted mixture of predicted probabilities, so that a loss on logits is the mixture's likelihood.
+    """Logits of a weighted mixture of predicted probabilities; a loss on them is the mixture's likelihood.
 
     Exclusive classes: `log sum_k w_k softmax(x_k)`, whose softmax is the mixture. Independent labels:
     `log sum_k w_k sigmoid(x_k) - log sum_k w_k sigmoid(-x_k)`, whose sigmoid is the mixture.

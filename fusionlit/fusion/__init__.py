@@ -1,4 +1,4 @@
-"""Fusion operators: from several named features to one."""
+"""Fusion operators: combine several named features into one."""
 
 from fusionlit.fusion.base import Features, FusionFactory, FusionOperator, Presence, ShapeMismatchError
 from fusionlit.fusion.bilinear import Bilinear

@@ -1,4 +1,4 @@
-"""What a fusion operator is."""
+"""Base class of fusion operators."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -17,72 +17,72 @@ Presence = dict[str, Tensor]
 
 
 class ShapeMismatchError(ConfigError):
-    """The sources' shapes do not go together; a strategy answers with learned projections to one shape."""
+    """The shapes of the sources are incompatible; fusion models then project them to a common shape."""
 
     def __init__(self, operator: str, expected: str, shapes: dict[str, Shape]) -> None:
         super().__init__(f"Expected the sources of {operator} to have {expected}, but got {shapes}.")
 
 
 class FusionOperator(nn.Module, Whole, ABC):
-    """From several named features to one. Pure: no Lightning, no logging, no counters.
+    """Combines several named features into one. Pure: no Lightning, no logging, no counters.
 
-    (Operators whose weights differ from sample to sample keep the mean of the last training batch: `BatchWeights`.)
+    (Operators with sample-dependent weights store their mean over the last training batch: `BatchWeights`.)
 
-    A subclass takes `shapes`, the shape of each source without the batch, as its first argument, and has `out_shape`.
-    An operator that sums weighted sources also tells its weights, the parameters behind them, and their energy.
+    A subclass takes `shapes` as its first argument and implements `out_shape` and `forward`. An operator that sums
+    weighted sources also implements `fusion_weights`, `fusion_parameters` and `energy`.
 
     Args:
-        shapes: Shape of each source without the batch; its order is the order of the sources.
+        shapes: Shape of each source without the batch dimension; its order is the order of the sources.
 
     Raises:
-        ConfigError: If there is no source.
+        ConfigError: If `shapes` is empty.
     """
 
     gives_prediction: ClassVar[bool] = False
-    """Whether the output is a prediction where the sources are, so that no head has to follow; others, such as gates,
-    would bound it or give it another scale."""
+    """Whether predictions as sources give a prediction, so that no head is needed; other operators, such as gates,
+    would bound it or change its scale."""
 
     def __init__(self, shapes: dict[str, Shape]) -> None:
         super().__init__()
         if not shapes:
-            raise ConfigError(f"Expected {type(self).__name__} to get at least one source, but `shapes` is empty.")
+            raise ConfigError(f"Expected {type(self).__name__} to have at least one source, but `shapes` is empty.")
         self.shapes = {source: tuple(shape) for source, shape in shapes.items()}
 
     @property
     @abstractmethod
     def out_shape(self) -> Shape:
-        """Shape of the fused features, without the batch."""
+        """Shape of the fused features, without the batch dimension."""
 
     @abstractmethod
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
-        """Fuse `features[source]` `(B, *shape)` to `(B, *out_shape)`.
+        """Fuse `features[source]` `(B, *shape)` into `(B, *out_shape)`.
 
-        `presence[source]` `(B,)` is true where the sample has the source; without it all are there. Features may have
-        any strides, such as channels-last: take them apart by `reshape` or `flatten`, not by `view`.
+        `presence[source]` `(B,)` is true where the sample has the source; None: all are present. Features may have any
+        strides, such as channels-last: use `reshape` or `flatten`, not `view`.
         """
 
     def fusion_weights(self) -> dict[str, Tensor]:
-        """Learned weight of each source, as it acts (after a softmax, say); empty if the operator has none."""
+        """Effective weight of each source (after the softmax, if any); empty if the operator has none."""
         return {}
 
     def fusion_parameters(self) -> Iterable[nn.Parameter]:
-        """The parameters behind `fusion_weights`; they get an optimizer group of their own."""
+        """Parameters that determine `fusion_weights`; they form an optimizer group of their own."""
         return ()
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
-        """Mean square `(B,)` of each weighted source, for contributions; empty where the operator is no sum."""
+        """Mean square `(B,)` of each weighted source, for contributions; empty if the operator is not a sum."""
         return {}
 
     def check_target(self, target: TargetSpec) -> None:
-        """Raise ConfigError if predictions for such a target cannot be fused this way; by default all can."""
+        """Raise ConfigError if predictions of this target cannot be fused this way; by default all can."""
 
     @property
     def has_energy(self) -> bool:
-        """Whether the operator is a sum of weighted sources, which has contributions."""
+        """Whether the operator is a sum of weighted sources and so has contributions."""
         return type(self).energy is not FusionOperator.energy
 
     def present(self, features: Features, presence: Presence | None, absent: float | Tensor) -> list[Tensor]:
-        """The sources in order, with `absent` (the operation's neutral element) where a sample lacks one."""
+        """Sources in order, with `absent` (the neutral element of the operation) for missing ones."""
         if presence is None:
             return [features[source] for source in self.shapes]
         return [
@@ -91,10 +91,10 @@ class FusionOperator(nn.Module, Whole, ABC):
         ]
 
     def common_shape(self) -> Shape:
-        """The one shape of all the sources.
+        """Common shape of all sources.
 
         Raises:
-            ShapeMismatchError: If they differ.
+            ShapeMismatchError: If the shapes differ.
         """
         if len(set(self.shapes.values())) > 1:
             raise ShapeMismatchError(type(self).__name__, "one shape", self.shapes)

@@ -1,4 +1,4 @@
-"""Weights that differ from sample to sample, told as their mean over a batch of training."""
+"""Sample-dependent fusion weights, reported as their mean over a training batch."""
 
 from collections.abc import Iterable
 
@@ -9,13 +9,12 @@ from fusionlit.fusion.base import Presence
 
 
 class BatchWeights(nn.Module):
-    """Keeps the mean weight of each source over the last batch of training: over the samples that have the source.
+    """Stores the mean weight of each source over the last training batch, among the samples that have the source.
 
-    Gates and attention are functions of the input, and no parameter holds them: an operator with such weights keeps
-    their mean here and answers `fusion_weights` with it. 1 / K before the first batch; a source that no sample of a
-    batch has keeps its weight. As the running statistics of batch normalisation, the mean is a buffer that is saved,
-    changes in training only, and is that of this process; updating it neither waits for the device nor breaks a
-    compiled graph.
+    Gates and attention depend on the input and are not parameters: an operator with such weights stores their mean here
+    and returns it from `fusion_weights`. It is 1 / K before the first batch; a source that is missing from a whole
+    batch keeps its weight. Like the running statistics of batch normalisation, the mean is a saved buffer, updated in
+    training only and per process. The update causes no device synchronisation and no graph break.
 
     Args:
         sources: Names of the sources.
@@ -29,7 +28,7 @@ class BatchWeights(nn.Module):
         self.register_buffer("mean", torch.full((len(self.sources),), 1 / len(self.sources)))
 
     def update(self, weights: Tensor, there: Tensor) -> None:
-        """Take the weights `(B, K)` of a training batch; `there` `(B, K)` is true where the sample has the source."""
+        """Update from weights `(B, K)` of a batch; `there` `(B, K)` is true where the sample has the source."""
         if not self.training:
             return
         count = there.sum(0)
@@ -37,13 +36,13 @@ class BatchWeights(nn.Module):
         mean = (wide * there).sum(0) / count.clamp(min=1)
         self.mean.copy_(torch.where(count > 0, mean, self.mean))
 
-    def told(self) -> dict[str, Tensor]:
-        """Mean weight of each source, a scalar; later batches do not change it."""
+    def mean_weights(self) -> dict[str, Tensor]:
+        """Mean weight of each source, a scalar; a copy, which later updates do not change."""
         return dict(zip(self.sources, self.mean.clone(), strict=True))
 
 
 def presence_matrix(sources: Iterable[str], presence: Presence | None, like: Tensor) -> Tensor:
-    """Presence `(B, K)` of the sources in order; all true without `presence`, on the device of `like` `(B, ...)`."""
+    """Stack presence masks to `(B, K)` in order of the sources; all true if None, on the device of `like`."""
     names = list(sources)
     if presence is None:
         return torch.ones(like.shape[0], len(names), dtype=torch.bool, device=like.device)

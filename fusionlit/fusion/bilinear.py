@@ -12,21 +12,21 @@ from fusionlit.types import Shape
 
 
 class Bilinear(FusionOperator):
-    """Bilinear pooling: products of the sources' channels at the same position, averaged over the positions.
+    """Bilinear pooling: products of the sources' channels at each position, averaged over positions.
 
-    For vectors, or for maps and sequences on one grid; `(B, d_k, *grid)` to `(B, o)`, h_k of unit rms:
+    For vectors, or for maps and sequences on the same grid; `(B, d_k, *grid)` to `(B, o)`, h_k scaled to unit rms:
 
     - full: `out_o = mean_p W[o] . (h_1[p] x ... x h_K[p])`, with `W` `(o, d_1, ..., d_K)`;
     - factorised, with `rank=r`: `out = mean_p 1 / sqrt(r) sum_i prod_k (U_k[i]^T h_k[p])`, with `U_k` `(r, d_k, o)`.
 
-    This is what the course's notebooks mean by matrix multiplication as fusion: for two maps the mean over the
-    positions is the matrix product `H_1^T H_2` of their (positions, channels) matrices. Weights start
-    N(0, 1 / prod_k d_k), factors N(0, 1 / d_k): the output of vectors starts with unit variance, that of maps with less
-    where their positions differ, `1 / P` for P independent ones. No 1 is appended, so there are no lower orders.
+    The course's notebooks call this matrix multiplication: for two maps, the sum over positions is the matrix product
+    `H_1^T H_2` of their (positions, channels) matrices. Weights are initialised N(0, 1 / prod_k d_k), factors N(0, 1 /
+    d_k): for vectors, the output has unit variance at initialisation; for maps, less, down to `1 / P` for P independent
+    positions. No 1 is appended, so there are no lower-order terms.
 
-    An absent source counts as ones, which keep the scale of what is left: in the full form as a vector of ones, of unit
-    rms; in the factorised form behind its projection, so that the others' product is left. Computed in at least
-    float32, also under autocast, and returned in the sources' dtype.
+    A missing source is replaced by ones, which keep the scale: by a vector of ones (unit rms) in the full form; by ones
+    after its projection in the factorised form, which leaves the product of the others. Computed in at least float32,
+    even under autocast, and returned in the dtype of the sources.
 
     Sources: Lin et al., "Bilinear CNN models for fine-grained visual recognition", 2015 (arXiv 1504.07889); Kim et al.,
     "Hadamard product for low-rank bilinear pooling", 2017 (arXiv 1610.04325).
@@ -34,12 +34,12 @@ class Bilinear(FusionOperator):
     Args:
         shapes: Shape `(d_k, *grid)` of each source.
         out_features: Number of fused features, o.
-        rank: Number of terms of the factorised form, r; default: the full form.
-        max_elements: Largest number of weights of the full form; the default is 128 MiB of float32.
+        rank: Number of terms of the factorised form, r; None: the full form.
+        max_elements: Maximum number of weights of the full form; the default is 128 MiB of float32.
 
     Raises:
         ShapeMismatchError: If the grids differ.
-        ConfigError: If a size is not positive, or the outer product of the full form is huge.
+        ConfigError: If a size is not positive, or the full form exceeds `max_elements`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Bilinear(FusionOperator):
     ) -> None:
         super().__init__(shapes)
         if len({shape[1:] for shape in shapes.values()}) > 1:
-            raise ShapeMismatchError("Bilinear", "the same grid behind the channels", self.shapes)
+            raise ShapeMismatchError("Bilinear", "the same dimensions after the channels", self.shapes)
         check_positive("Bilinear", out_features=out_features, rank=1 if rank is None else rank)
         sizes = {source: shape[0] for source, shape in self.shapes.items()}
         self.weight = None
@@ -68,7 +68,7 @@ class Bilinear(FusionOperator):
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
-        """Multiply the channels at each position, average."""
+        """Multiply the channels at each position and average over positions."""
         sources = self.present(features, presence, absent=1.0)
         # (B, d, *grid) to (B, positions, d); a vector has one position.
         positions = [unit_rms(h).unsqueeze(-1).flatten(2).mT for h in widen(sources)]

@@ -1,4 +1,4 @@
-"""Attention through a bottleneck of a few shared tokens."""
+"""Attention through a bottleneck of shared tokens."""
 
 from typing import cast
 
@@ -15,27 +15,28 @@ from fusionlit.types import Shape
 
 
 class BottleneckAttention(FusionOperator):
-    """A few learned tokens go round the sources and are all that the sources share; their mean comes out, `(B, width)`.
+    """Attention bottleneck: sources exchange information only through a few learned tokens; the output is their mean.
 
-    In each layer, `[z_k'; f_k] = Transformer_k([z_k; f])` for the tokens `z_k` of each source, with parameters of its
-    own, and the bottleneck tokens `f`; then `f` becomes the mean of `f_k` over the sources that are there. The output
-    is the mean of the bottleneck tokens, after a layer norm, which begins it at unit scale. Grids may differ.
+    In each layer, `[z_k'; f_k] = Transformer_k([z_k; f])` for the tokens `z_k` of each source and the bottleneck tokens
+    `f`, with separate parameters per source; `f` is then the mean of `f_k` over the present sources. The output
+    `(B, width)` is the mean of the bottleneck tokens after a layer norm, which gives it unit scale at initialisation.
+    Grids may differ.
 
     Every position of a map or sequence is a token and has a learned position embedding; a vector is one token. With
-    equal parameters the order of the sources does not matter. `fusion_weights` are the shares of the attention that the
-    bottleneck tokens give to each source's tokens, over all layers and heads, averaged over the last training
-    batch; a source of many tokens draws more of it.
+    equal parameters, the order of the sources does not matter. `fusion_weights` are the shares of the attention from
+    the bottleneck tokens to each source's tokens, over all layers and heads, averaged over the last training batch; a
+    source with more tokens attracts more attention.
 
     Source: Nagrani et al., "Attention bottlenecks for multimodal fusion", 2021 (arXiv 2107.00135), equations 8 and 9.
 
     Args:
         shapes: Shape of each source; vectors, sequences and maps may be mixed.
-        width: Features of a token and of the output.
+        width: Features of each token and of the output.
         tokens: Number of bottleneck tokens.
         heads: Attention heads; a divisor of `width`.
-        layers: Number of layers; with one, each source's tokens are looked at, but do not look at each other.
-        max_tokens: Largest number of positions of all sources together; with four heads, the attention of 2,048 takes
-            up to 64 MiB a sample.
+        layers: Number of layers; with one, the bottleneck attends to each source's tokens, which attend to nothing.
+        max_tokens: Maximum number of positions of all sources together; with four heads, attention between 2,048 takes
+            up to 64 MiB per sample.
 
     Raises:
         ConfigError: If a number is not positive, `heads` does not divide `width`, or there are too many tokens.
@@ -67,7 +68,7 @@ class BottleneckAttention(FusionOperator):
         return (self.bottleneck.shape[1],)
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
-        """Gather from the sources what the bottleneck lets through."""
+        """Fuse the sources through the bottleneck."""
         sources = self.present(features, presence, absent=0.0)
         there = presence_matrix(self.shapes, presence, sources[0])
         tokens = [embed(x) for embed, x in zip(self.tokens, sources, strict=True)]
@@ -85,13 +86,13 @@ class BottleneckAttention(FusionOperator):
 
     def fusion_weights(self) -> dict[str, Tensor]:
         """Share of each source in the bottleneck's attention over the last training batch, a scalar."""
-        return self.batch_weights.told()
+        return self.batch_weights.mean_weights()
 
 
 def look(block: nn.Module, bottleneck: Tensor, tokens: Tensor, last: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Bottleneck tokens, the source's own tokens, and the mass `(B,)` of attention from the former to the latter.
+    """Bottleneck tokens, the source's own tokens, and the attention mass `(B,)` from the former to the latter.
 
-    In the last layer nobody reads the source's tokens any more: only the bottleneck's are computed.
+    In the last layer only the bottleneck tokens are computed, since the source's tokens are no longer needed.
     """
     count = bottleneck.shape[1]
     context = torch.cat([bottleneck, tokens], dim=1)

@@ -8,9 +8,9 @@ from fusionlit.types import Shape
 
 
 class Concat(FusionOperator):
-    """Join the sources along their first dimension: channels of maps and sequences, features of vectors.
+    """Concatenate the sources along their first dimension: channels of maps and sequences, features of vectors.
 
-    `out = [h_1; ...; h_K]`: `(B, C_k, *grid)` to `(B, sum_k C_k, *grid)`. An absent source counts as zeros.
+    `out = [h_1; ...; h_K]`: `(B, C_k, *grid)` to `(B, sum_k C_k, *grid)`. A missing source is replaced by zeros.
 
     Raises:
         ShapeMismatchError: If the grids differ.
@@ -20,12 +20,12 @@ class Concat(FusionOperator):
         super().__init__(shapes)
         grids = {shape[1:] for shape in shapes.values()}
         if len(grids) > 1:
-            raise ShapeMismatchError("Concat", "the same dimensions behind the first", shapes)
+            raise ShapeMismatchError("Concat", "the same dimensions after the first", shapes)
         self._out_shape = (sum(shape[0] for shape in shapes.values()), *grids.pop())
 
     @property
     def out_shape(self) -> Shape:
-        """Channels or features of all the sources together."""
+        """Total channels or features of the sources, on their grid."""
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attention from each modality to the others."""
+"""Cross-attention from each modality to the others."""
 
 import torch
 from torch import Tensor, nn
@@ -13,28 +13,29 @@ from fusionlit.types import Shape
 
 
 class CrossModalAttention(FusionOperator):
-    """The tokens of each source ask those of all the others; the mean of what they learn comes out, `(B, width)`.
+    """Cross-attention: the tokens of each source attend to those of all others; the output is the mean of the results.
 
-    `z_k' = Transformer_k(z_k, [z_j for all j != k that are there])`: queries from source k, keys and values from the
-    others jointly, the residual, then an MLP, with parameters of its own for each k. `z_k'` is averaged over its
-    tokens, then over the sources that are there, and a layer norm begins the output at unit scale. Grids may differ. A
-    source that is alone has nobody to ask: what it learns is a constant, and the residual and the MLP go on.
+    `z_k' = Transformer_k(z_k, [z_j for all present j != k])`: queries from source k, keys and values from the others
+    jointly, a residual connection, then an MLP, with separate parameters for each k. `z_k'` is averaged over its
+    tokens, then over the present sources; a layer norm gives the output `(B, width)` unit scale at initialisation.
+    Grids may differ. A source on its own has nothing to attend to: its attention output is a constant, and the residual
+    connection and the MLP still apply.
 
     Every position of a map or sequence is a token and has a learned position embedding; a vector is one token. With
-    equal parameters the order of the sources does not matter. `fusion_weights` are the shares of the attention that
-    each source gets from the others, averaged over the last training batch. Where only two sources are there
-    each gives all of its attention to the other, so both weights are 1 / 2; a source that is alone has 1. (Two vectors
-    are one key each: their attention is a linear map, and its queries and keys learn nothing.)
+    equal parameters, the order of the sources does not matter. `fusion_weights` are the shares of the attention that
+    each source receives from the others, averaged over the last training batch. If only two sources are present, each
+    attends only to the other, so both weights are 1 / 2; a source on its own has weight 1. (With two vectors, each
+    source attends to a single key: attention is then a linear map, and queries and keys are not trained.)
 
     After Tsai et al., "Multimodal transformer for unaligned multimodal language sequences", 2019 (arXiv 1906.00295),
-    which has a transformer for each pair of modalities instead.
+    which has one transformer per pair of modalities instead.
 
     Args:
         shapes: Shape of each source; vectors, sequences and maps may be mixed.
-        width: Features of a token and of the output.
+        width: Features of each token and of the output.
         heads: Attention heads; a divisor of `width`.
-        max_tokens: Largest number of positions of all sources together; with four heads, the attention of 2,048 takes
-            up to 64 MiB a sample.
+        max_tokens: Maximum number of positions of all sources together; with four heads, attention between 2,048 takes
+            up to 64 MiB per sample.
 
     Raises:
         ConfigError: If a number is not positive, `heads` does not divide `width`, or there are too many tokens.
@@ -55,26 +56,26 @@ class CrossModalAttention(FusionOperator):
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
-        """Let each source ask the others."""
+        """Let each source attend to the others."""
         sources = self.present(features, presence, absent=0.0)
         there = presence_matrix(self.shapes, presence, sources[0])
         tokens = [embed(x) for embed, x in zip(self.tokens, sources, strict=True)]
         pooled, received = [], torch.zeros_like(there, dtype=torch.float32)
         for k, block in enumerate(self.blocks):
-            answers, mass = ask_others(block, k, tokens, there)
-            pooled.append(answers.mean(1))
+            attended, mass = attend_to_others(block, k, tokens, there)
+            pooled.append(attended.mean(1))
             received = received + mass * there[:, k, None]
         self.batch_weights.update(attention_shares(received, there), there)
         out: Tensor = self.norm(mean_of_present(pooled, there))
         return out
 
     def fusion_weights(self) -> dict[str, Tensor]:
-        """Share of each source in the attention that the sources give, over the last training batch, a scalar."""
-        return self.batch_weights.told()
+        """Share of each source in the attention between sources over the last training batch, a scalar."""
+        return self.batch_weights.mean_weights()
 
 
-def ask_others(block: nn.Module, k: int, tokens: list[Tensor], there: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens of source k after looking at the others that are there, and the mass `(B, K)` that each source got."""
+def attend_to_others(block: nn.Module, k: int, tokens: list[Tensor], there: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens of source k after attending to the other present sources, and the mass `(B, K)` received by each."""
     context = [x if j != k else x[:, :0] for j, x in enumerate(tokens)]
     sizes = [x.shape[1] for x in context]
     mask = torch.cat([m[:, None].expand(-1, size) for m, size in zip(there.unbind(1), sizes, strict=True)], dim=1)

@@ -13,20 +13,20 @@ from fusionlit.types import Shape, TargetSpec
 
 
 class DempsterShafer(FusionOperator):
-    """Dempster-Shafer combination: each member has an opinion with an uncertainty, and the sure ones prevail, `(B, O)`.
+    """Dempster-Shafer combination of predictions `(B, O)`: members with lower uncertainty count for more.
 
-    A member's logits give evidence `e_ko = softplus(z_ko)`, and so an opinion: belief `e_ko / S_k` in each
-    class and uncertainty `O / S_k`, with `S_k = O + sum_o e_ko`. Dempster's rule makes one opinion of all
-    (`functional.dempster_shafer`): `1 + e_o / O = prod_k (1 + e_ko / O)`, whose Dirichlet distribution has
-    `alpha = 1 + e`. The output is `log(alpha_o / sum_j alpha_j)`, so that its softmax is the expected probability and
-    the usual cross-entropy is its negative log likelihood.
+    A member's logits give evidence `e_ko = softplus(z_ko)` and so an opinion: belief `e_ko / S_k` in each class and
+    uncertainty `O / S_k`, with `S_k = O + sum_o e_ko`. Dempster's rule combines all opinions
+    (`functional.dempster_shafer`): `1 + e_o / O = prod_k (1 + e_ko / O)`, with Dirichlet parameters `alpha = 1 + e`.
+    The output is `log(alpha_o / sum_j alpha_j)`: its softmax is the expected probability, and cross-entropy its
+    negative log-likelihood.
 
-    TMC trains with another loss: the expectation of the cross-entropy under the Dirichlet distribution, of each member
-    and of their combination, and a divergence from "no evidence" for the wrong classes. Here only the likelihood of the
-    combination counts, so that the members' uncertainties are less restrained.
+    TMC uses a different loss: the expected cross-entropy under the Dirichlet distribution, of each member and of the
+    combination, plus a KL penalty on evidence for the wrong classes. Here only the likelihood of the combination is
+    trained, so the members' uncertainties are less constrained.
 
-    An absent member has no evidence and changes nothing. A single logit z of a binary target counts as the two logits
-    `(-z / 2, z / 2)`, and the log-odds come out. `fusion_weights` are the members' shares in the certainties
+    A missing member has no evidence and changes nothing. A single logit z of a binary target is treated as two logits
+    `(-z / 2, z / 2)`, and the output is the log-odds. `fusion_weights` are the members' shares of the total certainty
     `1 - O / S_k`, averaged over the last training batch.
 
     Source: Han et al., "Trusted multi-view classification", 2021 (arXiv 2102.02051).
@@ -49,11 +49,11 @@ class DempsterShafer(FusionOperator):
 
     @property
     def out_shape(self) -> Shape:
-        """The members' shape."""
+        """Shape of each prediction."""
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
-        """Combine the opinions."""
+        """Combine the predictions."""
         members = self.present(features, presence, absent=0.0)
         logits = class_logits(members)
         there = presence_matrix(self.shapes, presence, members[0])
@@ -62,9 +62,9 @@ class DempsterShafer(FusionOperator):
         return as_prediction(dempster_shafer(evidence).log_softmax(-1), members[0])
 
     def fusion_weights(self) -> dict[str, Tensor]:
-        """Share of each member in the certainties over the last training batch, a scalar."""
-        return self.batch_weights.told()
+        """Share of each member in the total certainty over the last training batch, a scalar."""
+        return self.batch_weights.mean_weights()
 
     def check_target(self, target: TargetSpec) -> None:
-        """Refuse what is not one of several classes."""
+        """Raise ConfigError unless the target is multiclass or binary."""
         check_one_of_several("DempsterShafer", target)

@@ -1,4 +1,4 @@
-"""Sum and product, element by element."""
+"""Elementwise sum and product."""
 
 from functools import reduce
 from typing import ClassVar
@@ -12,7 +12,7 @@ from fusionlit.types import Shape
 
 
 class Add(FusionOperator):
-    """Sum of the sources: `out = sum_k h_k`, `(B, *shape)`. An absent source counts as zeros.
+    """Sum of the sources: `out = sum_k h_k`, `(B, *shape)`. A missing source is replaced by zeros.
 
     Raises:
         ShapeMismatchError: If the shapes differ.
@@ -26,7 +26,7 @@ class Add(FusionOperator):
 
     @property
     def out_shape(self) -> Shape:
-        """The sources' shape."""
+        """Shape of each source."""
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
@@ -34,7 +34,7 @@ class Add(FusionOperator):
         return reduce(torch.add, self.present(features, presence, absent=0.0))
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
-        """Mean square of each source; every weight is one."""
+        """Mean square of each source; all weights are 1."""
         return {
             source: mean_square(x)
             for source, x in zip(self.shapes, self.present(features, presence, absent=0.0), strict=True)
@@ -42,7 +42,7 @@ class Add(FusionOperator):
 
 
 class Hadamard(FusionOperator):
-    """Product of the sources, element by element: `out = prod_k h_k`, `(B, *shape)`. An absent source counts as ones.
+    """Elementwise product of the sources: `out = prod_k h_k`, `(B, *shape)`. A missing source is replaced by ones.
 
     Raises:
         ShapeMismatchError: If the shapes differ.
@@ -54,7 +54,7 @@ class Hadamard(FusionOperator):
 
     @property
     def out_shape(self) -> Shape:
-        """The sources' shape."""
+        """Shape of each source."""
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:

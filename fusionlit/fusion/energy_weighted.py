@@ -1,4 +1,4 @@
-"""The average of predictions, weighted by their energy scores."""
+"""Average of predictions, weighted by their energy scores."""
 
 from typing import ClassVar
 
@@ -14,24 +14,24 @@ from fusionlit.types import Shape, TargetSpec
 
 
 class EnergyWeightedAverage(FusionOperator):
-    """Mixture of the members' probabilities, in which the member with the lower energy counts for more, `(B, O)`.
+    """Mixture of the members' probabilities, in which a member with lower energy counts for more, `(B, O)`.
 
     `out = log sum_k w_k softmax(z_k)`, `w = softmax_k(-E_k / T)`, with the energy score
-    `E_k = -T logsumexp_o(z_ko / T)` of each sample. The softmax of the output is the mixture, so that the usual
-    cross-entropy is its negative log likelihood. At `T = 1` the output is `logsumexp_k z_ko` but for a constant.
+    `E_k = -T logsumexp_o(z_ko / T)` per sample. The softmax of the output is the mixture, so cross-entropy is its
+    negative log-likelihood. At `T = 1` the output is `logsumexp_k z_ko` up to a constant.
 
     The energy is that of QMF; the rest differs. QMF adds logits, `sum_k (a E_k + b) z_k`, with weights that are not
-    normalised, may be negative, and get no gradient; a loss on the history of each sample ranks them. Here the weights
-    are positive, add up to one, and are trained by the loss of the prediction alone; there is no ranking loss.
+    normalised, may be negative, and receive no gradient; a ranking loss on each sample's history orders them. Here the
+    weights are positive, sum to one, and are trained by the prediction loss alone; there is no ranking loss.
 
-    Absent members get weight zero. A single logit z of a binary target counts as the two logits `(-z / 2, z / 2)`, and
-    the log-odds come out. `fusion_weights` are the mean weights of the last training batch.
+    Missing members get weight zero. A single logit z of a binary target is treated as two logits `(-z / 2, z / 2)`, and
+    the output is the log-odds. `fusion_weights` are the mean weights over the last training batch.
 
     Source: Zhang et al., "Provable dynamic fusion for low-quality multimodal data", 2023 (arXiv 2306.02050).
 
     Args:
         shapes: Shape `(O,)` of each member's prediction.
-        temperature: T; towards zero the surest member alone counts, towards infinity all count alike.
+        temperature: T; towards zero only the most confident member counts, towards infinity all count equally.
 
     Raises:
         ShapeMismatchError: If the shapes differ.
@@ -46,14 +46,14 @@ class EnergyWeightedAverage(FusionOperator):
         self._out_shape = self.common_shape()
         if not 0 < temperature < float("inf"):
             raise ConfigError(
-                f"Expected `temperature` of EnergyWeightedAverage to be a number above 0, but got {temperature}."
+                f"Expected `temperature` of EnergyWeightedAverage to be a finite number above 0, but got {temperature}."
             )
         self.temperature = temperature
         self.batch_weights = BatchWeights(self.shapes)
 
     @property
     def out_shape(self) -> Shape:
-        """The members' shape."""
+        """Shape of each prediction."""
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
@@ -67,7 +67,7 @@ class EnergyWeightedAverage(FusionOperator):
 
     def fusion_weights(self) -> dict[str, Tensor]:
         """Mean weight of each member over the last training batch, a scalar."""
-        return self.batch_weights.told()
+        return self.batch_weights.mean_weights()
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
         """Mean square of each member's weighted probabilities."""
@@ -76,11 +76,11 @@ class EnergyWeightedAverage(FusionOperator):
         return {source: mean_square(term) for source, term in zip(self.shapes, terms, strict=True)}
 
     def check_target(self, target: TargetSpec) -> None:
-        """Refuse what is not one of several classes."""
+        """Raise ConfigError unless the target is multiclass or binary."""
         check_one_of_several("EnergyWeightedAverage", target)
 
     def _weigh(self, members: list[Tensor], presence: Presence | None) -> tuple[Tensor, Tensor]:
-        """Logits `(K, B, O)` and logarithms of the weights `(B, K)`."""
+        """Logits `(K, B, O)` and log-weights `(B, K)`."""
         logits = class_logits(members)
         there = None if presence is None else torch.stack([presence[source] for source in self.shapes], dim=1)
         return logits, energy_log_weights(logits, self.temperature, there)

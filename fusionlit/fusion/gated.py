@@ -11,22 +11,22 @@ from fusionlit.types import Shape
 
 
 class GatedFusion(FusionOperator):
-    """Gated multimodal unit: the input itself decides how much of each source passes.
+    """Gated multimodal unit: gates computed from the input control how much of each source passes.
 
     `out = sum_k z_k * tanh(W_k h_k)`, `z_k = sigmoid(V_k [h_1; ...; h_K])`, `(B, C_k, *grid)` to `(B, O, *grid)`. `W_k`
-    and `V_k` act along the channels, at each position alike, and start N(0, 1 / fan-in). Two sources share one gate,
-    `z` and `1 - z`, as in the paper; any other number has a gate each.
+    and `V_k` act on the channels, with the same weights at each position, and are initialised N(0, 1 / fan-in). Two
+    sources share one gate, `z` and `1 - z`, as in the paper; otherwise each source has its own.
 
-    An absent source is zeros to the gates, its own gate is zero, and the gates of the others are renormalised feature
-    by feature (`functional.gates`); of two sources, the one that is there passes whole, and of three or more a
-    renormalised gate may exceed one. `fusion_weights` are the mean gates of the last training batch, over
-    features, positions and the samples that have the source.
+    A missing source is replaced by zeros and its gate is zero; the other gates are renormalised per feature
+    (`functional.gates`). With two sources the present one passes unattenuated; with three or more a renormalised gate
+    may exceed one. `fusion_weights` are the mean gates over the last training batch: over features, positions, and the
+    samples that have the source.
 
     Source: Arevalo et al., "Gated multimodal units for information fusion", 2017 (arXiv 1702.01992).
 
     Args:
         shapes: Shape of each source; the channels may differ.
-        out_features: Channels or features O that come out; default: as many as the widest source has.
+        out_features: Output channels or features, O; default: those of the widest source.
 
     Raises:
         ShapeMismatchError: If the grids differ.
@@ -37,7 +37,7 @@ class GatedFusion(FusionOperator):
         super().__init__(shapes)
         grids = {shape[1:] for shape in self.shapes.values()}
         if len(grids) > 1:
-            raise ShapeMismatchError("GatedFusion", "the same dimensions behind the first", self.shapes)
+            raise ShapeMismatchError("GatedFusion", "the same dimensions after the first", self.shapes)
         channels = [shape[0] for shape in self.shapes.values()]
         out = max(channels) if out_features is None else out_features
         check_positive("GatedFusion", out_features=out)
@@ -51,7 +51,7 @@ class GatedFusion(FusionOperator):
 
     @property
     def out_shape(self) -> Shape:
-        """`out_features`, and the sources' grid behind it."""
+        """`(out_features, *grid)`."""
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
@@ -62,7 +62,7 @@ class GatedFusion(FusionOperator):
 
     def fusion_weights(self) -> dict[str, Tensor]:
         """Mean gate of each source over the last training batch, a scalar."""
-        return self.batch_weights.told()
+        return self.batch_weights.mean_weights()
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
         """Mean square of each gated source."""

@@ -12,14 +12,14 @@ from fusionlit.types import Shape
 
 
 class LowRankFusion(FusionOperator):
-    """Tensor fusion whose weight tensor has low rank: `out = 1 / sqrt(r) sum_i prod_m (W_m[i]^T [h_m; 1])`.
+    """Tensor fusion with a low-rank weight tensor: `out = 1 / sqrt(r) sum_i prod_m (W_m[i]^T [h_m; 1])`.
 
     `(B, d_m)` to `(B, o)`, with `r o sum_m (d_m + 1)` parameters, where tensor fusion has `o prod_m (d_m + 1)`. The
-    factors `W_m` `(d_m + 1, r, o)` start N(0, 1 / (2 d_m)), their last row N(0, 1 / 2), so that the output starts with
-    unit variance for any number of sources. The appended 1 keeps the lower orders: an absent source counts as zeros,
-    `[0; 1]`, which leaves the products of the others with learned constants, and half of their variance at the start.
-    Computed in at least float32, also under autocast, and returned in the sources' dtype. Why the sum stands behind the
-    product: `docs/low_rank_fusion.md`.
+    factors `W_m` `(d_m + 1, r, o)` are initialised N(0, 1 / (2 d_m)), their last row N(0, 1 / 2), so that the output
+    has unit variance at initialisation for any number of sources. The appended 1 keeps lower-order terms: a missing
+    source becomes `[0; 1]`, which leaves the products of the others with learned constants, and half of their variance
+    at initialisation. Computed in at least float32, even under autocast, and returned in the dtype of the sources. Why
+    the sum is taken after the product: `docs/low_rank_fusion.md`.
 
     Source: Liu et al., "Efficient low-rank multimodal fusion with modality-specific factors", 2018 (arXiv 1806.00064),
     equation 8.
@@ -28,7 +28,7 @@ class LowRankFusion(FusionOperator):
         shapes: Shape `(d_m,)` of each source.
         out_features: Number of fused features, o.
         rank: Number of terms, r.
-        normalize: Bring each source to unit rms before the 1 is appended; the output's scale at the start rests on it.
+        normalize: Scale each source to unit rms before the 1 is appended; the initial output scale assumes it.
         rank_weights: Learn a weight for each term and a bias, as the authors' code does.
 
     Raises:
@@ -62,7 +62,7 @@ class LowRankFusion(FusionOperator):
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
-        """Project each source once for each rank, multiply, add."""
+        """Project each source for each rank, multiply over the sources, add over the ranks."""
         sources = self.present(features, presence, absent=0.0)
         wide = [unit_rms(h) if self.normalize else h for h in widen(sources)]
         factors = [self.factors[source] for source in self.shapes]

@@ -14,9 +14,9 @@ from fusionlit.types import Shape
 class MatMul(FusionOperator):
     """Matrix product of square feature maps, channel by channel: `out[c] = h_1[c] h_2[c] ... h_K[c]`, `(B, C, N, N)`.
 
-    The line that the course's notebooks carry commented out; not bilinear pooling, and not commutative: the order is
-    that of the sources. Divided by `N^((K - 1) / 2)`, which keeps the scale of independent unit entries. An absent
-    source counts as the identity.
+    This is the line that is commented out in the course's notebooks. It is not bilinear pooling, and the order of the
+    sources matters. The product is divided by `N^((K - 1) / 2)`, which keeps the variance of independent unit-variance
+    entries. A missing source is replaced by the identity.
 
     Raises:
         ShapeMismatchError: If the shapes differ.
@@ -33,7 +33,7 @@ class MatMul(FusionOperator):
 
     @property
     def out_shape(self) -> Shape:
-        """The sources' shape."""
+        """Shape of each source."""
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:

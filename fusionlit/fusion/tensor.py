@@ -14,22 +14,22 @@ from fusionlit.types import Shape
 class TensorFusion(FusionOperator):
     """Linear map of the outer product of all sources: `out = W ([h_1; 1] x ... x [h_K; 1])`, `(B, d_k)` to `(B, o)`.
 
-    The appended 1 keeps the lower orders: each source alone, each pair, ..., and a constant, which is why there is no
-    bias. `W` `(o, prod_k (d_k + 1))` starts N(0, prod_k v_k), where v_k is 1 / 2 at the 1 and 1 / (2 d_k) elsewhere, so
-    that the output starts with unit variance, and the products of any of the sources have the same share of it. An
-    absent source counts as zeros, `[0; 1]`: the products of the others are left. Computed in at least float32, also
-    under autocast, and returned in the sources' dtype.
+    The appended 1 keeps lower-order terms: each source alone, each pair, ..., and a constant, which replaces a bias.
+    `W` `(o, prod_k (d_k + 1))` is initialised N(0, prod_k v_k), with v_k = 1 / 2 at the 1 and 1 / (2 d_k) elsewhere, so
+    that the output has unit variance at initialisation, shared equally by the products of each subset of sources. A
+    missing source becomes `[0; 1]`, which leaves the products of the others. Computed in at least float32, even under
+    autocast, and returned in the dtype of the sources.
 
     Source: Zadeh et al., "Tensor fusion network for multimodal sentiment analysis", 2017 (arXiv 1707.07250).
 
     Args:
         shapes: Shape `(d_k,)` of each source.
         out_features: Number of fused features, o.
-        normalize: Bring each source to unit rms before the 1 is appended; the output's scale at the start rests on it.
-        max_elements: Largest number of weights; the default is 128 MiB of float32.
+        normalize: Scale each source to unit rms before the 1 is appended; the initial output scale assumes it.
+        max_elements: Maximum number of weights; the default is 128 MiB of float32.
 
     Raises:
-        ConfigError: If a source is not a vector, a size is not positive, or the outer product is huge.
+        ConfigError: If a source is not a vector, a size is not positive, or the weights exceed `max_elements`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class TensorFusion(FusionOperator):
         return (self.weight.shape[0],)
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
-        """Multiply out, then map."""
+        """Take the outer product and map it linearly."""
         sources = self.present(features, presence, absent=0.0)
         wide = [unit_rms(h) if self.normalize else h for h in widen(sources)]
         products = outer_product([append_one(h) for h in wide])

@@ -1,4 +1,4 @@
-"""Sources as tokens, for attention."""
+"""Tokens of a source, for attention."""
 
 import math
 
@@ -9,14 +9,14 @@ from fusionlit.types import Shape
 
 
 class Tokens(nn.Module):
-    """From one source to tokens of one width: `t_n = W h_n + b + p_n`, `(B, C, *grid)` to `(B, N, width)`.
+    """Embed a source as tokens: `t_n = W h_n + b + p_n`, `(B, C, *grid)` to `(B, N, width)`.
 
-    Every position of a map or a sequence becomes a token, N in all, row by row; a vector is one token. `p_n` is a
-    learned embedding of the position, which starts N(0, 0.02^2), so that order and place matter.
+    Each of the N positions of a map or a sequence becomes a token, in row-major order; a vector is one token. `p_n` is
+    a learned position embedding, initialised N(0, 0.02^2).
 
     Args:
         shape: Shape of the source.
-        width: Features of a token.
+        width: Features of each token.
     """
 
     def __init__(self, shape: Shape, width: int) -> None:
@@ -34,7 +34,7 @@ class Tokens(nn.Module):
 
 
 def mean_of_present(parts: list[Tensor], there: Tensor) -> Tensor:
-    """Mean over the sources that a sample has, K times `(B, ...)` and `(B, K)` to `(B, ...)`; zeros if it has none."""
+    """Mean over the present sources: K `(B, ...)` and presence `(B, K)` to `(B, ...)`; zeros if none is present."""
     stacked = torch.stack(parts, dim=1)
     present = there.to(stacked.dtype)
     share = present / present.sum(1, keepdim=True).clamp(min=1)

@@ -1,4 +1,4 @@
-"""The transformer block that attention between modalities is built of."""
+"""Transformer block of the attention operators."""
 
 from torch import Tensor, nn
 
@@ -7,16 +7,16 @@ from fusionlit.functional import attention
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm transformer block that tells where it looks.
+    """Pre-norm transformer block that also returns its attention weights.
 
-    `y = x + Attention(norm(x), norm(context))`, `out = y + MLP(norm(y))`; self-attention where `context` is, or holds,
-    `x`. The MLP is twice as wide as the tokens. The keys have no bias: a softmax over the keys would not see it. The
-    weights start N(0, 1 / fan-in), the biases at zero. Dropout acts on what is added to `x` and to `y`.
+    `y = x + Attention(norm(x), norm(context))`, `out = y + MLP(norm(y))`; self-attention if `context` is, or contains,
+    `x`. The MLP is twice as wide as the tokens. The keys have no bias, since it would cancel in the softmax. Weights
+    are initialised N(0, 1 / fan-in), biases zero. Dropout is applied to both residual branches.
 
     Args:
-        width: Features of a token.
+        width: Features of each token.
         heads: Attention heads; each has `width / heads` features.
-        dropout: Probability that an added feature is dropped while training.
+        dropout: Dropout probability of the residual branches.
 
     Raises:
         ConfigError: If a size is not positive, `heads` does not divide `width`, or `dropout` is not in [0, 1).
@@ -46,14 +46,15 @@ class TransformerBlock(nn.Module):
                 nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor, context: Tensor, context_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens `(B, N, width)` that have looked at `context` `(B, M, width)`, and weights `(B, heads, N, M)`.
+        """Attend from `x` `(B, N, width)` to `context` `(B, M, width)`.
 
-        `context_mask` `(B, M)` is true where the token of the context is there.
+        `context_mask` `(B, M)` is true where a context token is present. Returns the tokens `(B, N, width)` and the
+        attention weights `(B, heads, N, M)`.
         """
         seen = self.norm(context)
         query, key, value = self.query(self.norm(x)), self.key(seen), self.value(seen)
-        looked, weights = attention(self._split(query), self._split(key), self._split(value), context_mask)
-        x = x + self.dropout(self.out(looked.transpose(1, 2).flatten(2)))
+        attended, weights = attention(self._split(query), self._split(key), self._split(value), context_mask)
+        x = x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.mlp(x)), weights
 
     def _split(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The weighted average of predictions."""
+"""Weighted average of predictions."""
 
 from collections.abc import Iterable
 from typing import ClassVar, Literal
@@ -13,23 +13,23 @@ from fusionlit.types import Shape, TargetSpec
 
 
 class WeightedAverage(FusionOperator):
-    """Average of the sources' predictions with learned softmax weights: `out = sum_k softmax(w)_k p_k`, `(B, O)`.
+    """Average of predictions with learned softmax weights: `out = sum_k softmax(w)_k p_k`, `(B, O)`.
 
-    `of="logits"` averages what the members put out (regression values too). `of="probabilities"` mixes their
-    probabilities and returns the log-odds of the mixture, so that the usual loss on logits is the negative log
-    likelihood of the mixture. Where members are absent the weights of the others are renormalised.
+    `of="logits"` averages the members' outputs (also regression values). `of="probabilities"` mixes their probabilities
+    and returns the logits of the mixture, so that the usual loss on logits is the mixture's negative log-likelihood. If
+    members are missing, the weights of the others are renormalised.
 
     Args:
         shapes: Shape `(O,)` of each member's prediction.
-        of: What is averaged.
-        per_output: One weight per member and output, instead of one per member.
-        learned: False keeps the plain mean.
-        exclusive: With `of="probabilities"`, whether the outputs are exclusive classes (softmax) or independent
-            labels (sigmoid; a single output always is).
+        of: What to average.
+        per_output: Learn one weight per member and output instead of one per member.
+        learned: Whether the weights are trained; False gives the plain mean.
+        exclusive: With `of="probabilities"`, whether the outputs are mutually exclusive classes (softmax) or
+            independent labels (sigmoid; always used for a single output).
 
     Raises:
         ShapeMismatchError: If the shapes differ.
-        ConfigError: If the sources are not vectors, or `of` is neither of the two.
+        ConfigError: If the sources are not vectors, or `of` is invalid.
     """
 
     gives_prediction: ClassVar[bool] = True
@@ -56,7 +56,7 @@ class WeightedAverage(FusionOperator):
 
     @property
     def out_shape(self) -> Shape:
-        """The members' shape."""
+        """Shape of each prediction."""
         return self._out_shape
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
@@ -65,7 +65,7 @@ class WeightedAverage(FusionOperator):
         weights = self._weights(presence)
         if self.of == "logits":
             return (weights * members).sum(0)
-        # The floor keeps the gradient finite where an absent member has weight zero.
+        # Clamping keeps the gradient finite where a missing member has weight zero.
         log_weights = weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
         return mixture_log_odds(members, log_weights, exclusive=self.exclusive)
 
@@ -74,11 +74,11 @@ class WeightedAverage(FusionOperator):
         return dict(zip(self.shapes, self.weight.softmax(0).squeeze(1), strict=True))
 
     def fusion_parameters(self) -> Iterable[nn.Parameter]:
-        """The `w` behind the weights."""
+        """The parameter `w`."""
         return (self.weight,)
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
-        """Mean square of each member's weighted logits or probabilities (of a label: of having it and of not)."""
+        """Mean square of each member's weighted logits or probabilities (for labels: of both outcomes)."""
         members = self._members(features, presence)
         weights = self._weights(presence)
         if self.of == "probabilities":
@@ -88,7 +88,7 @@ class WeightedAverage(FusionOperator):
         return {source: mean_square(term) for source, term in zip(self.shapes, weights * members, strict=True)}
 
     def check_target(self, target: TargetSpec) -> None:
-        """Refuse probabilities of another kind of target than `exclusive` says."""
+        """Raise ConfigError if `of` and `exclusive` do not fit the target."""
         if self.of == "probabilities" and (
             target.kind == "regression" or self.exclusive != (target.kind == "multiclass")
         ):
@@ -99,7 +99,7 @@ class WeightedAverage(FusionOperator):
             )
 
     def _members(self, features: Features, presence: Presence | None) -> Tensor:
-        """Predictions `(K, B, O)`, in at least the weights' precision: half of it loses the log-odds of a mixture."""
+        """Predictions `(K, B, O)`, in at least the weights' dtype: half precision loses the log-odds of a mixture."""
         members = torch.stack(self.present(features, presence, absent=0.0))
         return members.to(torch.promote_types(members.dtype, self.weight.dtype))
 

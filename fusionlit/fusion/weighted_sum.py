@@ -1,4 +1,4 @@
-"""The weighted sum of CentralNet."""
+"""Weighted sum with learned scalars, as in CentralNet."""
 
 from collections.abc import Iterable
 from functools import reduce
@@ -16,25 +16,27 @@ WeightForm = Literal["softmax", "raw", "sigmoid"]
 
 
 class WeightedSum(FusionOperator):
-    """Sum of the sources with one learned scalar each: `out = sum_k a_k h_k`, `(B, *shape)`.
+    """Sum of the sources, each with one learned scalar: `out = sum_k a_k h_k`, `(B, *shape)`.
 
-    The fusion weight is `a = softmax(w)`, `a = w` ("raw", the paper's) or `a = sigmoid(w)`. With
-    `source_norm`, each source is brought to unit rms before the sum, sample by sample: then `a_k` is the contribution,
-    and (a, W) -> (s a, W / s), which leaves a raw weight nearly free, is gone. Where sources are absent the weights of
-    the others are renormalised (`functional.renormalize`).
+    The fusion weights are `a = softmax(w)`, `a = w` ("raw", as in the paper) or `a = sigmoid(w)`. With `source_norm`,
+    each source is scaled to unit rms per sample before the sum: the contribution is then proportional to `|a_k|`, and
+    the symmetry (a, W) -> (s a, W / s), which leaves raw weights almost undetermined, is removed. If sources are
+    missing, the weights of the others are renormalised (`functional.renormalize`).
 
     Source: Vielzeuf et al., "CentralNet: a multilayer approach for multimodal fusion", 2018 (arXiv 1808.07275).
 
     Args:
-        shapes: One shape for all sources.
+        shapes: Shape of each source; all must be equal.
         weights: Form of the fusion weights.
-        source_norm: Bring each source to unit rms before the sum; off at predictions, where it would cap the logits.
-        initial: Fusion weight of each source at the start; default: 1 / K each. Those of a softmax are scaled to a sum
-            of one.
+        source_norm: Scale each source to unit rms before the sum; turn off for predictions, where it would bound the
+            logits.
+        initial: Initial fusion weight of each source; default: 1 / K each. With a softmax they are scaled to sum to
+            one.
 
     Raises:
         ShapeMismatchError: If the shapes differ.
-        ConfigError: If `weights` is none of the three, or `initial` lacks a source or holds what the form cannot be.
+        ConfigError: If `weights` is not a `WeightForm`, or `initial` omits a source or has values outside the form's
+            range.
     """
 
     gives_prediction: ClassVar[bool] = True
@@ -52,17 +54,17 @@ class WeightedSum(FusionOperator):
         self.source_norm = source_norm
         missing = [source for source in shapes if initial is not None and source not in initial]
         if missing:
-            raise ConfigError(f"Expected `initial` to give a weight to every source, but {missing} have none.")
+            raise ConfigError(f"Expected `initial` to give a weight for every source, but {missing} are missing.")
         share = torch.tensor([1 / len(shapes) if initial is None else initial[source] for source in shapes])
         self.weight = nn.Parameter(parameter_of(weights, share))
 
     @property
     def out_shape(self) -> Shape:
-        """The sources' shape."""
+        """Shape of each source."""
         return self._out_shape
 
     def alpha(self) -> Tensor:
-        """Fusion weights `(K,)` in the order of the sources."""
+        """Fusion weights `(K,)`, in the order of the sources."""
         if self.form == "softmax":
             return self.weight.softmax(0)
         return self.weight.sigmoid() if self.form == "sigmoid" else self.weight
@@ -76,7 +78,7 @@ class WeightedSum(FusionOperator):
         return dict(zip(self.shapes, self.alpha(), strict=True))
 
     def fusion_parameters(self) -> Iterable[nn.Parameter]:
-        """The `w` behind the weights."""
+        """The parameter `w`."""
         return (self.weight,)
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
@@ -86,12 +88,12 @@ class WeightedSum(FusionOperator):
     def _weighted(self, features: Features, presence: Presence | None) -> Features:
         sources = dict(zip(self.shapes, self.present(features, presence, absent=0.0), strict=True))
         weights = [per_sample(a, x) for a, x in zip(self._alphas(presence), sources.values(), strict=True)]
-        if self.source_norm:  # one factor a sample, and not first all its features by their rms
+        if self.source_norm:  # one factor per sample is cheaper than scaling all features first
             weights = [a * inverse_rms(x) for a, x in zip(weights, sources.values(), strict=True)]
         return {source: (a * x).to(x.dtype) for a, (source, x) in zip(weights, sources.items(), strict=True)}
 
     def _alphas(self, presence: Presence | None) -> tuple[Tensor, ...]:
-        """Weight of each source, `(1,)`, or `(B,)` where some samples lack some."""
+        """Weight of each source: `(1,)`, or `(B,)` with `presence`."""
         if presence is None:
             return self.alpha()[:, None].unbind()
         there = torch.stack([presence[source] for source in self.shapes], dim=1)
@@ -99,12 +101,12 @@ class WeightedSum(FusionOperator):
 
 
 def parameter_of(form: WeightForm, alpha: Tensor) -> Tensor:
-    """The parameters `(K,)` whose fusion weights are `alpha` `(K,)`.
+    """Parameters `(K,)` that give the fusion weights `alpha` `(K,)`.
 
-    A softmax keeps their ratios; a sigmoid of 1, where a single source begins, is taken for 1 / 2.
+    A softmax preserves only their ratios; for a sigmoid, 1 (the default of a single source) is replaced by 1 / 2.
 
     Raises:
-        ConfigError: If `form` is none of the three, or cannot be `alpha`.
+        ConfigError: If `form` is not a `WeightForm`, or `alpha` is outside its range.
     """
     if form not in get_args(WeightForm):
         raise ConfigError(f"Expected `weights` to be one of {get_args(WeightForm)}, but got {form!r}.")

@@ -1,4 +1,4 @@
-"""Strategies: where fusion happens."""
+"""Fusion models, which differ in where the modalities are fused."""
 
 from fusionlit.models.balance import OGMGE, UMT, AMCo, Balance, GBlending, MMPareto
 from fusionlit.models.base import FusionModule

@@ -1,9 +1,9 @@
-"""What Lightning's weight averaging needs of a model.
+"""Support for Lightning's weight averaging.
 
 `trainer: callbacks: [EMAWeightAveraging]` (`init_args: {decay: 0.99}`) keeps an exponential moving average of all
-weights and buffers. The average is what is validated, what `best.ckpt` and `last.ckpt` load as, alone too, and what
-training ends with; a resumed run goes on with both. Contributions are of the average, logged fusion weights of the
-weights in training.
+weights and buffers. Validation uses the average, `best.ckpt` and `last.ckpt` load as the average, and training ends
+with it; a resumed run continues with both. Contributions are those of the average; the logged fusion weights are the
+weights being trained.
 """
 
 from typing import Any
@@ -13,9 +13,9 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 
 def restart_averages(trainer: Trainer, module: LightningModule) -> None:
-    """Let averages begin from the module as it is set up: their copies are made before that (lightning 2.6).
+    """Restart averages from the module after setup: their copies are made earlier (lightning 2.6).
 
-    Else a validation before the first update would lack the input statistics.
+    Otherwise, validation before the first update would lack the input statistics.
     """
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set in its constructor
         if isinstance(callback, WeightAveraging):
@@ -23,6 +23,6 @@ def restart_averages(trainer: Trainer, module: LightningModule) -> None:
 
 
 def keep_the_average(checkpoint: dict[str, Any]) -> None:
-    """Have the average tested; after a fit, the callback would load the weights in training (lightning 2.6)."""
+    """Test the average; after a fit, the callback would load the weights being trained (lightning 2.6)."""
     if "current_model_state" in checkpoint:
         checkpoint["current_model_state"] = checkpoint["state_dict"]

@@ -1,4 +1,4 @@
-"""The base of every strategy: a model of several modalities that predicts a target."""
+"""Base class of fusion models: a model of several modalities that predicts a target."""
 
 from abc import abstractmethod
 from functools import partial
@@ -23,20 +23,20 @@ from fusionlit.types import Batch, FusionOutput, Modalities, Split, TargetSpec
 
 
 class FusionModule(MultimodalModule):
-    """Adds a target to `MultimodalModule`: the step, the metrics, the multi-task loss, balance and held-out samples.
+    """Adds a target to `MultimodalModule`: training, metrics, multi-task loss, modality balance and held-out samples.
 
-    A strategy says in `fuse` how inputs become outputs, and in `fusion_layers` which operators it fuses with. The loss
-    is `loss + sum_k b_k loss_k`, where loss_k is that of modality k's unimodal head over the samples that have k.
+    A subclass implements `fuse`, from inputs to outputs, and `fusion_layers`, its operators. The loss is
+    `loss + sum_k b_k loss_k`, where loss_k is that of modality k's unimodal head over the samples that have k.
 
     Args:
-        modalities: What each modality is, or its bare shape; on the command line, linked from the data.
-        target: What is to be predicted; on the command line, linked from the data.
-        task: Loss and metrics for the target; default: the one for its kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
+        modalities: Spec or shape of each modality; linked from the data on the command line.
+        target: Prediction target; linked from the data on the command line.
+        task: Loss and metrics; default: those for the kind of target.
+        training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
 
     Raises:
-        ConfigError: If a modality's name cannot be used, or the arguments do not fit each other.
+        ConfigError: If a modality name is invalid, or the arguments do not fit each other.
     """
 
     default_unimodal_loss_weight = 0.0
@@ -64,31 +64,31 @@ class FusionModule(MultimodalModule):
         self._any_held_out: Tensor | None = None
 
     def set_task(self, task: Task) -> None:
-        """Take a task, and fresh metrics of it."""
+        """Set the task, with new metrics."""
         self.task = task
         self.meters.measure(task)
 
     @abstractmethod
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
-        """Outputs of normalised inputs `(B, *shape)`; absent ones are zeros."""
+        """Outputs for normalised inputs `(B, *shape)`; missing ones are zeros."""
 
     def forward(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> FusionOutput:
         """Predict from raw inputs `(B, *shape)`, as the data module converts them.
 
-        `presence[name]` `(B,)` is true where the sample has the modality; what it does not name is always there. What
-        an absent input holds, NaN included, reaches nothing.
+        `presence[name]` `(B,)` is true where the sample has the modality; modalities that it omits are present. The
+        values of a missing input, even NaN, have no effect.
 
         Raises:
-            DataError: If an input or a presence is not as the data module promised.
-            ConfigError: If `fuse` does not give a `FusionOutput` with predictions `(B, target.size)`.
+            DataError: If an input or a presence mask does not fit the modalities. ConfigError: If `fuse` does not
+                return a `FusionOutput` with predictions `(B, target.size)`.
         """
         output = self.fuse(*self.prepared(inputs, presence))
         return check_predictions(output, type(self).__name__, self.target.size)
 
     def modality_dropout(self, batch: Batch) -> Batch:
-        """Let the batch's samples lose modalities while training: `drop_modalities` with `training.modality_dropout`.
+        """Drop modalities of samples at random in training: `drop_modalities` with `training.modality_dropout`.
 
-        What is dropped is absent to all that follows, the unimodal losses included; `forward` itself drops nothing.
+        Dropped modalities are missing from then on, also in the unimodal losses; `forward` itself drops nothing.
         """
         given = self.drop_probabilities
         probabilities = self.balance.drop_probabilities(given) if self.balance else given
@@ -102,7 +102,7 @@ class FusionModule(MultimodalModule):
     ) -> tuple[Tensor, dict[str, BatchMean]]:
         """`loss + sum_k b_k loss_k`, and its parts: `loss`, and `unimodal_loss/<modality>` for each unimodal head.
 
-        Over the samples `of` `(B,)`; default: all.
+        Over the samples selected by `of` `(B,)`; default: all.
         """
         presence = batch.get("presence", {})
         parts = {"loss": self.task.mean_loss(output.prediction, batch["target"], of)}
@@ -115,7 +115,7 @@ class FusionModule(MultimodalModule):
         return total, parts
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Multi-task loss of one batch, with the penalty on the fusion weights if there is one."""
+        """Multi-task loss of a batch, plus the penalty on the fusion weights, if any."""
         held_out = is_held_out(batch["index"], self.held_out) if self.held_out else None
         loss, output = self._step(batch, "train", None if held_out is None else ~held_out)
         penalty: Tensor | float = 0.0
@@ -130,23 +130,23 @@ class FusionModule(MultimodalModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Loss of one batch and, while measuring, its energies."""
+        """Loss of a batch and, while measuring, its energies."""
         loss, output = self._step(batch, "val")
         return {"loss": loss, "energy": output.energy}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Loss of one batch and, while measuring, its energies."""
+        """Loss of a batch and, while measuring, its energies."""
         loss, output = self._step(batch, "test")
         return {"loss": loss, "energy": output.energy}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Probabilities or regression values of one batch, with the samples' index and, if known, their target."""
+        """Probabilities or regression values of a batch, with the index of each sample and, if known, the target."""
         output = self(batch["inputs"], batch.get("presence"))
         known = {"target": batch["target"]} if "target" in batch else {}
         return {"index": batch["index"], **known, "prediction": self.task.predict(output.prediction)}
 
     def setup(self, stage: str) -> None:
-        """Before training, see that the fusion weights can be trained as asked, and take the class counts."""
+        """Before training, check the settings of fusion weights and balance, and set the class counts."""
         if stage == "fit":
             if self.training_setup.fusion_l1:
                 check_raw(self.fusion_layers())
@@ -161,12 +161,12 @@ class FusionModule(MultimodalModule):
         super().setup(stage)
 
     def teardown(self, stage: str) -> None:
-        """Let the balance go when training is over."""
+        """End the balance after training."""
         if self.balance and stage == "fit":
             self.balance.end(self)
 
     def on_train_start(self) -> None:
-        """Forget a temperature that was fitted for the weights as they were."""
+        """Reset a fitted temperature, which is invalid once the weights change."""
         super().on_train_start()
         for optimizer in self.trainer.optimizers:
             check_one_loss(optimizer, self.held_out, self.balance)
@@ -174,13 +174,13 @@ class FusionModule(MultimodalModule):
             self.task.temperature.reset()
 
     def on_train_epoch_start(self) -> None:
-        """Forget an epoch that was interrupted."""
+        """Reset the state of an interrupted epoch."""
         super().on_train_epoch_start()
         self._any_held_out = None
         self.meters.forget("train")
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (Lightning's own arguments)
-        """Add the gradients of the loss, as the balance has them, and those of held-out samples."""
+        """Backpropagate the loss, with modality balance and held-out samples for the fusion weights."""
         if self.balance:
             add = partial(self.balance.backward, loss, self, *args, **kwargs)
         else:
@@ -192,44 +192,44 @@ class FusionModule(MultimodalModule):
             held_out.backward(loss, self.fusion_parameters(), add)
 
     def on_validation_epoch_end(self) -> None:
-        """Let the balance take stock before a checkpoint is written."""
+        """Update the balance before a checkpoint is written."""
         if self.balance:
             self.balance.end_epoch(self, validated=True)
 
     def on_train_epoch_end(self) -> None:
-        """Let the balance take stock, and log it; say so if the fusion weights have nothing to learn from."""
+        """Update and log the balance; warn if no sample was held out for the fusion weights."""
         short = self.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
         if self._any_held_out is not None and self.current_epoch == 0 and not short:
             warn_of_none_held_out(self._any_held_out, self.held_out)
         if self.balance:
             self.balance.end_epoch(self, validated=False)
             numbers = {f"balance/{name}": value for name, value in self.balance.numbers.items()}
-            self.log_dict(numbers, sync_dist=True)  # the same on all processes, which Lightning cannot know
+            self.log_dict(numbers, sync_dist=True)  # equal on all processes, but Lightning cannot know
 
     def on_validation_epoch_start(self) -> None:
-        """Forget an epoch that was interrupted."""
+        """Reset the state of an interrupted epoch."""
         self.meters.forget("val")
 
     def on_test_epoch_start(self) -> None:
-        """Forget an epoch that was interrupted."""
+        """Reset the state of an interrupted epoch."""
         self.meters.forget("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the target, and the state of the balance."""
+        """Save the target and the state of the balance."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["target"] = to_config(self.target)
         if self.balance:
             checkpoint["balance"] = self.balance.save()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that was trained for another target too, and say what differs."""
+        """Raise ConfigError if the checkpoint was trained for another target, too; restore the balance."""
         super().on_load_checkpoint(checkpoint)
         check_target(TargetSpec(**checkpoint["target"]), self.target)
         if self.balance:
             self.balance.load(checkpoint.get("balance"))
 
     def _step(self, batch: Batch, stage: Split, learned: Tensor | None = None) -> tuple[Tensor, FusionOutput]:
-        """Loss over the samples `learned` `(B,)`, by default all, and output of one batch; metrics and logs of all.
+        """Loss over the samples `learned` `(B,)` (default: all) and output of a batch; metrics and logs over all.
 
         Raises:
             DataError: If the batch has no target.
@@ -237,8 +237,8 @@ class FusionModule(MultimodalModule):
         if "target" not in batch:
             use = "train on" if stage == "train" else "measure"
             raise DataError(
-                f"Expected batches with a `target` to {use}, but they hold {list(batch)}. Unlabelled data can be"
-                " predicted alone: `fusionlit predict`."
+                f"Expected batches with a `target` to {use}, but they hold {list(batch)}. Unlabelled data can only be"
+                " predicted: `fusionlit predict`."
             )
         batch = self.modality_dropout(batch)
         output: FusionOutput = self.run(batch["inputs"], batch.get("presence"))

@@ -27,54 +27,55 @@ from fusionlit.types import Energy, FusionOutput, Modalities, Shape, TargetSpec
 
 
 class CentralNet(FusionModule):
-    """Fuse stage by stage with learned weights, and learn all the networks together.
+    """Fuse after every stage with learned weights, and train all networks together.
 
-    With h_k[i] the output of stage i of modality k's encoder and f_i the central net's own stage (convolution,
-    normalisation and activation, or dense), `h_C[i+1] = f_{i+1}(a_C[i] h_C[i] + sum_k a_k[i] h_k[i])`. The central
-    net's head predicts, `y = y_C`. The loss is `loss + sum_k b_k loss_k`, b_k = 1 by default. Layers are called
-    `inputs`, `stage1`, ..., `stageN`; the central net's own part is the source `central`.
+    With h_k[i] the output of stage i of modality k's encoder and f_i the stage of the central network (convolutional or
+    dense), `h_C[i+1] = f_{i+1}(a_C[i] h_C[i] + sum_k a_k[i] h_k[i])`. The head of the central network predicts,
+    `y = y_C`. The loss is `loss + sum_k b_k loss_k`, b_k = 1 by default. Layers are named `inputs`, `stage1`, ...,
+    `stageN`; the central network's previous layer is the source `central`.
 
     The paper also fuses the predictions, in a last layer `prediction`: `y = a_C y_C + sum_k a_k y_k`, without
-    activation (`fuse_predictions`). There the central net learns only through its own weight. A sensor's head that fits
-    the training samples by heart takes that weight, and the central net starves
-    (docs/why_fusion_weights_barely_move.md). `weights="raw", source_norm=False, fuse_predictions=True` is the paper's
-    network, which is trained as in the paper with `Training(fusion_lr_mult=1, fusion_held_out=0)`.
+    activation (`fuse_predictions`). The central network is then trained only in proportion to its own weight; a
+    unimodal head that memorises the training samples takes that weight, and the central network stops learning
+    (docs/why_fusion_weights_barely_move.md). The paper's network is
+    `weights="raw", source_norm=False, fuse_predictions=True`, trained with
+    `Training(fusion_lr_mult=1, fusion_held_out=0)`.
 
-    A tenth of the training samples teach the fusion weights and nothing else (`training.fusion_held_out`): they learn
-    which source helps with samples that the networks have not learned, so that one which only remembers gets none.
+    A tenth of the training samples train only the fusion weights (`training.fusion_held_out`): the weights learn which
+    source generalises to samples that the networks were not trained on, so that a source which only memorises gets no
+    weight.
 
     Source: Vielzeuf et al., "CentralNet: a multilayer approach for multimodal fusion", 2018 (arXiv 1808.07275).
 
     Args:
-        modalities: What each modality is; linked from the data.
-        target: What is to be predicted; linked from the data.
-        encoder: From a shape to a staged encoder, for every modality and the central net; default: the one for the
-            first modality's shape.
-        encoders: Encoders by modality, instead of `encoder`; all with the same number of stages.
-        central: From the first modality's shape to the encoder whose stages the central net takes; default: `encoder`,
-            or else the first modality's.
-        fuse_inputs: Whether the central net begins with the weighted sum of the inputs, which makes sense where they
-            mean the same thing; default: only if all are sequences (channels, time) of one shape.
+        modalities: Spec or shape of each modality; linked from the data.
+        target: Prediction target; linked from the data.
+        encoder: Factory of staged encoders, for every modality and the central network; default: chosen by shape.
+        encoders: Encoder factories by modality, instead of `encoder`; all with the same number of stages.
+        central: Factory of the encoder whose stages form the central network, for the first modality's shape; default:
+            `encoder`, or else that of the first modality.
+        fuse_inputs: Whether the central network starts from the weighted sum of the inputs, which makes sense if they
+            measure the same quantity; default: only if all are signals of the same shape.
         weights: Form of the fusion weights: `softmax`, `sigmoid`, or the paper's `raw`.
-        source_norm: Bring each source to unit rms before the sum, at the feature layers (never at inputs and
+        source_norm: Scale each source to unit rms before the sum, at the feature layers (never for inputs and
             predictions).
-        fuse_predictions: Fuse the predictions of the central net and of the modalities, too, as the paper does;
-            default: the central net predicts.
-        initial_weights: Fusion weight at the start of each modality and of `central`, at every layer; default: equal.
-        members: Checkpoint of a trained `Unimodal` for every modality, from which its network begins; all are trained
-            on together. Goes with `encoder` or `central` for the central net, instead of `encoders`. (A checkpoint of
-            this strategy has the members' configuration here, as JSON, so that it loads alone.)
-        head: From features to prediction, for the central and the unimodal ones; default: linear.
-        task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
+        fuse_predictions: Also fuse the predictions of the central network and the modalities, as in the paper; default:
+            the central network predicts.
+        initial_weights: Initial fusion weight of each modality and of `central`, at every layer; default: equal.
+        members: Checkpoint of a trained `Unimodal` for every modality, to initialise its network; all are trained
+            further. Requires `encoder` or `central` for the central network, and replaces `encoders`. (A checkpoint of
+            this model stores the members' configuration here, as JSON, so that it loads without their files.)
+        head: Factory of the central and the unimodal heads; default: linear.
+        task: Loss and metrics; default: those for the kind of target.
+        training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: What stands in, at every layer, for a modality that a sample lacks: zeros, which the sums leave out with
-            their weights renormalised, or one learned token a modality and layer, which keeps its weight. (There is
-            none for the predictions: the head makes one of the last stage's token.)
+        absent: Replacement for a missing modality at every layer: `zero` leaves it out of the sums and renormalises the
+            weights; `token` uses one learned token per modality and layer, which keeps its weight. (Predictions have no
+            token: the head predicts from that of the last stage.)
 
     Raises:
-        ConfigError: If the encoders are not staged alike, inputs of different shapes are to be fused, or `members` or
-            `initial_weights` do not fit.
+        ConfigError: If the encoders are not staged or differ in their number of stages, inputs of different shapes are
+            to be fused, or `members` or `initial_weights` do not fit.
     """
 
     default_unimodal_loss_weight = 1.0
@@ -108,7 +109,9 @@ class CentralNet(FusionModule):
             )
         if members is not None:
             if encoders or not (encoder or central):
-                raise ConfigError("Expected `members` with `encoder` or `central` for the central net, not `encoders`.")
+                raise ConfigError(
+                    "Expected `members` with `encoder` or `central` for the central network, and without `encoders`."
+                )
             self.encoders, self.heads, config = load_members(members, self)
             self.save_hyperparameters({"members": config})
         else:
@@ -122,10 +125,10 @@ class CentralNet(FusionModule):
         own = staged(nn.ModuleDict({CENTRAL: own}), "CentralNet as `central`")[CENTRAL]
         if len(own.stages) != depth:
             raise ConfigError(
-                f"Expected `central` to give an encoder with {depth} stages, as the others have, but got"
+                f"Expected `central` to return an encoder with {depth} stages, like the others, but got"
                 f" {len(own.stages)}."
             )
-        # Without a sum of inputs there is nothing for the central net's first stage to work on.
+        # Without a sum of inputs, the central network's first stage has no input.
         self.central = nn.ModuleList(own.stages if self.fuse_inputs else own.stages[1:])
         self.central_head = make_head(own.out_shape, target.size, head)
 
@@ -148,11 +151,11 @@ class CentralNet(FusionModule):
             self.fusions["prediction"] = WeightedSum(predictions, weights, False, initial_weights)
 
     def fusion_layers(self) -> dict[str, FusionOperator]:
-        """From the inputs or the first stage to the last stage, or to the predictions if they are fused."""
+        """Layers from the inputs or the first stage to the last stage, or to the predictions if they are fused."""
         return cast(dict[str, FusionOperator], dict(self.fusions.items()))
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
-        """Run the modalities' stages and the central net side by side."""
+        """Run the stages of all modalities and of the central network, and predict."""
         if presence is not None:
             anything = next(iter(presence.values()))
             presence = {CENTRAL: anything.new_ones(anything.shape), **presence}
@@ -160,19 +163,19 @@ class CentralNet(FusionModule):
         energy: Energy = {}
         central: Tensor | None = None
         stages = iter(self.central)
-        features, told = inputs, presence
+        features, present = inputs, presence
         if self.fuse_inputs:
-            sources, told = self.stand_ins["inputs"](inputs, presence)
-            fused, energy = self.fuse_at("inputs", sources, told)
+            sources, present = self.stand_ins["inputs"](inputs, presence)
+            fused, energy = self.fuse_at("inputs", sources, present)
             central = next(stages)(fused)
 
         for i, (layer, projections) in enumerate(self.projections.items()):
             features = {name: encoder.stages[i](features[name]) for name, encoder in twins.items()}
-            features, told = self.stand_ins[layer](features, presence)
+            features, present = self.stand_ins[layer](features, presence)
             sources = apply_projections(cast(nn.ModuleDict, projections), features)
             if central is not None:
                 sources[CENTRAL] = central
-            central, measured = self.fuse_at(layer, sources, told)
+            central, measured = self.fuse_at(layer, sources, present)
             energy |= measured
             if (stage := next(stages, None)) is not None:
                 central = stage(central)
@@ -181,13 +184,13 @@ class CentralNet(FusionModule):
         own = self.central_head(central)
         if not self.fuse_predictions:
             return FusionOutput(own, unimodal, energy)
-        prediction, measured = self.fuse_at("prediction", {CENTRAL: own, **unimodal}, told)
+        prediction, measured = self.fuse_at("prediction", {CENTRAL: own, **unimodal}, present)
         return FusionOutput(prediction, unimodal, energy | measured, central=own)
 
     def _fuses_inputs(self, asked: bool | None) -> bool:
         shapes, kinds = set(self.shapes.values()), {spec.kind for spec in self.modalities.values()}
         if asked and len(shapes) > 1:
-            raise ConfigError(f"Expected inputs of one shape for `fuse_inputs`, but got {self.shapes}.")
+            raise ConfigError(f"Expected inputs of equal shape for `fuse_inputs`, but got {self.shapes}.")
         if asked and "tokens" in kinds:
-            raise ConfigError("Expected `fuse_inputs: false`, since tokens cannot be summed before they are embedded.")
+            raise ConfigError("Expected `fuse_inputs: false`, since tokens cannot be summed before embedding.")
         return len(shapes) == 1 and kinds == {"signal"} if asked is None else asked

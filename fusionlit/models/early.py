@@ -1,4 +1,4 @@
-"""Early fusion: the inputs are joined before one shared encoder."""
+"""Early fusion: the inputs are fused before a shared encoder."""
 
 import torch
 from torch import Tensor
@@ -18,23 +18,23 @@ from fusionlit.types import FusionOutput, Modalities, TargetSpec
 class EarlyFusion(FusionModule):
     """Fuse the inputs, then encode them together: `y = head(encoder(fusion(x_1, ..., x_K)))`.
 
-    There are no features of one modality alone; with a unimodal loss, the unimodal prediction of a modality is that of
-    the same network when all the others are absent.
+    There are no unimodal features; with a unimodal loss, the unimodal prediction of a modality is that of the same
+    network with all other modalities missing.
 
     Args:
-        modalities: What each modality is; linked from the data.
-        target: What is to be predicted; linked from the data.
-        encoder: From the fused inputs' shape to the shared encoder; default: the one for that shape.
-        fusion: From the inputs' shapes to the operator that joins them; default: `Concat`.
-        head: From features to prediction; default: linear.
-        task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
+        modalities: Spec or shape of each modality; linked from the data.
+        target: Prediction target; linked from the data.
+        encoder: Factory of the shared encoder; default: chosen by the shape of the fused inputs.
+        fusion: Factory of the fusion operator; default: `Concat`.
+        head: Factory of the head; default: linear.
+        task: Loss and metrics; default: those for the kind of target.
+        training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: What stands in for the input of a modality that a sample lacks: zeros, which the operator
-            leaves out, or one learned token per modality, which counts as if it were there.
+        absent: Replacement for a missing input: `zero`, which the operator leaves out, or `token`, one learned token
+            per modality, which is treated as present.
 
     Raises:
-        ConfigError: If an input is tokens.
+        ConfigError: If a modality is tokens.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class EarlyFusion(FusionModule):
         super().__init__(modalities, target, task, training, normalize)
         if tokens := [name for name, spec in self.modalities.items() if spec.whole_numbers]:
             raise ConfigError(
-                f"Expected inputs that can be joined before they are encoded, but {tokens} are tokens. Take"
+                f"Expected inputs that can be fused before encoding, but {tokens} are tokens. Use"
                 " IntermediateFusion or LateFusion, with an encoder that embeds them in `encoders`."
             )
         self.stand_ins = StandIns(self.shapes, absent)
@@ -61,11 +61,11 @@ class EarlyFusion(FusionModule):
         self.head = make_head(self.encoder.out_shape, target.size, head)
 
     def fusion_layers(self) -> dict[str, FusionOperator]:
-        """The inputs are the one layer."""
+        """The single layer, `inputs`."""
         return {"inputs": self.fusion}
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
-        """Join, encode, predict."""
+        """Fuse, encode, predict."""
         samples = next(iter(inputs.values())).shape[0]
         alone = [name for name, weight in self.unimodal_weights.items() if weight]
         if alone:
@@ -77,7 +77,9 @@ class EarlyFusion(FusionModule):
             for part in (slice(samples), slice(samples, None))
         )
         fused_alone = [self.fusion(*copies)] if alone else []
-        fused, energy = self.fuse_at("inputs", *batch)  # second: weights that an operator tells are the batch's
+        fused, energy = self.fuse_at(
+            "inputs", *batch
+        )  # after the copies, so that stored batch weights are of the batch itself
         features = self.encoder(torch.cat([fused, *fused_alone]))
         check_output("the shared encoder", features, self.encoder.out_shape, "its `out_shape`")
         together, *each = self.head(features).chunk(1 + len(alone))
@@ -85,11 +87,11 @@ class EarlyFusion(FusionModule):
 
 
 def with_each_alone(inputs: Features, presence: Presence | None, alone: list[str]) -> tuple[Features, Presence]:
-    """The batch, and behind it, for each of `alone`, a copy in which all other modalities are absent.
+    """The batch followed by one copy per name in `alone`, in which all other modalities are missing.
 
-    One batch and one call for all of them, so that batch normalisation has the same statistics in training and in
-    evaluation. In its own copy a modality counts as present in every sample, so that no operator is left without any
-    source; the loss leaves out the samples that lack it.
+    A single batch, so that batch normalisation has the same statistics in training and in evaluation. In its own copy,
+    a modality counts as present in every sample, so that the operator always has a source; the loss leaves out the
+    samples without it.
     """
     presence = {
         name: torch.cat([there, *(torch.full_like(there, name == other) for other in alone)])

@@ -1,4 +1,4 @@
-"""Several trained strategies that predict as one."""
+"""Ensembles of trained fusion models."""
 
 import json
 from copy import deepcopy
@@ -16,31 +16,33 @@ from fusionlit.types import FusionOutput, Modalities, TargetSpec
 
 
 class Ensemble(FusionModule):
-    """The mean of what M trained strategies say: `p = 1/M sum_m p_m`, given as logits; of values `y = 1/M sum_m y_m`.
+    """Mean of M trained fusion models: probabilities `p = 1/M sum_m p_m`, as logits, or values `y = 1/M sum_m y_m`.
 
-    `p_m` are the member's own probabilities, with its temperature if one was fitted. Unimodal heads, and the central
-    network's, are averaged in the same way where all members have them. Members keep their own input normalisation,
-    are frozen, and stay in evaluation mode; there is nothing to train. The checkpoint holds them all and loads alone.
+    `p_m` are the probabilities of member m, with its temperature if one was fitted. The predictions of unimodal heads
+    and of the central network are averaged in the same way if all members have them. Members keep their own input
+    normalisation, are frozen, and stay in evaluation mode; there is nothing to train. The checkpoint contains all
+    members and loads without their files.
 
-    Loss and metrics are those of the first member's task, with its class weights. The fusion weights are the mean over
-    the members. Contributions are left out: each member's sums have a scale of their own, so that a mean of their
-    energies would belong to the largest.
+    Loss and metrics are those of the first member's task, including its class weights. Fusion weights are averaged over
+    the members. There are no contributions: the sums of the members differ in scale, so a mean of energies would be
+    dominated by the largest.
 
     Args:
-        modalities: What each modality is; linked from the data.
-        target: What is to be predicted; linked from the data.
-        members: Checkpoint of each member, of any strategy; the ensemble's own checkpoint needs none of them.
+        modalities: Spec or shape of each modality; linked from the data.
+        target: Prediction target; linked from the data.
+        members: Checkpoint of each member, a fusion model of any class; not needed to load a checkpoint of the
+            ensemble.
 
     Raises:
-        ConfigError: If there is no member, or one is no checkpoint, or was trained for other data.
+        ConfigError: If there are no members, or one is not a checkpoint or was trained for other data.
     """
 
     def __init__(self, modalities: Modalities, target: TargetSpec, members: list[str] | None = None) -> None:
         super().__init__(modalities, target, normalize=False)
         if not members:
             raise ConfigError(
-                f"Expected `members` to name at least one checkpoint, but got {members}. To use an ensemble that was"
-                " written, give its --ckpt_path."
+                f"Expected `members` to name at least one checkpoint, but got {members}. To use a saved"
+                " ensemble, give its --ckpt_path."
             )
         loaded = [load_any(member, f"members[{i}]") for i, member in enumerate(members)]
         for member, _ in loaded:
@@ -50,23 +52,27 @@ class Ensemble(FusionModule):
         self.save_hyperparameters({"members": [json.dumps(config) for _, config in loaded]})
         self.set_task(deepcopy(loaded[0][0].task))
         if self.task.temperature is not None:
-            self.task.temperature.reset()  # the members' are in their probabilities
+            self.task.temperature.reset()  # the members' temperatures are applied to their probabilities
         self.train(self.training)
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
-        """Let all members predict, and take the mean."""
+        """Average the members' predictions."""
         outputs: list[FusionOutput] = [member(inputs, presence) for member in self.members]
         unimodal = {name: [o.unimodal[name] for o in outputs if name in o.unimodal] for name in self.modalities}
         central = [o.central for o in outputs if o.central is not None]
         return FusionOutput(
             self._mean([o.prediction for o in outputs]),
-            {name: self._mean(said) for name, said in unimodal.items() if len(said) == len(outputs)},
+            {
+                name: self._mean(predictions)
+                for name, predictions in unimodal.items()
+                if len(predictions) == len(outputs)
+            },
             {},
             self._mean(central) if len(central) == len(outputs) else None,
         )
 
     def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
-        """Mean over the members of each source's weight, at the layers that all of them have."""
+        """Mean fusion weight of each source over the members, at the layers that all members have."""
         of_all = [member.fusion_weights() for member in self._strategies()]
         return {
             layer: {
@@ -79,13 +85,13 @@ class Ensemble(FusionModule):
         }
 
     def train(self, mode: bool = True) -> "Ensemble":
-        """Members stay in evaluation mode: neither dropout nor running statistics touch them."""
+        """Set the mode, but keep the members in evaluation mode (no dropout, fixed running statistics)."""
         super().train(mode)
         self.members.eval()
         return self
 
     def _mean(self, predictions: list[Tensor]) -> Tensor:
-        """Logits of the mean of the members' probabilities `(B, size)`, or the mean of their values."""
+        """Logits `(B, size)` of the members' mean probabilities, or the mean of their values."""
         if self.target.kind == "regression":
             return torch.stack(predictions).mean(0)
         temperatures = [member.task.temperature for member in self._strategies()]

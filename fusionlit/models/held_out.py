@@ -1,4 +1,4 @@
-"""Fusion weights that learn from training samples which the rest of the network does not learn from."""
+"""Held-out samples: training samples that train only the fusion weights."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,25 +12,25 @@ from torch import Tensor, nn
 from fusionlit.errors import ConfigError
 
 GOLDEN = 2654435769
-"""The golden ratio's fraction times 2**32: its multiples modulo 2**32 lie evenly, and so do those of every k-th one."""
+"""Fraction of the golden ratio times 2**32: its multiples modulo 2**32, also every k-th of them, are evenly spread."""
 
 
 class HeldOutLoss(NamedTuple):
-    """What one training step leaves to its backward pass.
+    """Losses of one training step, for its backward pass.
 
     Args:
         loss: Loss of the held-out samples, for the fusion weights.
-        total: Loss of the other samples, for everything else, as the step gave it to the trainer.
+        total: Loss of the other samples, for all other parameters, as returned to the trainer.
     """
 
     loss: Tensor
     total: Tensor
 
     def backward(self, total: Tensor, weights: list[nn.Parameter], backward: Callable[[], None]) -> None:
-        """Run `backward`, which differentiates `total`, with gradients of `loss` in place of those of the weights.
+        """Run `backward`, which differentiates `total`, but give the fusion weights the gradients of `loss`.
 
-        They are replaced before they are accumulated, so that what follows, such as the mean over processes, takes them
-        as it takes the others. `total` may be scaled, for half precision or gradient accumulation; so is `loss` then.
+        Gradients are replaced before accumulation, so that later steps, such as averaging over processes, treat them
+        like all others. If `total` is scaled (half precision, gradient accumulation), so is `loss`.
         """
         scale = torch.autograd.grad(total, self.total, retain_graph=True)
         gradients = torch.autograd.grad(self.loss, weights, scale, retain_graph=True, materialize_grads=True)
@@ -41,29 +41,29 @@ class HeldOutLoss(NamedTuple):
 
 
 def is_held_out(index: Tensor, share: float) -> Tensor:
-    """Which samples `(B,)` are held out, by their `index` `(B,)` alone: the same in every epoch and process."""
+    """Mask `(B,)` of the held-out samples, from their `index` `(B,)` alone: the same in every epoch and process."""
     return (index.long() * GOLDEN) % 2**32 < round(share * 2**32)
 
 
 def share_to_hold(given: float | None, default: float, weights: list[nn.Parameter]) -> float:
-    """The share of the training samples to hold out for these weights; none for no weights.
+    """Share of the training samples to hold out for these weights; 0 without weights.
 
     Raises:
         ConfigError: If a share is given, but there are no weights.
     """
     if given and not weights:
         raise ConfigError(
-            "Expected fusion weights that are trained for `fusion_held_out`, but this model has none. Set it to 0."
+            "Expected trainable fusion weights for `fusion_held_out`, but this model has none. Set it to 0."
         )
     return (default if given is None else given) if weights else 0.0
 
 
 def warn_of_none_held_out(any_held_out: Tensor, share: float) -> None:
-    """Say so if not one training sample is held out."""
+    """Warn if no training sample is held out."""
     if not any_held_out:
         rank_zero_warn(
-            f"None of the training samples was held out (`fusion_held_out` is {share}), so that the fusion weights stay"
-            " as they are: there are too few samples. Set `training.fusion_held_out` to 0."
+            f"None of the training samples was held out (`fusion_held_out` is {share}), since there are too few: the"
+            " fusion weights do not change. Set `training.fusion_held_out` to 0."
         )
 
 

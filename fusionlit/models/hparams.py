@@ -1,4 +1,4 @@
-"""Hyperparameters as plain configuration, so that a checkpoint loads safely and alone."""
+"""Hyperparameters as plain configuration, so that a checkpoint loads safely and on its own."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -15,19 +15,19 @@ from fusionlit.errors import ConfigError
 from fusionlit.models.trust import imported
 from fusionlit.types import ModalitySpec, TargetSpec
 
-# Values that the data links into the model as they are, not arguments that a user is asked for one by one.
+# Linked from the data to the model as whole values, not as one argument per field.
 register_type(TargetSpec, serializer=TargetSpec._asdict, deserializer=lambda config: TargetSpec(**config))
 register_type(ModalitySpec, serializer=asdict, deserializer=lambda config: ModalitySpec(**config))
 
 MAY_CHANGE = ("training", "task")
-"""Arguments of a strategy that may be others than in its checkpoint: how it is trained on."""
+"""Arguments of a fusion model that may be changed when its checkpoint is loaded, for further training."""
 
 
 def to_config(value: Any, name: str = "model") -> Any:  # noqa: ANN401 (any argument of any constructor)
-    """Write classes and partials as class_path and init_args, dataclasses as dicts, paths as text.
+    """Convert classes and partials to class_path and init_args, dataclasses to dicts, paths to strings.
 
     Raises:
-        ConfigError: If a value cannot be named in a configuration: a lambda, a local class, a live module.
+        ConfigError: If a value cannot be named in a configuration: a lambda, a local class, a module instance.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -46,29 +46,29 @@ def to_config(value: Any, name: str = "model") -> Any:  # noqa: ANN401 (any argu
     if isclass(value) and "<locals>" not in value.__qualname__:
         return {"class_path": class_path(value)}
     raise ConfigError(
-        f"Expected `{name}` to be something a checkpoint can name, such as a class of a module or"
+        f"Expected `{name}` to be something that a checkpoint can name, such as a class of a module or"
         f" functools.partial(Class, keyword=...), but got {value!r}. A checkpoint holds configuration, not code:"
-        " replace a lambda or a local class by a partial or a class at the top of a module."
+        " replace a lambda or a local class by a partial or a top-level class of a module."
     )
 
 
 def check_replaced(model: type, given: Iterable[str]) -> set[str]:
-    """Arguments of a model among those that its checkpoint is loaded with.
+    """Names in `given` that are arguments of the model.
 
     Raises:
-        ConfigError: If one of them would make another network.
+        ConfigError: If one of them would change the network.
     """
     own = set(signature(model).parameters) & set(given)
     if fixed := sorted(own - {*MAY_CHANGE, "modalities", "target"}):
         raise ConfigError(
-            f"Expected {' or '.join(MAY_CHANGE)} as arguments to load a checkpoint with, but got {fixed}: the network"
-            " is as it was trained. Make a new model for another one."
+            f"Expected {' or '.join(MAY_CHANGE)} as arguments when loading a checkpoint, but got {fixed}, which would"
+            " change the trained network. Create a new model instead."
         )
     return own
 
 
 def class_path(cls: type) -> str:
-    """The shortest path under which a class can be imported: that of the package that exports it."""
+    """Shortest import path of a class: that of the package that exports it."""
     parts = cls.__module__.split(".")
     modules = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
     exporting = (name for name in modules if getattr(sys.modules.get(name), cls.__name__, None) is cls)
@@ -76,7 +76,7 @@ def class_path(cls: type) -> str:
 
 
 def classes_of_script(config: Any) -> list[str]:  # noqa: ANN401 (any part of a configuration)
-    """Class paths in a configuration that only the script or notebook which runs can import."""
+    """Class paths in a configuration that only the running script or notebook defines (`__main__`)."""
     if isinstance(config, dict):
         named = [config.get(key) for key in ("_class_path", "class_path")]
         here = [path for path in named if isinstance(path, str) and path.startswith("__main__.")]
@@ -87,17 +87,16 @@ def classes_of_script(config: Any) -> list[str]:  # noqa: ANN401 (any part of a 
 
 
 def warn_of_script(config: dict[str, Any]) -> None:
-    """Say so if a configuration names classes that only the script or notebook which runs can import."""
+    """Warn if a configuration names classes that only the running script or notebook defines."""
     if names := classes_of_script(config):
         rank_zero_warn(
-            "The checkpoints of this run can be loaded in this script or notebook only, where"
-            f" {', '.join(dict.fromkeys(names))} is defined. Move the class into a module, a .py file, and import it"
-            " from there."
+            "The checkpoints of this run can only be loaded in this script or notebook, which defines"
+            f" {', '.join(dict.fromkeys(names))}. Move the class to a module (a .py file), and import it from there."
         )
 
 
 def without_initial_files(config: Any) -> Any:  # noqa: ANN401 (any part of a configuration)
-    """Leave out the files of initial weights (`Encoder.initial_files`): the checkpoint has the weights itself."""
+    """Remove the files of initial weights (`Encoder.initial_files`): the checkpoint contains the weights."""
     if isinstance(config, list):
         return [without_initial_files(item) for item in config]
     if not isinstance(config, dict):
@@ -110,9 +109,9 @@ def without_initial_files(config: Any) -> Any:  # noqa: ANN401 (any part of a co
 
 
 def partial_class(value: partial[Any]) -> tuple[Any, ...]:
-    """What a partial calls: `(Class,)`, and longer where there are other positional arguments.
+    """What a partial calls: `(Class,)`, longer if it has other positional arguments.
 
-    The partials that jsonargparse makes of YAML call a function of its own, with the class as the last argument.
+    The partials that jsonargparse builds from YAML call a function of its own, with the class as the last argument.
     """
     from_yaml = getattr(value.func, "__module__", "").startswith("jsonargparse")
     return value.args[-1:] if from_yaml else (value.func, *value.args)

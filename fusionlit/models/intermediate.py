@@ -1,4 +1,4 @@
-"""Intermediate fusion: each modality is encoded, and the features are joined."""
+"""Intermediate fusion: each modality is encoded, and the features are fused."""
 
 from torch import Tensor, nn
 
@@ -26,26 +26,26 @@ from fusionlit.types import FusionOutput, Modalities, TargetSpec
 class IntermediateFusion(FusionModule):
     """Fuse features: `y = head(trunk(fusion(encoder_1(x_1), ..., encoder_K(x_K))))`.
 
-    Features are fused at the end of the encoders or, with staged ones, after a chosen stage; where the operator needs
-    one shape and the features differ, they are brought to that of the first modality by learned projections.
+    Features are fused after the encoders or, with staged encoders, after a chosen stage. If the operator needs equal
+    shapes and the features differ, learned projections map them to the shape of the first modality.
 
     Args:
-        modalities: What each modality is; linked from the data.
-        target: What is to be predicted; linked from the data.
-        encoder: From a modality's shape to its encoder; default: the one for the shape.
-        encoders: Encoders by modality, instead of `encoder`.
-        stage: Fuse after this stage of the encoders, counted from 1; what lies behind it is left out. Default: the end.
-        fusion: From the features' shapes to the operator; default: `Concat`.
-        trunk: From the fused shape to a shared encoder behind the fusion; default: none.
-        head: From features to prediction, for the fused and the unimodal ones; default: linear.
-        task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
+        modalities: Spec or shape of each modality; linked from the data.
+        target: Prediction target; linked from the data.
+        encoder: Factory of each modality's encoder; default: chosen by shape.
+        encoders: Encoder factories by modality, instead of `encoder`.
+        stage: Fuse after this stage of the encoders, counted from 1; later stages are dropped. Default: the last.
+        fusion: Factory of the fusion operator; default: `Concat`.
+        trunk: Factory of a shared encoder after the fusion; default: none.
+        head: Factory of the heads, for the fused and the unimodal features; default: linear.
+        task: Loss and metrics; default: those for the kind of target.
+        training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: What stands in for the features of a modality that a sample lacks: zeros, which the operator
-            leaves out, or one learned token a modality, which counts as if it were there.
+        absent: Replacement for the features of a missing modality: `zero`, which the operator leaves out, or `token`,
+            one learned token per modality, which is treated as present.
 
     Raises:
-        ConfigError: If the encoders do not have such a stage, or do not fit the modalities.
+        ConfigError: If the encoders do not have this stage, or do not fit the modalities.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class IntermediateFusion(FusionModule):
             by_stage = staged(self.encoders, "IntermediateFusion with `stage`")
             depth = min(len(e.stages) for e in by_stage.values())
             if not 1 <= stage <= depth:
-                raise ConfigError(f"Expected `stage` to be from 1 to {depth}, the encoders' stages, but got {stage}.")
+                raise ConfigError(f"Expected `stage` to be from 1 to {depth}, the number of stages, but got {stage}.")
             shapes = {name: e.stage_shapes[stage - 1] for name, e in by_stage.items()}
             branches = {name: nn.Sequential(*e.stages[:stage]) for name, e in by_stage.items()}
             self.encoders = nn.ModuleDict(branches)
@@ -82,11 +82,11 @@ class IntermediateFusion(FusionModule):
         self.unimodal_heads = make_heads(asked, target.size, head)
 
     def fusion_layers(self) -> dict[str, FusionOperator]:
-        """The one fusion."""
+        """The single layer, `fusion`."""
         return {"fusion": self.fusion}
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
-        """Encode, join, predict."""
+        """Encode, fuse, predict."""
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
         features, presence = self.stand_ins(features, presence)
         unimodal = {name: head(features[name]) for name, head in self.unimodal_heads.items()}

@@ -1,4 +1,4 @@
-"""Late fusion: each modality predicts, and the predictions are joined."""
+"""Late fusion: each modality predicts, and the predictions are fused."""
 
 from typing import cast
 
@@ -18,33 +18,34 @@ from fusionlit.types import FusionOutput, Modalities, Shape, TargetSpec
 
 
 class LateFusion(FusionModule):
-    """Fuse what one member a modality says: `y = joint(fusion(member_1(x_1), ..., member_K(x_K)))`.
+    """Fuse the outputs of one member per modality: `y = joint(fusion(member_1(x_1), ..., member_K(x_K)))`.
 
-    A member is an encoder and a head; it puts out a prediction, or a small embedding. Members are trained jointly, or
-    loaded from checkpoints of `Unimodal` and frozen: with the mean of their predictions, that is the ensemble which
-    every fusion must beat.
+    A member is an encoder and a head; its output is a prediction or a small embedding. Members are trained jointly, or
+    loaded from checkpoints of `Unimodal` and frozen: the mean of their predictions is then the ensemble of unimodal
+    models, the baseline of every fusion.
 
     Args:
-        modalities: What each modality is; linked from the data.
-        target: What is to be predicted; linked from the data.
-        encoder: From a modality's shape to its encoder; default: the one for the shape.
-        encoders: Encoders by modality, instead of `encoder`.
-        head: From a member's features to its prediction or embedding; default: linear.
-        embedding: Size of a member's embedding; default: members put out predictions.
-        members: Checkpoint of a trained `Unimodal` for every modality, which is then frozen; instead of encoders and
-            heads. (A checkpoint of this strategy has the members' configuration here, as JSON, so that it loads alone.)
-        fusion: From the members' shapes to the operator; default: `WeightedAverage`.
-        joint: From the fused shape to the final head; default: none where the operator makes a prediction of
-            predictions (its `gives_prediction`: `WeightedAverage`, `DempsterShafer`, `Add` and others), else linear.
-        task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer, scheduler, rate of the fusion weights, multi-task loss, modality dropout.
+        modalities: Spec or shape of each modality; linked from the data.
+        target: Prediction target; linked from the data.
+        encoder: Factory of each modality's encoder; default: chosen by shape.
+        encoders: Encoder factories by modality, instead of `encoder`.
+        head: Factory of each member's head; default: linear.
+        embedding: Size of each member's embedding; default: members output predictions.
+        members: Checkpoint of a trained `Unimodal` for every modality, which is then frozen; replaces encoders and
+            heads. (A checkpoint of this model stores the members' configuration here, as JSON, so that it loads without
+            their files.)
+        fusion: Factory of the fusion operator; default: `WeightedAverage`.
+        joint: Factory of the final head; default: none if the operator fuses predictions into a prediction
+            (`gives_prediction`: `WeightedAverage`, `DempsterShafer`, `Add` and others), else linear.
+        task: Loss and metrics; default: those for the kind of target.
+        training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: What stands in for the features of a modality that a sample lacks: zeros, which the operator
-            leaves out, or one learned token a modality, which counts as if it were there.
+        absent: Replacement for the features of a missing modality: `zero`, which the operator leaves out, or `token`,
+            one learned token per modality, which is treated as present.
 
     Raises:
-        ConfigError: If `members` does not fit the modalities or goes with arguments it replaces, or the operator cannot
-            fuse predictions for this kind of target.
+        ConfigError: If `members` does not fit the modalities or is combined with arguments that it replaces, or the
+            operator cannot fuse predictions of this kind of target.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class LateFusion(FusionModule):
             self.encoders.requires_grad_(False)
             self.heads.requires_grad_(False)
             for inputs in cast(dict[str, InputNormalization], dict(self.normalization.items())).values():
-                inputs.fitted.fill_(True)  # a frozen member's inputs stay as they were
+                inputs.fitted.fill_(True)  # frozen members keep their input statistics
             self.save_hyperparameters({"members": config})
             shapes: dict[str, Shape] = dict.fromkeys(self.modalities, (target.size,))
         else:
@@ -91,31 +92,31 @@ class LateFusion(FusionModule):
         self.joint = None if direct else make_head(self.fusion.out_shape, target.size, joint)
 
     def fusion_layers(self) -> dict[str, FusionOperator]:
-        """The predictions, or the embeddings, are the one layer."""
+        """The single layer, `prediction` or `embedding`."""
         return {"prediction" if self.unimodal_heads is None else "embedding": self.fusion}
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
-        """Let each member predict, and join what they say."""
+        """Run the members and fuse their outputs."""
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
         features, presence = self.stand_ins(features, presence)
-        said = {name: head(features[name]) for name, head in self.heads.items()}
+        outputs = {name: head(features[name]) for name, head in self.heads.items()}
         (layer,) = self.fusion_layers()
-        prediction, energy = self.fuse_at(layer, said, presence)
+        prediction, energy = self.fuse_at(layer, outputs, presence)
         if self.joint is not None:
             prediction = self.joint(prediction)
         if self.unimodal_heads is None:
-            unimodal = {name: said[name] for name, weight in self.unimodal_weights.items() if weight}
+            unimodal = {name: outputs[name] for name, weight in self.unimodal_weights.items() if weight}
         else:
-            unimodal = {name: head(said[name]) for name, head in self.unimodal_heads.items()}
+            unimodal = {name: head(outputs[name]) for name, head in self.unimodal_heads.items()}
         return FusionOutput(prediction, unimodal, energy)
 
     def on_train_start(self) -> None:
-        """Let frozen members evaluate from the first step on: the trainer keeps modes, and never calls `train`."""
+        """Put frozen members in evaluation mode, since the trainer does not call `train`."""
         super().on_train_start()
         self._evaluate_members()
 
     def train(self, mode: bool = True) -> "LateFusion":
-        """Frozen members stay in evaluation mode: neither dropout nor running statistics touch them."""
+        """Set the mode, but keep frozen members in evaluation mode (no dropout, fixed running statistics)."""
         super().train(mode)
         self._evaluate_members()
         return self

@@ -1,4 +1,4 @@
-"""Trained networks that become part of another: those of one modality each, or whole strategies."""
+"""Trained models that become part of another: unimodal networks or whole fusion models."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from fusionlit.models.unimodal import Unimodal
 
 
 class Members(NamedTuple):
-    """One trained network a modality, by name, in two parts, and their configuration as JSON."""
+    """Encoder and head of a trained network per modality, and the configurations as JSON."""
 
     encoders: nn.ModuleDict
     heads: nn.ModuleDict
@@ -26,11 +26,12 @@ class Members(NamedTuple):
 
 
 def load_members(members: Mapping[str, str], strategy: FusionModule) -> Members:
-    """Encoders and heads of the checkpoints, whose input normalisation `strategy` takes over.
+    """Load encoders and heads from checkpoints, and copy their input normalisation to `strategy`.
 
     Args:
-        members: Checkpoint of a `Unimodal` for every modality, or its configuration as JSON: then without weights.
-        strategy: The strategy that they become part of.
+        members: Checkpoint of a `Unimodal` for every modality, or its configuration as JSON, to build it without
+            weights.
+        strategy: The fusion model that they become part of.
 
     Raises:
         ConfigError: If a checkpoint is missing, or was trained for other data, another modality or another `normalize`.
@@ -52,13 +53,13 @@ def load_members(members: Mapping[str, str], strategy: FusionModule) -> Members:
 
 
 def load_member(member: str, name: str, strategy: FusionModule, argument: str) -> tuple[Unimodal, dict[str, Any]]:
-    """The network of one modality, which fits the data of `strategy`, and its configuration.
+    """Load the network of one modality and its configuration, and check that it fits the data of `strategy`.
 
     Args:
-        member: Checkpoint of a `Unimodal`, or its configuration as JSON: then without weights.
+        member: Checkpoint of a `Unimodal`, or its configuration as JSON, to build it without weights.
         name: Its modality.
-        strategy: What it becomes part of, or teaches.
-        argument: What names the checkpoint, for messages.
+        strategy: The fusion model that it becomes part of, or teaches.
+        argument: Name of the argument, for messages.
 
     Raises:
         ConfigError: If the checkpoint is missing, or was trained for other data or another modality.
@@ -78,26 +79,28 @@ def load_member(member: str, name: str, strategy: FusionModule, argument: str) -
 def _check_normalize(name: str, member: Unimodal, strategy: FusionModule) -> None:
     before, now = (name in model.normalization for model in (member, strategy))
     if before != now:
-        raise ConfigError(f"Expected `normalize` to be {before}, as member {name!r} was trained with, but got {now}.")
+        raise ConfigError(f"Expected `normalize` to be {before}, as in training of member {name!r}, but got {now}.")
 
 
 def _load(member: str, argument: str) -> tuple[Unimodal, dict[str, Any]]:
     loaded, config = load_any(member, argument)
     if not isinstance(loaded, Unimodal):
         saved = config["_class_path"]
-        raise ConfigError(f"Expected `{argument}` to be a checkpoint of Unimodal, but {member} is one of {saved}.")
+        raise ConfigError(
+            f"Expected `{argument}` to be a checkpoint of Unimodal, but {member} is a checkpoint of {saved}."
+        )
     return loaded, config
 
 
 def load_any(member: str, argument: str) -> tuple[FusionModule, dict[str, Any]]:
-    """The trained strategy of a checkpoint, and its configuration.
+    """Load the fusion model of a checkpoint, and its configuration.
 
     Args:
-        member: The checkpoint, or the configuration as JSON: then without weights.
-        argument: What names it, for messages.
+        member: The checkpoint, or the configuration as JSON, to build it without weights.
+        argument: Name of the argument, for messages.
 
     Raises:
-        ConfigError: If the file is missing, is no checkpoint of a strategy, or names what it must not
+        ConfigError: If the file is missing, is not a checkpoint of a fusion model, or names something untrusted
             (`models/trust.py`).
     """
     if member.startswith("{"):

@@ -1,4 +1,4 @@
-"""What is measured of a model over an epoch: the task's metrics, every loss, and the score of every source alone."""
+"""Measurements of an epoch: the task's metrics, every loss, and the score of every unimodal head."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Meters(nn.Module):
-    """Update with every batch, and log to the model's trainer by their names; the bar shows loss and main metric.
+    """Updates with every batch and logs to the model's trainer; the progress bar shows loss and main metric.
 
-    Training logs `train/<loss>` of every step. Over an epoch of validation or test each batch counts by its own
-    weights, however the samples fall into batches.
+    Training logs `train/<loss>` per step. In validation and test, means over an epoch weight each batch by its sum of
+    weights, so that they do not depend on how samples are batched.
 
     Args:
-        task: Whose metrics are taken.
+        task: Task whose metrics are measured.
         modalities: Names of the modalities.
     """
 
@@ -34,17 +34,17 @@ class Meters(nn.Module):
         self.scores = nn.ModuleDict({source: EpochMean() for source in (*modalities, CENTRAL)})
 
     def measure(self, task: Task) -> None:
-        """Take the metrics of this task from now on."""
+        """Set the task whose metrics are measured."""
         self.train_metrics = task.metrics().clone(prefix="train/")
         self.val_metrics = task.evaluation_metrics().clone(prefix="val/")
         self.test_metrics = task.evaluation_metrics().clone(prefix="test/")
 
     def of(self, stage: Split) -> MetricCollection:
-        """The task's metrics of one split."""
+        """The task's metrics for one split."""
         return cast(MetricCollection, getattr(self, f"{stage}_metrics"))
 
     def forget(self, stage: Split) -> None:
-        """Forget an epoch that was interrupted."""
+        """Reset the state of an interrupted epoch."""
         self.of(stage).reset()
         for metric in (*self.losses.values(), *self.scores.values()) if stage != "train" else ():
             cast(Metric, metric).reset()
@@ -52,9 +52,9 @@ class Meters(nn.Module):
     def update(
         self, model: "FusionModule", stage: Split, batch: Batch, output: FusionOutput, losses: Mapping[str, BatchMean]
     ) -> None:
-        """Take in what the model made of a batch."""
+        """Update with the outputs and losses of a batch."""
         metrics = self.of(stage)
-        # Lightning computes and resets what it was given once at the end of the epoch; every time would take longer.
+        # Logging a metric once per epoch is enough for Lightning to compute and reset it; logging every step is slower.
         new = not any(metric.update_called for metric in metrics.values(copy_state=False))
         metrics.update(model.task.predict(output.prediction.detach()), batch["target"])
         size = len(batch["index"])

@@ -1,4 +1,4 @@
-"""What every model of several modalities has, whatever it learns."""
+"""Base class of models of several modalities, with or without a target."""
 
 from abc import ABC
 from collections.abc import Callable
@@ -35,23 +35,23 @@ from fusionlit.types import Energy, Modalities, ModalitySpec, as_specs, shapes_o
 
 if TYPE_CHECKING:
     guarded = classmethod
-else:  # Lightning's own, which refuses to be called on an instance: that would stay as it is
+else:  # Lightning's own, which refuses calls on an instance, whose weights would not change
     guarded = type(vars(LightningModule)["load_from_checkpoint"])
 
 
 class MultimodalModule(LightningModule, Whole, ABC):
-    """Owns modalities, their normalisation and presence, checkpoints, optimizer groups and compilation.
+    """Handles modalities, their normalisation and presence, checkpoints, optimizer groups and compilation.
 
-    It needs no target; `FusionModule` adds one. What is fused, if anything, a model says in `fusion_layers`: the
-    weights of these operators have an optimizer group of their own.
+    It has no target; `FusionModule` adds one. `fusion_layers` names the fusion operators, if any, whose weights form an
+    optimizer group of their own.
 
     Args:
-        modalities: What each modality is, or its bare shape; on the command line, linked from the data.
-        training: Optimizer, scheduler, rate of the fusion weights, compilation.
+        modalities: Spec or shape of each modality; linked from the data on the command line.
+        training: Optimizer, scheduler, learning rate of the fusion weights, compilation.
         normalize: Standardise each input channel with the statistics of the training split.
 
     Raises:
-        ConfigError: If a modality's name cannot be used.
+        ConfigError: If a modality name is invalid.
     """
 
     def __init__(self, modalities: Modalities, training: Training, normalize: bool) -> None:
@@ -60,7 +60,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
         self._unsaveable: ConfigError | None = None
         try:
             self.save_hyperparameters(to_config(dict(self.hparams)))
-        except ConfigError as error:  # no matter without checkpoints, so raised only when there are to be some
+        except ConfigError as error:  # raised only if checkpoints are to be written
             self._unsaveable = error
             self.hparams.clear()
         self.modalities = as_specs(modalities)
@@ -76,16 +76,16 @@ class MultimodalModule(LightningModule, Whole, ABC):
         self._compiled: Callable[..., Any] | None = None
 
     def fusion_layers(self) -> dict[str, FusionOperator]:
-        """The operators that this model fuses with, by the name of their layer, in order of depth."""
+        """Fusion operators by layer name, in order of depth."""
         return {}
 
     def fusion_weights(self) -> dict[str, dict[str, Tensor]]:
-        """Fusion weight of each source at each layer that has any, in order of depth."""
+        """Fusion weight of each source at each layer with fusion weights, in order of depth."""
         weights = {layer: operator.fusion_weights() for layer, operator in self.fusion_layers().items()}
         return {layer: sources for layer, sources in weights.items() if sources}
 
     def fusion_parameters(self) -> list[nn.Parameter]:
-        """The trainable fusion weights of all layers."""
+        """Trainable parameters of the fusion weights of all layers."""
         return [p for op in self.fusion_layers().values() for p in op.fusion_parameters() if p.requires_grad]
 
     def fuse_at(self, layer: str, sources: Features, presence: Presence | None) -> tuple[Tensor, Energy]:
@@ -93,18 +93,18 @@ class MultimodalModule(LightningModule, Whole, ABC):
 
         Returns:
             The fused features `(B, *out_shape)`, and the layer's energy while a callback measures; empty otherwise, or
-            where the operator is no sum.
+                if the operator is not a sum.
 
         Raises:
-            ConfigError: If there is no such layer, a source is not of the shape that its operator was made for, or the
-                fused features are not of the operator's `out_shape`.
+            ConfigError: If there is no such layer, a source does not have the shape that the operator was built for, or
+                the fused features do not have the operator's `out_shape`.
         """
         layers = self.fusion_layers()
         if layer not in layers:
             raise ConfigError(f"Expected one of the `fusion_layers` {list(layers)}, but got {layer!r}.")
         operator = layers[layer]
         for source, shape in operator.shapes.items():
-            part = f"what is source {source!r} of layer {layer!r}"
+            part = f"source {source!r} of layer {layer!r}"
             check_output(part, sources[source], shape, "the `out_shape` of its encoder or the `out_size` of its head")
         fused = operator(sources, presence)
         check_output(f"{type(operator).__name__} at layer {layer!r}", fused, operator.out_shape, "its `out_shape`")
@@ -114,10 +114,10 @@ class MultimodalModule(LightningModule, Whole, ABC):
     def prepared(
         self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
-        """Raw inputs `(B, *shape)` normalised, zeros where a sample lacks them; presence `(B,)` of every modality.
+        """Normalise raw inputs `(B, *shape)`, with zeros for missing ones, and complete the presence masks `(B,)`.
 
         Raises:
-            DataError: If an input or a presence is not as the data module promised.
+            DataError: If an input or a presence mask does not fit the modalities.
         """
         check_inputs(inputs, self.modalities)
         inputs = {name: inputs[name] for name in self.modalities}
@@ -129,11 +129,11 @@ class MultimodalModule(LightningModule, Whole, ABC):
         return zero_absent(inputs, presence), presence
 
     def run(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> Any:  # noqa: ANN401 (as `forward`)
-        """What `forward` gives, compiled if `training.compile_mode` says so."""
+        """Call `forward`, compiled if `training.compile_mode` is set."""
         return (self._compiled or self)(inputs, presence)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own union)
-        """Optimizer with the fusion weights in a group of their own, and the scheduler."""
+        """Optimizer, with the fusion weights in a group of their own, and scheduler."""
         fusion = self.fusion_parameters()
         own = {id(p) for p in fusion}
         weights = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
@@ -144,16 +144,16 @@ class MultimodalModule(LightningModule, Whole, ABC):
         return {"optimizer": optimizer, "lr_scheduler": schedule} if schedule else optimizer
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:  # noqa: ANN401 (Lightning's own types)
-        """Step the scheduler, then put the fusion weights' rate back to its multiple."""
+        """Step the scheduler, then reset the learning rate of the fusion weights to its multiple."""
         super().lr_scheduler_step(scheduler, metric)
         self.training_setup.keep_fusion_rate(scheduler.optimizer, self.current_epoch)
 
     def setup(self, stage: str) -> None:
-        """Compile if asked to; before training, take the input statistics of the training split."""
+        """Compile if set; before training, fit the input normalisation to the training split."""
         if self.training_setup.compile_mode and self._compiled is None:
-            torch.compiler.reset()  # after some models of one class, torch would go on without compiling
-            functorch_config.donated_buffer = False  # held-out samples and balances go back through a graph twice
-            # Beside the module and not in its place: a checkpoint has the same names, compiled or not.
+            torch.compiler.reset()  # after several models of one class, torch would fall back to eager mode
+            functorch_config.donated_buffer = False  # held-out samples and balances backpropagate twice through a graph
+            # A separate callable, not a wrapped module: checkpoints have the same names, compiled or not.
             self._compiled = torch.compile(self.__call__, mode=self.training_setup.compile_mode)
         if stage != "fit":
             return
@@ -165,18 +165,18 @@ class MultimodalModule(LightningModule, Whole, ABC):
         restart_averages(self.trainer, self)
 
     def on_train_start(self) -> None:
-        """Say so if the schedule does not end with the training; keep the fusion weights' rate in mid-epoch too."""
+        """Warn if the schedule does not end with training; set the learning rate of the fusion weights."""
         warn_of_misfit(self.trainer)
         for optimizer in self.trainer.optimizers:
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
     def on_train_epoch_start(self) -> None:
-        """Let the fusion weights go when their frozen epochs are over."""
+        """Start training the fusion weights after their frozen epochs."""
         for optimizer in self.trainer.optimizers:
             self.training_setup.keep_fusion_rate(optimizer, self.current_epoch)
 
     def on_test_start(self) -> None:
-        """Say so if the model has never been trained, also before a validation or a prediction."""
+        """Warn if the model has never been trained; also before validation and prediction."""
         if pending(self.normalization):
             rank_zero_warn(f"This {type(self).__name__} has never been trained: give its checkpoint (--ckpt_path).")
 
@@ -192,17 +192,17 @@ class MultimodalModule(LightningModule, Whole, ABC):
         weights_only: bool | None = True,
         **kwargs: Any,  # noqa: ANN401 (arguments of the model)
     ) -> Self:
-        """Load a trained model, once all that its checkpoint names can be trusted (`models/trust.py`).
+        """Load a trained model, after checking that everything its checkpoint names is trusted (`models/trust.py`).
 
-        The checkpoint knows its class: call it on any base of that. With `training` or `task` the model is trained on
-        in another way.
+        The checkpoint stores its class: any base class of it will do. Pass `training` or `task` to change how the model
+        is trained further.
 
         Raises:
-            ConfigError: If the checkpoint names what it must not, or holds no model of this class; if an
-                `hparams_file` or another argument of the model is given, or what is given changes the network.
+            ConfigError: If the checkpoint names something untrusted or is not of this class, an `hparams_file` or
+                another argument of the model is given, or the given arguments change the network.
         """
         if hparams_file is not None:
-            raise ConfigError("Expected no `hparams_file`: a checkpoint of fusionlit has its hyperparameters in it.")
+            raise ConfigError("Expected no `hparams_file`: a checkpoint of fusionlit contains its hyperparameters.")
         saved = read_saved(checkpoint_path, weights_only)
         model = check_checkpoint(saved, cls, str(checkpoint_path), replaced=kwargs)
         if model is not cls:
@@ -217,13 +217,13 @@ class MultimodalModule(LightningModule, Whole, ABC):
         except RuntimeError as error:
             if changed := sorted(own & set(MAY_CHANGE)):
                 raise ConfigError(
-                    f"Expected {' and '.join(changed)} for the network of the checkpoint, but it makes another one"
-                    f" (unimodal heads, for example). {error}"
+                    f"Expected {' and '.join(changed)} to fit the network of the checkpoint, but the network differs"
+                    f" (in its unimodal heads, for example). {error}"
                 ) from error
             raise
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the modalities, and the hyperparameters as plain configuration."""
+        """Save the modalities, and the hyperparameters as plain configuration."""
         if self._unsaveable:
             raise self._unsaveable
         checkpoint["modalities"] = [[name, to_config(spec)] for name, spec in self.modalities.items()]
@@ -233,7 +233,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that was trained on other modalities, and say what differs."""
+        """Raise ConfigError if the checkpoint was trained on other modalities."""
         if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
             keep_the_average(checkpoint)
         saved = {name: ModalitySpec(**spec) for name, spec in checkpoint["modalities"]}
@@ -241,7 +241,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
         check_order(list(saved), list(self.modalities), type(self).__name__)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_compiled": None}  # a copy would go on to run this module's network
+        return {**super().__getstate__(), "_compiled": None}  # a copy would run this module's network
 
     def _configuration(self) -> dict[str, Any]:
         return {"_class_path": class_path(type(self)), **self.hparams}

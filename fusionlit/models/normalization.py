@@ -1,4 +1,4 @@
-"""Input normalisation inside the model, so that a model loaded alone takes raw inputs."""
+"""Input normalisation as part of the model, so that a loaded model takes raw inputs."""
 
 from typing import Any, cast
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from fusionlit.types import ChannelStatistics, Shape
 
 CONSTANT = 1e-6
-"""Deviation up to which a channel is taken for constant, relative to its mean: float32's own resolution."""
+"""Standard deviation, relative to the mean, up to which a channel counts as constant (resolution of float32)."""
 
 
 class InputNormalization(nn.Module):
-    """Standardise each channel of one modality: `(x - mean) / std`, `(B, C, ...)`.
+    """Standardise each channel of a modality: `(x - mean) / std`, `(B, C, ...)`.
 
-    Mean and deviation are buffers, set once from the training split; before that, and for a channel that never
-    changes (but for rounding), the deviation is one.
+    Mean and standard deviation are buffers, set once from the training split. Before that, and for channels that are
+    constant up to rounding, the standard deviation is 1.
     """
 
     mean: Tensor
@@ -31,7 +31,7 @@ class InputNormalization(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
 
     def fit(self, statistics: ChannelStatistics) -> None:
-        """Take the statistics of the training split."""
+        """Set the statistics of the training split."""
         self.mean.copy_(statistics.mean)
         changes = statistics.std > CONSTANT * statistics.mean.abs()
         self.std.copy_(torch.where(changes, statistics.std, torch.ones_like(statistics.std)))
@@ -44,13 +44,13 @@ class InputNormalization(nn.Module):
 
 
 def pending(norms: nn.ModuleDict) -> dict[str, InputNormalization]:
-    """Those of each modality that have no statistics yet."""
+    """Normalisations without statistics, by modality."""
     every = cast(dict[str, InputNormalization], dict(norms.items()))
     return {name: norm for name, norm in every.items() if not norm.fitted}
 
 
 def take_statistics(norms: nn.ModuleDict, trainer: Trainer) -> None:
-    """Fit those that have no statistics yet to the training split of the trainer's data module."""
+    """Fit the normalisations without statistics to the training split of the trainer's data module."""
     waiting = pending(norms)
     data: Any = getattr(trainer, "datamodule", None)
     if waiting and hasattr(data, "input_statistics"):
@@ -60,7 +60,7 @@ def take_statistics(norms: nn.ModuleDict, trainer: Trainer) -> None:
     elif waiting:
         rank_zero_warn(
             "`normalize` is on, but the trainer has no FusionDataModule to take the input statistics from: inputs"
-            " stay as they are."
+            " are not normalised."
         )
         for norm in waiting.values():
             norm.fitted.fill_(True)

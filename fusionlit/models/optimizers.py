@@ -1,4 +1,4 @@
-"""What an optimizer needs beside its arguments: the fused kernel, and one loss where it looks more than once."""
+"""Checks and settings of optimizers: the fused kernel, and a single loss for LBFGS."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from fusionlit.models.balance.base import Balance
 
 
 def check_one_loss(optimizer: Optimizer, held_out: float, balance: Balance | None) -> None:
-    """Refuse LBFGS, which takes several looks at one loss per step, where gradients are not those of the loss.
+    """Refuse LBFGS, which evaluates one loss several times per step, if gradients are not those of the loss.
 
     Raises:
-        ConfigError: If samples are held out, or there is a balance.
+        ConfigError: If the optimizer is LBFGS, and samples are held out or there is a balance.
     """
     if not isinstance(optimizer, torch.optim.LBFGS):
         return
@@ -28,10 +28,10 @@ def check_one_loss(optimizer: Optimizer, held_out: float, balance: Balance | Non
 
 
 def use_fused_kernel(optimizer: Optimizer) -> None:
-    """Let Adam and AdamW update every parameter in one pass, unless their arguments say how.
+    """Use the fused kernel of Adam and AdamW, unless their arguments choose an implementation.
 
-    Without it they pass over all parameters some ten times a step. Said to the groups and not to the optimizer, which
-    would then unscale the gradients of half precision itself, and Lightning could not clip them.
+    Other implementations pass over all parameters about ten times per step. Set in the groups and not in the optimizer,
+    which would then unscale half-precision gradients itself, so that Lightning could not clip them.
     """
     chosen = any(optimizer.defaults.get(name) is not None for name in ("foreach", "fused"))
     graphs = any(optimizer.defaults.get(name) for name in ("capturable", "differentiable"))
@@ -46,13 +46,13 @@ def use_fused_kernel(optimizer: Optimizer) -> None:
 
 
 def lay_state(optimizer: Optimizer) -> None:
-    """Bring what was loaded to the strides of its parameters: the fused kernel takes both by their order in memory."""
+    """Give loaded state the strides of its parameters: the fused kernel pairs them by memory order."""
     for parameter, state in optimizer.state.items():
         state.update({name: like(parameter, x) for name, x in state.items() if x.shape == parameter.shape})
 
 
 def lay_gradients(optimizer: Optimizer, *_: Any) -> None:  # noqa: ANN401 (arguments of the step)
-    """Bring gradients to the strides of their parameters too; torch's own have them, those of a callback may not."""
+    """Give gradients the strides of their parameters; torch's own have them, those of a callback might not."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None:
@@ -60,10 +60,10 @@ def lay_gradients(optimizer: Optimizer, *_: Any) -> None:  # noqa: ANN401 (argum
 
 
 def like(parameter: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """`x` with the strides of the parameter; itself if it has them."""
+    """`x` with the strides of the parameter; unchanged if they agree."""
     return x if x.stride() == parameter.stride() else torch.empty_like(parameter, dtype=x.dtype).copy_(x)
 
 
 def is_dense(parameter: torch.Tensor) -> bool:
-    """Whether it lies in memory without gaps, as a new tensor like it would; a lazy one does not lie there yet."""
+    """Whether a parameter is stored without gaps, like a new tensor of its layout; False for lazy parameters."""
     return not is_lazy(parameter) and parameter.stride() == torch.empty_like(parameter, device="meta").stride()

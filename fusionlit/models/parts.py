@@ -1,4 +1,4 @@
-"""Building blocks that strategies share: an encoder and a head per modality, projections to one shape."""
+"""Building blocks of fusion models: encoders and heads per modality, projections to a common shape."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,7 +7,7 @@ from typing import cast
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from fusionlit.contracts import is_shape, make, told
+from fusionlit.contracts import declared, is_shape, make
 from fusionlit.encoders import (
     ConvEncoder,
     Encoder,
@@ -36,8 +36,8 @@ def make_encoders(
     """One encoder per modality: from `encoders` by name, else from `encoder`, else the default for its shape.
 
     Raises:
-        ConfigError: If `encoders` names a modality that is not in the data, or gives some but not all of them while
-            there is no `encoder` for the rest; if tokens have none of their own.
+        ConfigError: If `encoders` names an unknown modality, or only some modalities without an `encoder` for the rest;
+            if tokens have no encoder.
     """
     named = dict(encoders or {})
     unknown = sorted(set(named) - set(modalities))
@@ -53,29 +53,29 @@ def make_encoders(
 
 
 def check_tokens(without_encoder: Mapping[str, ModalitySpec]) -> None:
-    """Refuse tokens where no encoder embeds them.
+    """Check that no modality without an encoder is tokens.
 
     Raises:
-        ConfigError: If there are any.
+        ConfigError: If one is.
     """
     if tokens := [name for name, spec in without_encoder.items() if spec.whole_numbers]:
         raise ConfigError(
-            f"Expected an encoder that embeds the tokens {tokens}: give each one in `encoders`, an `Encoder` with an"
-            " `nn.Embedding`. No default encoder knows the size of their vocabulary."
+            f"Expected an encoder that embeds the tokens {tokens}, but got none: give each one in `encoders`, an"
+            " `Encoder` with an `nn.Embedding`. No default encoder knows the size of the vocabulary."
         )
 
 
 def make_encoder(shape: Shape, encoder: EncoderFactory | None) -> Encoder:
-    """The encoder of one shape; default: the one for the shape.
+    """An encoder for a shape; default: `default_encoder`.
 
     Raises:
-        ConfigError: If it is not what an encoder must be.
+        ConfigError: If the factory does not return a valid encoder.
     """
     return make(encoder or default_encoder, Encoder, shape)
 
 
 def make_heads(shapes: Mapping[str, Shape], size: int, head: HeadFactory | None) -> nn.ModuleDict:
-    """One head a shape, from features to `size` outputs; default: linear."""
+    """One head per shape, from features to `size` outputs; default: linear."""
     return nn.ModuleDict({name: make_head(shape, size, head) for name, shape in shapes.items()})
 
 
@@ -85,41 +85,41 @@ def make_head(shape: Shape, size: int, head: HeadFactory | None) -> Head:
 
 
 def out_shapes(encoders: nn.ModuleDict) -> dict[str, Shape]:
-    """What each encoder puts out."""
+    """Output shape of each encoder."""
     return {name: encoder.out_shape for name, encoder in cast(dict[str, Encoder], dict(encoders.items())).items()}
 
 
 def staged(encoders: nn.ModuleDict, strategy: str) -> dict[str, StagedEncoder]:
-    """The encoders, all of them staged and with the same number of stages.
+    """Check that all encoders are staged and have the same number of stages, and return them.
 
     Raises:
-        ConfigError: If an encoder is not staged, lacks stages or a shape for each of them, or the numbers differ.
+        ConfigError: If an encoder is not staged, has no stages or not one shape per stage, or the numbers differ.
     """
     result = {name: encoder for name, encoder in encoders.items() if isinstance(encoder, StagedEncoder)}
     plain = [name for name in encoders if name not in result]
     if plain:
         raise ConfigError(
-            f"Expected {strategy} to get staged encoders, such as ConvEncoder, but those of {plain} are not. Write"
-            " `class Name(StagedEncoder)`, which fills `self.stages`, an `nn.ModuleList`, and has `stage_shapes`."
+            f"Expected staged encoders for {strategy}, such as ConvEncoder, but those of {plain} are not. Write"
+            " `class Name(StagedEncoder)`, which sets `self.stages` (an `nn.ModuleList`) and has `stage_shapes`."
         )
     for name, encoder in result.items():
-        stages, shapes = getattr(encoder, "stages", ()), told(encoder, "stage_shapes")
+        stages, shapes = getattr(encoder, "stages", ()), declared(encoder, "stage_shapes")
         if not stages or len(stages) != len(shapes) or not all(map(is_shape, shapes)):
             raise ConfigError(
-                f"Expected the encoder of {name!r} to have `self.stages`, an `nn.ModuleList`, and `stage_shapes`, a"
-                f" tuple of sizes for each stage, but got {len(stages)} stages and the shapes {shapes!r}."
+                f"Expected the encoder of {name!r} to have `self.stages` (an `nn.ModuleList`) and `stage_shapes` (a"
+                f" tuple of sizes for each stage), but got {len(stages)} stages and the shapes {shapes!r}."
             )
     depths = {name: len(encoder.stages) for name, encoder in result.items()}
     if len(set(depths.values())) > 1:
-        raise ConfigError(f"Expected {strategy} to get encoders with the same number of stages, but got {depths}.")
+        raise ConfigError(f"Expected encoders with the same number of stages for {strategy}, but got {depths}.")
     return result
 
 
 class Projection(nn.Module):
-    """Learned map from features of one shape to another, where stages of different modalities meet.
+    """Learned projection of features to another shape.
 
-    Grid to grid of the same rank: adaptive average pooling to the new grid, then a 1x1 convolution. Else: average over
-    the grid, a linear map of the channels, and the result repeated over the new grid.
+    For grids of the same rank: adaptive average pooling to the new grid, then a 1x1 convolution. Otherwise: mean over
+    the grid, a linear map of the channels, and repetition over the new grid.
     """
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
@@ -140,11 +140,11 @@ class Projection(nn.Module):
 
 
 def project(shapes: Mapping[str, Shape], to: Shape, layer: str) -> nn.ModuleDict:
-    """A projection for every source whose shape is not `to`, said in the log."""
+    """A projection for every source whose shape is not `to`; each is logged."""
     projections = nn.ModuleDict()
     for name, shape in shapes.items():
         if shape != to:
-            rank_zero_info(f"{layer}: {name} {shape} is brought to {to} by a learned projection.")
+            rank_zero_info(f"{layer}: {name} {shape} is mapped to {to} by a learned projection.")
             projections[name] = Projection(shape, to)
     return projections
 
@@ -157,7 +157,7 @@ def apply_projections(projections: nn.ModuleDict, features: dict[str, Tensor]) -
 def make_fusion(
     factory: FusionFactory, shapes: dict[str, Shape], layer: str = "fusion"
 ) -> tuple[nn.ModuleDict, FusionOperator]:
-    """The operator for these sources, behind learned projections to the first source's shape where it needs them."""
+    """The operator for these sources, and learned projections to the shape of the first source where it needs them."""
     with suppress(ShapeMismatchError):
         return nn.ModuleDict(), make_operator(factory, shapes)
     reference = next(iter(shapes.values()))
@@ -166,9 +166,9 @@ def make_fusion(
 
 
 def make_operator(factory: FusionFactory, shapes: dict[str, Shape]) -> FusionOperator:
-    """The operator for these sources as they are.
+    """The operator for these sources, without projections.
 
     Raises:
-        ConfigError: If it is not what an operator must be, or the shapes do not suit it.
+        ConfigError: If the factory does not return a valid operator, or the operator does not accept the shapes.
     """
     return make(factory, FusionOperator, shapes)

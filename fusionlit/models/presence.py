@@ -1,4 +1,4 @@
-"""Which modalities a sample has, and what stands in for those that it lacks."""
+"""Presence of modalities, replacements for missing ones, and modality dropout."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, cast, get_args
@@ -15,27 +15,26 @@ from fusionlit.types import Batch, Shape
 AbsentForm = Literal["zero", "token"]
 
 INITIAL_STD = 0.02
-"""Deviation of a token at the start: as good as zero, and yet with a direction that `unit_rms` can scale."""
+"""Initial standard deviation of a token: close to zero, but with a direction that `unit_rms` can scale."""
 
 
 class StandIns(nn.Module):
-    """What stands in for the features of a modality that a sample lacks, `(B, *shape)`.
+    """Replaces the features `(B, *shape)` of missing modalities.
 
-    - `zero`: zeros, and the operator is told that the source is absent: it leaves it out, so that weights are
-      renormalised over the others, and a product goes without that factor.
-    - `token`: one learned number a channel, the same at every position, `(C, 1, ..., 1)`. The token is the source: the
-      operator is told that all are there, and weights it, multiplies it and counts its energy as it would any features.
-      A token begins near zero, and so does a product with it: `zero` goes better with `Hadamard` and `MatMul`.
+    - `zero`: zeros, with the source marked as missing: the operator leaves it out, renormalising its weights or
+      omitting a factor.
+    - `token`: one learned value per channel, the same at every position, `(C, 1, ..., 1)`. The token is the source: all
+      sources are marked as present, and the operator treats it like any features, also in energies. Tokens start near
+      zero, and so do products with them: `zero` suits `Hadamard` and `MatMul` better.
 
-    Tokens are part of every step, with a gradient of zeros where nothing is absent: DDP needs no
-    `find_unused_parameters`.
+    Tokens are part of every step, with zero gradients if nothing is missing: DDP needs no `find_unused_parameters`.
 
     Args:
-        shapes: Shape of each modality's features without the batch.
-        absent: What stands in.
+        shapes: Shape of each modality's features, without the batch dimension.
+        absent: The replacement, `zero` or `token`.
 
     Raises:
-        ConfigError: If `absent` is neither of the two.
+        ConfigError: If `absent` is invalid.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], absent: AbsentForm) -> None:
@@ -51,10 +50,10 @@ class StandIns(nn.Module):
         )
 
     def forward(self, features: Features, presence: Presence | None) -> tuple[Features, Presence | None]:
-        """The features with what stands in for the absent ones, and the presence that the operator is told.
+        """Features with missing ones replaced, and the presence to pass to the operator.
 
         Raises:
-            ConfigError: If features are not of the shape that their encoder has told.
+            ConfigError: If features do not have the shape that their encoder declares.
         """
         for name, x in features.items():
             check_output(f"the encoder of {name!r}", x, self.shapes[name], "its `out_shape` or `stage_shapes`")
@@ -66,27 +65,27 @@ class StandIns(nn.Module):
 
 
 def complete(presence: Presence | None, inputs: Features) -> Presence:
-    """Presence `(B,)` of every one of `inputs` `(B, ...)`: what `presence` does not name is always there."""
+    """Presence `(B,)` of each of `inputs` `(B, ...)`; inputs that `presence` omits are present."""
     given = presence or {}
     return {name: given.get(name, x.new_ones(x.shape[0], dtype=torch.bool)) for name, x in inputs.items()}
 
 
 def zero_absent(features: Features, presence: Presence | None) -> Features:
-    """Zeros in place of what is absent."""
+    """Features with zeros in place of missing ones."""
     return features if presence is None else {name: _where(presence[name], x, 0.0) for name, x in features.items()}
 
 
 def drop(presence: Presence, probability: Mapping[str, float]) -> Presence:
-    """Let samples lose modalities at random, but never all that they have.
+    """Drop modalities of samples at random, but never all of a sample.
 
-    Each modality that a sample has is dropped with its own probability p_k, independently. Where all n of them would
-    go, one of them stays, each as likely as the others: so k is lost with probability `p_k - prod_j p_j / n`.
+    Each present modality k is dropped independently with probability p_k. If all n would be dropped, one of them is
+    kept, chosen uniformly, so that k is dropped with probability `p_k - prod_j p_j / n`.
 
-    Shapes: `presence[name]` `(B,)` bool, the result too; drawn by torch's generator on their device.
+    Shapes: `presence[name]` `(B,)` bool, result the same; drawn with torch's generator on their device.
     """
     there = torch.stack(list(presence.values()), dim=1)
     chance, lot = torch.rand(2, *there.shape, dtype=torch.float32, device=there.device)
-    # Plain numbers, modality by modality: a tensor of them would have to be copied to the device.
+    # Python numbers, one modality at a time: a tensor would have to be copied to the device.
     stays = torch.stack([chance[:, k] >= probability[name] for k, name in enumerate(presence)], dim=1) & there
     drawn = lot.where(there, -1.0).argmax(dim=1, keepdim=True)
     last = there & (torch.arange(there.shape[1], device=there.device) == drawn)
@@ -95,7 +94,7 @@ def drop(presence: Presence, probability: Mapping[str, float]) -> Presence:
 
 
 def drop_modalities(batch: Batch, probability: Mapping[str, float]) -> Batch:
-    """The batch whose samples have lost modalities at random (`drop`), each of those that `probability` names.
+    """The batch with the modalities in `probability` dropped at random (`drop`).
 
     Raises:
         DataError: If the batch's presence does not fit its inputs.
@@ -105,7 +104,7 @@ def drop_modalities(batch: Batch, probability: Mapping[str, float]) -> Batch:
 
 
 def without_samples(batch: Batch, samples: Tensor, names: Iterable[str]) -> Batch:
-    """The batch with all modalities of some samples `(B,)` absent."""
+    """The batch with the modalities `names` of the samples `(B,)` marked as missing."""
     return {**batch, "presence": {name: there & ~samples for name, there in _presence_of(batch, names).items()}}
 
 

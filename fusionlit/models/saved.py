@@ -1,4 +1,4 @@
-"""What a checkpoint file holds."""
+"""Reading of checkpoint files."""
 
 from pathlib import Path
 from typing import IO, Any
@@ -8,11 +8,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 
 def read_saved(file: str | Path | IO[bytes], weights_only: bool | None = True) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU; the tensors of a local file stay there until they are used.
+    """Content of a checkpoint, on the CPU; tensors of a local file are memory-mapped.
 
     Args:
-        file: Path or address of the checkpoint, or an open file, which is left where it was.
-        weights_only: As of `torch.load`: whether to refuse everything but tensors and plain values.
+        file: Path or URL of the checkpoint, or an open file, whose position is restored.
+        weights_only: As in `torch.load`: whether to refuse everything but tensors and plain values.
     """
     saved: dict[str, Any]
     if not isinstance(file, str | Path):

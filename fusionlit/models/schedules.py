@@ -1,4 +1,4 @@
-"""Learning rate schedules that end where training ends."""
+"""Learning rate schedules that end with training."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,31 +18,31 @@ from fusionlit.models.hparams import partial_class
 
 Interval = Literal["epoch", "step"]
 LENGTHS = ("T_max", "total_steps", "total_iters")
-"""What the length of a scheduler may be called; one that leaves it open gets the trainer's."""
+"""Argument names of a scheduler's length; if it is omitted, the trainer's length is used."""
 WARMING_UP = (LinearLR, ConstantLR)
 """Schedulers whose `total_iters` is the length of a warm-up, which may end before training does."""
 
 
 class WarmupCosine(LRScheduler):
-    """Warm up linearly, then fall as a cosine to the last step of the training.
+    """Linear warm-up, then cosine decay to the last step of training.
 
-    With T = `total_steps` and W = round(`warmup` T), the rate before step t = 0, ..., T - 1 is its peak times
-    `(t + 1) / (W + 1)` for t < W, and `final + (1 - final) (1 + cos(pi (t - W) / (T - W))) / 2` from there. With
-    `warmup: 0` it is the cosine alone. It steps once per optimizer step unless `interval: epoch` is given; then T and t
-    count epochs. A resumed run goes on at its step of the schedule as it is configured.
+    With T = `total_steps` and W = round(`warmup` T), the learning rate before step t = 0, ..., T - 1 is its peak times
+    `(t + 1) / (W + 1)` for t < W, and `final + (1 - final) (1 + cos(pi (t - W) / (T - W))) / 2` after that. With
+    `warmup: 0` it is a pure cosine. It steps once per optimizer step unless `interval: epoch` is set; then T and t
+    count epochs. A resumed run continues at its step of the schedule as now configured.
 
     Source: Loshchilov and Hutter, "SGDR: Stochastic gradient descent with warm restarts", 2017 (arXiv 1608.03983);
     the warm-up: Goyal et al., "Accurate, large minibatch SGD", 2017 (arXiv 1706.02677).
 
     Args:
-        optimizer: Its learning rate is the peak.
-        warmup: Share of the training in which the rate rises, in [0, 1).
-        final: Rate at the end over that at the peak, in [0, 1].
-        total_steps: Steps (or epochs) of the whole training; default: the trainer's.
-        last_epoch: Step of the schedule to begin after; -1 for a new one.
+        optimizer: The optimizer; its learning rate is the peak.
+        warmup: Share of training in which the rate rises, in [0, 1).
+        final: Final rate as a share of the peak, in [0, 1].
+        total_steps: Steps (or epochs) of training; default: the trainer's.
+        last_epoch: Last completed step of the schedule; -1 for a new one.
 
     Raises:
-        ConfigError: If a share is out of its range, or `total_steps` is not positive or missing without a trainer.
+        ConfigError: If a share is out of range, or `total_steps` is not positive or cannot be taken from a trainer.
     """
 
     interval: Interval = "step"
@@ -61,8 +61,8 @@ class WarmupCosine(LRScheduler):
             raise ConfigError(f"Expected `final` to be a share of the peak in [0, 1], but got {final}.")
         if total_steps is None or total_steps < 1:
             raise ConfigError(
-                f"Expected `total_steps` to be at least 1, but got {total_steps}. A trainer fills it in where a model's"
-                " `training.scheduler` leaves it out."
+                f"Expected `total_steps` to be at least 1, but got {total_steps}. In a model's"
+                " `training.scheduler` it may be left out: the trainer sets it."
             )
         self.warmup = warmup
         self.final = final
@@ -81,11 +81,11 @@ class WarmupCosine(LRScheduler):
         return [peak * share for peak in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands; its form is configuration."""
+        """Current step of the schedule; its form is configuration."""
         return {"last_epoch": self.last_epoch, "base_lrs": self.base_lrs, "_step_count": self._step_count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there, with the rate that the schedule has there."""
+        """Restore the step, and set the learning rate of the schedule at that step."""
         super().load_state_dict(state_dict)
         self._last_lr = self.get_lr()
         for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
@@ -93,13 +93,13 @@ class WarmupCosine(LRScheduler):
 
 
 def own_interval(scheduler: object) -> Interval:
-    """Whether a scheduler, or what makes one, wants to step once per epoch or per step."""
+    """Whether a scheduler, or a factory of one, steps once per epoch or per optimizer step by default."""
     cls = scheduler_class(scheduler)
     return "step" if OneCycleLR in (cls, type(scheduler)) else getattr(cls, "interval", "epoch")
 
 
 def open_length(scheduler: Callable[..., Any]) -> str | None:
-    """The argument that takes a scheduler's length, if it is left open; None where no class is known."""
+    """Name of the argument for a scheduler's length, if it is omitted; None otherwise, or if the class is unknown."""
     cls = scheduler_class(scheduler)
     given = scheduler.keywords if isinstance(scheduler, partial) else {}
     arguments = signature(cls).parameters if isclass(cls) else {}
@@ -111,15 +111,15 @@ def open_length(scheduler: Callable[..., Any]) -> str | None:
 
 
 def scheduler_class(scheduler: object) -> object:
-    """The class that a partial makes, or what was given."""
+    """The class in a partial, or the argument itself."""
     return partial_class(scheduler)[0] if isinstance(scheduler, partial) else scheduler
 
 
 def training_length(trainer: Trainer, interval: Interval) -> int | None:
-    """Epochs or optimizer steps to the trainer's `max_epochs` or `max_steps`, whichever comes first; None without any.
+    """Epochs or optimizer steps until the trainer's `max_epochs` or `max_steps`, whichever comes first, or None.
 
-    `trainer.estimated_stepping_batches` is the same for steps, but where it is read in `configure_optimizers` a resumed
-    run forgets the state of its loader (lightning 2.6).
+    `trainer.estimated_stepping_batches` is the same for steps, but reading it in `configure_optimizers` makes a resumed
+    run lose the state of its loader (lightning 2.6).
     """
     epochs = inf if trainer.max_epochs in (None, -1) else max(trainer.max_epochs, 1)
     steps = inf if trainer.max_steps == -1 else trainer.max_steps
@@ -132,44 +132,44 @@ def training_length(trainer: Trainer, interval: Interval) -> int | None:
 
 
 def batches(trainer: Trainer) -> float:
-    """Training batches per epoch and process; infinite where the loader has no length."""
+    """Training batches per epoch and process; infinite if the loader has no length."""
     if trainer.train_dataloader is None:
-        with isolate_rng():  # a run has the same batches, whether or not they were counted
+        with isolate_rng():  # counting must not change the batches of the run
             trainer.fit_loop.setup_data()
         trainer.fit_loop.teardown()
-        # So that it is set up again: only then does a resumed run load the state of its loader.
+        # Forces a new setup: only then does a resumed run load the state of its loader.
         trainer.fit_loop._combined_loader = None
     return trainer.num_training_batches
 
 
 def check_length(scheduler: Callable[..., Any], length: int | None, interval: Interval) -> int:
-    """The length to fill in.
+    """The length to pass to the scheduler.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If it is None.
     """
     if length is None:
         name = getattr(scheduler_class(scheduler), "__name__", "the scheduler")
         raise ConfigError(
-            f"Expected a trainer that says for how many {interval}s it trains, since `{open_length(scheduler)}` of"
-            f" {name} is left open, but neither `max_epochs` nor `max_steps` does. Set one of them"
-            " (`--trainer.max_epochs 20`; data without a length need `max_steps`), or give"
+            f"Expected `max_epochs` or `max_steps` of the trainer for the number of {interval}s, since"
+            f" `{open_length(scheduler)}` of {name} is not given, but neither is set. Set one of them"
+            " (`--trainer.max_epochs 20`; data without a length need `max_steps`), or"
             f" `{open_length(scheduler)}`."
         )
     return length
 
 
 AFTERWARDS: dict[type, tuple[str, str]] = {
-    CosineAnnealingLR: ("T_max", "rises again after that"),
-    OneCycleLR: ("total_steps", "has no value after that, which ends the run with an error"),
-    PolynomialLR: ("total_iters", "stays at 0 after that"),
-    WarmupCosine: ("total_steps", "stays at its last value after that"),
+    CosineAnnealingLR: ("T_max", "rises again afterwards"),
+    OneCycleLR: ("total_steps", "is undefined afterwards, which ends the run with an error"),
+    PolynomialLR: ("total_iters", "stays at 0 afterwards"),
+    WarmupCosine: ("total_steps", "stays at its last value afterwards"),
 }
-"""What a scheduler's length is called, and what comes after it."""
+"""Name of a scheduler's length, and what the learning rate does after it."""
 
 
 def warn_of_misfit(trainer: Trainer) -> None:
-    """Say so if a scheduler of the trainer does not end where its training ends."""
+    """Warn if a scheduler of the trainer does not end with training."""
     short = trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
     for config in () if short else trainer.lr_scheduler_configs:
         interval = cast(Interval, config.interval)
@@ -178,16 +178,16 @@ def warn_of_misfit(trainer: Trainer) -> None:
 
 
 def misfit(scheduler: object, length: int | None, interval: Interval) -> str | None:
-    """What to warn of if a scheduler does not end where training ends."""
+    """Warning if a scheduler does not end with training, else None."""
     argument, afterwards = AFTERWARDS.get(type(scheduler), ("total_iters", ""))
     given = getattr(scheduler, argument, None)
-    warms_up = isinstance(scheduler, WARMING_UP)  # these may end before training does
+    warms_up = isinstance(scheduler, WARMING_UP)  # these may end before training
     if length is None or given in (None, length) or not (afterwards or warms_up) or (warms_up and given < length):
         return None
-    what = afterwards if given < length else "does not get to its end"
+    what = afterwards if given < length else "does not reach its final value"
     advice = f"Set `{argument}: {length}`"
     if not warms_up:
-        advice += ", or name WarmupCosine, which takes it from the trainer (`warmup: 0` for a cosine alone)"
+        advice += ", or use WarmupCosine, which takes it from the trainer (`warmup: 0` for a pure cosine)"
     return (
         f"{type(scheduler).__name__} has `{argument}` = {given} {interval}s, but the trainer trains {length}: the"
         f" learning rate {what}. {advice}."

@@ -1,4 +1,4 @@
-"""The schema of the data that a model is made for, its modalities and its target, and of what it predicts."""
+"""Schema of a model: its modalities, target and predictions, compared with those of data and checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -14,37 +14,37 @@ from fusionlit.functional import CENTRAL
 from fusionlit.types import FusionOutput, ModalitySpec, TargetSpec
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
-"""Names that no modality may have: modules and parameters are held in these by modality."""
+"""Names that no modality may have: attributes of the containers that are keyed by modality."""
 
 
 def check_modalities(modalities: Mapping[str, ModalitySpec]) -> None:
-    """Refuse modalities that a model cannot be made for.
+    """Check the modalities of a model.
 
     Raises:
-        ConfigError: If there is none, a spec contradicts itself, or a name is no identifier or has another meaning.
+        ConfigError: If there are none, a spec is inconsistent, or a name is not an identifier or is reserved.
     """
     if not modalities:
         raise ConfigError("Expected `modalities` to name at least one modality, but it is empty.")
     for name, spec in modalities.items():
         if not name.isidentifier() or name in RESERVED:
             raise ConfigError(
-                f"Expected a modality's name to be letters, digits and _, not {CENTRAL!r} and no attribute of"
-                f" torch.nn.ModuleDict or ParameterDict, but got {name!r}. Rename it in the data."
+                f"Expected the name of a modality to be a Python identifier other than {CENTRAL!r} and the attributes"
+                f" of torch.nn.ModuleDict and ParameterDict, but got {name!r}. Rename it in the data."
             )
         check_spec(name, spec)
 
 
 def check_is_target(target: object) -> None:
-    """Refuse a target that is none: a checkpoint holds plain configuration, of which annotations make objects again.
+    """Check that the target is a TargetSpec; from a checkpoint's plain configuration, type annotations rebuild it.
 
     Raises:
-        ConfigError: If it is no TargetSpec.
+        ConfigError: If it is not.
     """
     if not isinstance(target, TargetSpec):
         unlabelled = " Unlabelled data has none: it can be predicted alone, with `fusionlit predict`."
         of_a_checkpoint = (
-            " In the constructor of the strategy, annotate it as `target: TargetSpec`: without that, a checkpoint"
-            " cannot make one of its configuration."
+            " In the constructor of the model, annotate it as `target: TargetSpec`: otherwise, it cannot be rebuilt"
+            " from the configuration in a checkpoint."
         )
         raise ConfigError(
             f"Expected `target` to be a TargetSpec, but got {target!r}."
@@ -55,11 +55,11 @@ def check_is_target(target: object) -> None:
 def check_schema(saved: Mapping[str, ModalitySpec], current: Mapping[str, ModalitySpec]) -> None:
     """Compare the modalities of a checkpoint with those of the data.
 
-    What only one of them states, such as a rate, is no difference. Other names for the same number of channels are
-    warned of; the same names in another order are refused.
+    A field that only one of them states, such as a rate, is not a difference. Different channel names cause a warning;
+    the same names in a different order cause an error.
 
     Raises:
-        ConfigError: If they differ; the message says in what.
+        ConfigError: If they differ; the message lists the differences.
     """
     here = {name: spec for name, spec in current.items() if name in saved}
     differences = [f"{name} {spec.shape} is in the checkpoint only" for name, spec in saved.items() if name not in here]
@@ -78,27 +78,27 @@ def check_schema(saved: Mapping[str, ModalitySpec], current: Mapping[str, Modali
 
 
 def differing(a: ModalitySpec, b: ModalitySpec) -> list[tuple[str, Any, Any]]:
-    """Fields that both specs state, and state differently, with both values."""
+    """Fields that both specs state with different values, and the two values."""
     pairs = [(field.name, getattr(a, field.name), getattr(b, field.name)) for field in fields(ModalitySpec)]
     stated = [(name, x, y) for name, x, y in pairs if x not in (None, ()) and y not in (None, ())]
     return [(name, x, y) for name, x, y in stated if x != y and not _alike(x, y)]
 
 
 def _alike(a: object, b: object) -> bool:
-    """Whether both are rates that differ by less than 1 %, as measured ones do."""
+    """Whether both are floats (rates) that differ by less than 1 %, as measured rates do."""
     return isinstance(a, float) and isinstance(b, float) and isclose(a, b, rel_tol=0.01)
 
 
 def check_order(saved: list[str], current: list[str], model: str) -> None:
-    """Refuse the same modalities in another order: the weights of a network depend on it.
+    """Check that the modalities are in the order of the checkpoint, on which the weights depend.
 
     Raises:
-        ConfigError: If they are in another order.
+        ConfigError: If they are not.
     """
     if saved != current:
         raise ConfigError(
-            f"Expected the model to have its modalities in the order of the checkpoint, {saved}, but got {current}:"
-            f" make it with {model}.load_from_checkpoint(path). The data may have them in any order."
+            f"Expected the modalities of the model in the order of the checkpoint, {saved}, but got {current}: load it"
+            f" with {model}.load_from_checkpoint(path). The data may have them in any order."
         )
 
 
@@ -106,7 +106,7 @@ def check_target(saved: TargetSpec, current: TargetSpec) -> None:
     """Compare the target of a checkpoint with that of the data.
 
     Raises:
-        ConfigError: If kind, size, or the names or their order differ; the message says which.
+        ConfigError: If kind, size, or names (or their order) differ; the message lists the differences.
     """
     saved, current = (spec._replace(names=tuple(spec.names)) for spec in (saved, current))
     differences = [
@@ -119,14 +119,14 @@ def check_target(saved: TargetSpec, current: TargetSpec) -> None:
 
 
 def check_predictions(output: object, model: str, size: int) -> FusionOutput:
-    """What a strategy's `fuse` gave, held against what it has promised.
+    """Check the output of a model's `fuse`, and return it.
 
     Raises:
-        ConfigError: If it is no FusionOutput with predictions `(B, size)`.
+        ConfigError: If it is not a FusionOutput with predictions `(B, size)`.
     """
     if not isinstance(output, FusionOutput):
         raise ConfigError(
-            f"Expected `fuse` of {model} to give a FusionOutput, but got {type(output).__name__}. Write"
+            f"Expected `fuse` of {model} to return a FusionOutput, but got {type(output).__name__}. Write"
             " `return FusionOutput(prediction)`."
         )
     for name, prediction in {model: output.prediction, **output.unimodal}.items():

@@ -1,4 +1,4 @@
-"""How a strategy is trained: optimizer, scheduler, fusion weights' rate, multi-task loss."""
+"""Training settings: optimizer, scheduler, learning rate of the fusion weights, multi-task loss."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,51 +18,51 @@ from fusionlit.models.schedules import Interval, check_length, open_length, own_
 from fusionlit.types import Modalities
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
-"""Of `torch.compile`; `reduce-overhead` replays CUDA graphs, which is what small networks on a GPU want."""
+"""Modes of `torch.compile`; `reduce-overhead` uses CUDA graphs, which suits small networks on a GPU."""
 
 
 AdamUnlessNamed = Callable[[Iterable[Any]], torch.optim.Adam] | OptimizerCallable
-"""Any optimizer; in a configuration, the arguments of one without a class (`optimizer: {lr: 0.01}`) are Adam's."""
+"""Any optimizer; in a configuration, arguments without a class (`optimizer: {lr: 0.01}`) are those of Adam."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a strategy is trained.
+    """Training settings of a fusion model.
 
-    The parameters behind the fusion weights get a group of their own, without weight decay, whose learning rate is
-    `fusion_lr_mult` times that of the others at every step, whatever the scheduler: under a shared rate they hardly
-    move.
+    The parameters of the fusion weights form an optimizer group of their own, without weight decay. Its learning rate
+    is `fusion_lr_mult` times that of the others at every step, whatever the scheduler: at the same rate, fusion weights
+    hardly change.
 
     Args:
-        optimizer: From parameters to an optimizer; default: Adam with a learning rate of 1e-3. One that takes a single
-            group, such as LBFGS, gives the fusion weights the rate of all others; LBFGS goes neither with
-            `fusion_held_out` nor with `balance`.
-        scheduler: From the optimizer to a scheduler; default: none. `WarmupCosine` takes the length of the training
-            from the trainer, as do `OneCycleLR` without `total_steps`, `CosineAnnealingLR` without
-            `T_max` and `PolynomialLR` without `total_iters`.
-        interval: Whether the scheduler steps once per epoch or per optimizer step; default: `step` for WarmupCosine
-            and OneCycleLR, else `epoch`.
-        monitor: Metric that a scheduler such as ReduceLROnPlateau follows.
-        fusion_lr_mult: Learning rate of the fusion weights over that of everything else. Gates and attention have no
-            parameters of this kind.
-        frozen_fusion_epochs: Keep the fusion weights as they are for the first so many epochs.
-        fusion_held_out: Share of the training samples, in [0, 1), that teach the fusion weights and nothing else; the
-            rest of the network learns from the others. Weights that learn from the samples which the network knows by
-            heart go to whatever remembers best, noise included. Default: .1 for CentralNet, 0 for the others.
-        unimodal_loss_weight: Weight b_k of each modality's own loss in `loss + sum_k b_k loss_k`, one for all or one
-            per modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.
-        fusion_l1: Factor of `sum |a|` over the raw fusion weights `a` in the training loss; the product is logged as
-            `train/fusion_l1`. Only where all fusion weights are raw (`weights: raw`).
-        modality_dropout: Probability that a training sample loses a modality that it has, one for all or one per
-            modality; a sample never loses all that it has.
-        compile_mode: Compile the network with `torch.compile` in this mode, when training, validation or a test begins;
-            default: do not. It takes a minute or so and a C++ compiler, and pays in long runs.
-        balance: What keeps one modality from being learned at the cost of the others: `OGMGE`, `MMPareto`, `AMCo`,
-            `GBlending` or `UMT`; default: nothing does. All but `UMT` of features need `unimodal_loss_weight`.
+        optimizer: Factory of the optimizer; default: Adam with a learning rate of 1e-3. An optimizer with a single
+            group, such as LBFGS, trains the fusion weights at the common rate; LBFGS cannot be combined with
+            `fusion_held_out` or `balance`.
+        scheduler: Factory of the scheduler; default: none. `WarmupCosine` takes its length from the trainer, as do
+            `OneCycleLR` without `total_steps`, `CosineAnnealingLR` without `T_max` and `PolynomialLR` without
+            `total_iters`.
+        interval: Step the scheduler once per `epoch` or per optimizer `step`; default: `step` for WarmupCosine and
+            OneCycleLR, else `epoch`.
+        monitor: Metric for schedulers such as ReduceLROnPlateau.
+        fusion_lr_mult: Learning rate of the fusion weights as a multiple of that of all other parameters. Gates and
+            attention have no such parameters.
+        frozen_fusion_epochs: Initial epochs with frozen fusion weights.
+        fusion_held_out: Share of the training samples, in [0, 1), that train only the fusion weights; the rest of the
+            network is trained on the others. Fusion weights trained on the same samples as the network favour sources
+            that memorise them, even noise. Default: 0.1 for CentralNet, 0 for the others.
+        unimodal_loss_weight: Weight b_k of the unimodal losses in `loss + sum_k b_k loss_k`, one for all or one per
+            modality; default: 1 for CentralNet, 0 (no unimodal heads) for the others.
+        fusion_l1: Factor of the L1 penalty `sum |a|` over the fusion weights `a` in the training loss; the product is
+            logged as `train/fusion_l1`. Requires that all fusion weights are raw (`weights: raw`).
+        modality_dropout: Probability of dropping a modality of a training sample, one for all or one per modality; a
+            sample never loses all of its modalities.
+        compile_mode: Mode of `torch.compile` for the network; default: not compiled. Compiling takes about a minute and
+            needs a C++ compiler; it pays off in long runs.
+        balance: Modality balance, against one modality being learned at the cost of the others: `OGMGE`, `MMPareto`,
+            `AMCo`, `GBlending` or `UMT`; default: none. All but `UMT` on features need `unimodal_loss_weight`.
 
     Raises:
-        ConfigError: If `fusion_lr_mult` or `fusion_l1` is negative, `fusion_held_out` is no share below 1, or there is
-            no such mode.
+        ConfigError: If `fusion_lr_mult` or `fusion_l1` is negative or infinite, `fusion_held_out` is not in [0, 1), or
+            `compile_mode` is invalid.
     """
 
     optimizer: AdamUnlessNamed | None = None
@@ -90,10 +90,10 @@ class Training:
             raise ConfigError(f"Expected `fusion_held_out` to be a share in [0, 1), but got {self.fusion_held_out}.")
 
     def make_optimizer(self, weights: Iterable[nn.Parameter], fusion: Iterable[nn.Parameter]) -> Optimizer:
-        """Optimizer of `weights`, with `fusion` as a second group if there are any and it takes two, else of all alike.
+        """Optimizer of `weights`, with `fusion`, if any, as a second group if the optimizer supports it.
 
         Raises:
-            ConfigError: If nothing is there to be trained, or the optimizer does not take it.
+            ConfigError: If there is nothing to train, or the optimizer rejects the parameters.
         """
         weights, fusion = list(weights), list(fusion)
         if not weights and not fusion:
@@ -115,25 +115,25 @@ class Training:
             optimizer = make_one([{"params": parameters}])
         except ValueError as error:
             raise ConfigError(
-                f"Expected an `optimizer` that takes the parameters of this model, but it refuses ({error}). Change its"
+                f"Expected an `optimizer` that accepts the parameters of this model, but it raised: {error}. Change its"
                 " arguments, or choose another one."
             ) from error
         name = type(optimizer).__name__
         if self.frozen_fusion_epochs:
             raise ConfigError(
-                f"{name} has one group of parameters, so that it cannot keep the fusion weights as they are: set"
+                f"{name} has a single parameter group, so it cannot freeze the fusion weights: set"
                 " `frozen_fusion_epochs` to 0, or choose another optimizer."
             )
-        for parameter in parameters:  # LBFGS flattens gradients, which are laid as their parameters, without a copy
+        for parameter in parameters:  # LBFGS views gradients, which have their parameters' strides, as flat
             parameter.data = parameter.data.contiguous()
         rank_zero_warn(
-            f"{name} has one group of parameters: the fusion weights learn at the rate of all others, and"
-            f" `fusion_lr_mult` ({self.fusion_lr_mult:g}) is left out."
+            f"{name} has a single parameter group: the fusion weights are trained at the common learning rate, and"
+            f" `fusion_lr_mult` ({self.fusion_lr_mult:g}) is ignored."
         )
         return optimizer
 
     def keep_fusion_rate(self, optimizer: Optimizer, epoch: int) -> None:
-        """Set the fusion group's learning rate to `fusion_lr_mult` times the first group's, or 0 while it is frozen."""
+        """Set the learning rate of the fusion group to `fusion_lr_mult` times the first group's, or 0 while frozen."""
         mult = self.fusion_lr_mult if epoch >= self.frozen_fusion_epochs else 0.0
         for group in optimizer.param_groups:
             if group.get("name") == "fusion_weights":
@@ -142,10 +142,10 @@ class Training:
     def make_schedule(
         self, optimizer: Optimizer, training_length: Callable[[Interval], int | None]
     ) -> dict[str, Any] | None:
-        """Lightning's description of the scheduler, or None; `training_length` fills in what it leaves open.
+        """Lightning's configuration of the scheduler, or None; `training_length` provides an omitted length.
 
         Raises:
-            ConfigError: If it leaves its length open, and the training has none.
+            ConfigError: If the length is omitted, and training has none.
         """
         if self.scheduler is None:
             return None
@@ -158,10 +158,10 @@ class Training:
         return {"scheduler": scheduler, "interval": self.interval or own_interval(scheduler), "monitor": self.monitor}
 
     def unimodal_weights(self, modalities: Mapping[str, Any], default: float) -> dict[str, float]:
-        """Weight b_k of every modality.
+        """Weight b_k of each modality's unimodal loss.
 
         Raises:
-            ConfigError: If a weight is negative, or names a modality that is not there.
+            ConfigError: If a weight is negative, or a modality is unknown.
         """
         given = default if self.unimodal_loss_weight is None else self.unimodal_loss_weight
         weights = by_modality("unimodal_loss_weight", given, modalities)
@@ -171,10 +171,10 @@ class Training:
         return weights
 
     def dropout_probabilities(self, modalities: Mapping[str, Any]) -> dict[str, float]:
-        """Probability of every modality to be dropped.
+        """Probability of dropping each modality.
 
         Raises:
-            ConfigError: If a probability is not in [0, 1), or belongs to a modality that is not there.
+            ConfigError: If a probability is not in [0, 1), or a modality is unknown.
         """
         probabilities = by_modality("modality_dropout", self.modality_dropout, modalities)
         wrong = {name: p for name, p in probabilities.items() if not 0 <= p < 1}
@@ -183,10 +183,10 @@ class Training:
         return probabilities
 
     def make_balance(self, modalities: Modalities, unimodal_weights: dict[str, float]) -> Balance | None:
-        """What keeps the modalities in balance, if anything does.
+        """The modality balance, if any.
 
         Raises:
-            ConfigError: If it is none, or needs unimodal heads that are not there.
+            ConfigError: If it is not a Balance, or needs unimodal heads that do not exist.
         """
         if self.balance is None:
             return None
@@ -196,14 +196,14 @@ class Training:
 
 
 def by_modality(argument: str, given: float | Mapping[str, float], modalities: Mapping[str, Any]) -> dict[str, float]:
-    """One number for every modality, of one for all or of some by name, whose others are 0.
+    """One number per modality, from one for all or from a mapping, in which omitted modalities are 0.
 
     Raises:
-        ConfigError: If `given` names a modality that is not there.
+        ConfigError: If `given` names an unknown modality.
     """
     if not isinstance(given, Mapping):
         return dict.fromkeys(modalities, given)
     unknown = sorted(set(given) - set(modalities))
     if unknown:
-        raise ConfigError(f"Expected `{argument}` to name modalities {list(modalities)}, but got {unknown}.")
+        raise ConfigError(f"Expected the keys of `{argument}` to be among {list(modalities)}, but got {unknown}.")
     return {name: given.get(name, 0.0) for name in modalities}

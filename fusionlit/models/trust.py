@@ -1,15 +1,15 @@
-"""What a configuration may name: a checkpoint comes from anywhere, and loading it runs nothing but what is known here.
+"""Trust in configurations: loading a checkpoint from an unknown source runs only known classes.
 
-A checkpoint holds weights and hyperparameters, and no code. But hyperparameters name classes, and whoever makes a model
-of them imports and calls what they name. So they are walked before anything is imported or made:
+A checkpoint holds weights and hyperparameters, but no code. However, hyperparameters name classes, and building a model
+from them imports and calls what they name. So they are checked before anything is imported or built:
 
-- Whatever they name is a class, never a function, below the base that the constructor's type hint asks for: an
-  `Encoder`, a `Task`, an `Optimizer`. Where no hint names a base, it is a module, an optimizer or a scheduler.
-- It belongs to one of `PACKAGES`, or to a module that is imported already. Python code has imported what it uses. The
-  command line imports what its arguments and the user's own configuration files name, also as `imports`. A checkpoint
-  imports nothing else, least of all from the working folder.
+- They may only name classes, never functions, and only subclasses of the type hint of the constructor's argument: an
+  `Encoder`, a `Task`, an `Optimizer`. Without such a hint: a module, an optimizer or a scheduler.
+- A class must belong to one of `PACKAGES`, or to a module that is already imported. Python code has imported what it
+  uses. The command line imports what its arguments and the user's own configuration files name, also in `imports`. A
+  checkpoint imports nothing else, in particular nothing from the working folder.
 
-A configuration file is the user's own word: it may name any module. But it makes objects of classes only, too.
+A configuration file is written by the user and may name any module, but it, too, may only build objects of classes.
 """
 
 import sys
@@ -34,32 +34,32 @@ from torch.optim.lr_scheduler import LRScheduler
 from fusionlit.errors import ConfigError
 
 PACKAGES = ("fusionlit", "torch", "torchvision", "torchmetrics")
-"""Whose classes a checkpoint may name though their module is not imported yet."""
+"""Packages whose classes a checkpoint may name even if their module is not imported yet."""
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
-"""What Lightning's loader calls to make a model of hyperparameters; the only function that a checkpoint names."""
+"""Function with which Lightning's loader builds a model from hyperparameters; the only one in a checkpoint."""
 UNHINTED = (nn.Module, Optimizer, LRScheduler)
-"""Bases where no type hint names one."""
+"""Allowed base classes if no type hint names one."""
 WRITTEN = {"state_dict", "hyper_parameters", "modalities"}
-"""Keys of every checkpoint."""
+"""Required keys of a checkpoint."""
 OF_THE_MODEL = ("_class_path", "_instantiator")
 OF_A_CLASS = {"class_path", "init_args", "dict_kwargs"}
 
 Kinds = tuple[Any, ...]
-"""Bases of what a parameter takes by class path: none where it takes plain values alone, `Any` where it takes all."""
+"""Base classes that a parameter accepts by class path: empty for plain values only, `Any` for anything."""
 
 
 def check_checkpoint(saved: Any, kind: type, where: str, replaced: Iterable[str] = ()) -> type[Any]:  # noqa: ANN401
-    """The class of the model that a checkpoint holds, once all that its hyperparameters name can be trusted.
+    """Class of the model in a checkpoint, after checking everything that its hyperparameters name.
 
     Args:
-        saved: What was in the file.
-        kind: What the model must be.
+        saved: Content of the file.
+        kind: Required base class of the model.
         where: The file, for messages.
-        replaced: Arguments that are given in place of those in the checkpoint.
+        replaced: Arguments that the caller gives instead of those in the checkpoint.
 
     Raises:
-        ConfigError: If it is no checkpoint of fusionlit's, or names something other than a class of the kind that is
-            expected, or a class of a module that is not imported.
+        ConfigError: If it is not a checkpoint of fusionlit, or names something other than a class of the expected kind,
+            or a class of a module that is not imported.
     """
     keys = set(saved) if isinstance(saved, dict) else set()
     if not keys >= WRITTEN or keys & set(CHECKPOINT_PAST_HPARAMS_KEYS):
@@ -69,20 +69,20 @@ def check_checkpoint(saved: Any, kind: type, where: str, replaced: Iterable[str]
 
 
 def check_hyperparameters(config: Mapping[str, Any], kind: type, where: str) -> type[Any]:
-    """The same of hyperparameters alone."""
+    """The same for hyperparameters alone."""
     return _model(config, kind, where, "hyper_parameters")
 
 
 def check_configuration(config: Any, field: str, *, saved: bool) -> None:  # noqa: ANN401 (any part of a configuration)
-    """Refuse functions in the places of classes; jsonargparse would call them with the arguments beside them.
+    """Check that a configuration names no functions in place of classes, which jsonargparse would call.
 
     Args:
         config: Configuration as parsed, so that all of its modules are imported.
-        field: What it is called, for messages.
-        saved: Whether a checkpoint is to hold it: then no function may be in it at all.
+        field: Its name, for messages.
+        saved: Whether it will be saved in a checkpoint: then it may not contain any function.
 
     Raises:
-        ConfigError: If there is one.
+        ConfigError: If it does.
     """
     for name, value in _leaves(config, field):
         named = imported(str(value)) if name.endswith(".class_path") else None
@@ -92,13 +92,13 @@ def check_configuration(config: Any, field: str, *, saved: bool) -> None:  # noq
 
 
 def own_modules(config: Any) -> list[str]:  # noqa: ANN401 (any part of a configuration)
-    """Modules outside of `PACKAGES` that a configuration names."""
+    """Modules outside `PACKAGES` that a configuration names."""
     paths = [str(value) for name, value in _leaves(config, "") if name.endswith(".class_path")]
     return sorted({path.rpartition(".")[0] for path in paths if path.split(".")[0] not in PACKAGES})
 
 
 def _leaves(config: Any, field: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 (any part of a configuration)
-    """Everything in a configuration that is no container, and where it stands."""
+    """Leaves of a configuration, with the name of each."""
     if isinstance(config, Mapping):
         for name, value in config.items():
             yield from _leaves(value, field if name == "init_args" else f"{field}.{name}")
@@ -110,7 +110,7 @@ def _leaves(config: Any, field: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN4
 
 
 def imported(path: str) -> Any:  # noqa: ANN401 (whatever has a name)
-    """What a path names in the modules that are imported; None if there is nothing."""
+    """Object with this path in the imported modules, or None."""
     names = path.split(".")
     for i in range(len(names) - 1, 0, -1):
         found: Any = sys.modules.get(".".join(names[:i]))
@@ -122,7 +122,7 @@ def imported(path: str) -> Any:  # noqa: ANN401 (whatever has a name)
 
 
 def _model(config: Mapping[str, Any], kind: type, where: str, field: str) -> type[Any]:
-    """The class of a model, once its arguments are walked."""
+    """Class of a model, after checking its arguments."""
     if config.get("_instantiator", INSTANTIATOR) != INSTANTIATOR:
         raise _refused(f"{field}._instantiator", where, f"be {INSTANTIATOR}", config["_instantiator"])
     cls = _find(config.get("_class_path"), (kind,), where, f"{field}._class_path")
@@ -131,16 +131,16 @@ def _model(config: Mapping[str, Any], kind: type, where: str, field: str) -> typ
 
 
 def _walk(value: Any, kinds: Kinds, where: str, field: str) -> None:  # noqa: ANN401 (any part of a configuration)
-    """Refuse what a value names that is none of the kinds."""
+    """Check that everything a value names is of the given kinds."""
     if isinstance(value, str):
         _walk_text(value, kinds, where, field)
     elif isinstance(value, list | tuple | set):
         for i, item in enumerate(value):
             _walk(item, kinds, where, f"{field}[{i}]")
     elif isinstance(value, Mapping) and "_class_path" in value and not kinds:
-        _model(value, LightningModule, where, field)  # a member; of what is no plain text no model is made
+        _model(value, LightningModule, where, field)  # a member: models are built from text only
     elif isinstance(value, Mapping) and "class_path" in value:
-        if other := sorted(set(value) - OF_A_CLASS):  # jsonargparse would take it for a dict, and all as items
+        if other := sorted(set(value) - OF_A_CLASS):  # jsonargparse would treat it as a plain dict
             raise _refused(field, where, f"hold {', '.join(sorted(OF_A_CLASS))} alone", other)
         cls = _find(value["class_path"], kinds, where, field)
         _walk_arguments({name: value[name] for name in value if name != "class_path"}, cls, where, field)
@@ -152,7 +152,7 @@ def _walk(value: Any, kinds: Kinds, where: str, field: str) -> None:  # noqa: AN
 
 
 def _walk_arguments(arguments: Mapping[str, Any], cls: type, where: str, field: str) -> None:
-    """Refuse what the arguments of a class name."""
+    """Check everything that the arguments of a class name."""
     hints = _hints(cls)
     for name, value in arguments.items():
         if name in ("init_args", "dict_kwargs") and isinstance(value, Mapping):
@@ -162,9 +162,9 @@ def _walk_arguments(arguments: Mapping[str, Any], cls: type, where: str, field: 
 
 
 def _walk_text(value: str, kinds: Kinds, where: str, field: str) -> None:
-    """Refuse what jsonargparse would make of text: it reads YAML in it, imports a path, opens a file."""
+    """Check text, which jsonargparse may parse as YAML, import as a path, or open as a file."""
     read: Any = value
-    with suppress(Exception):  # of any loader: then it is no YAML
+    with suppress(Exception):  # any error of the loader means that it is not YAML
         read = get_loader("yaml")(value)
     if not isinstance(read, str):
         _walk(read, kinds, where, field)
@@ -173,7 +173,7 @@ def _walk_text(value: str, kinds: Kinds, where: str, field: str) -> None:
 
 
 def _find(path: Any, kinds: Kinds, where: str, field: str) -> type:  # noqa: ANN401 (whatever a checkpoint holds)
-    """The class of a path, below one of the kinds."""
+    """Class at an import path, which must be a subclass of one of the kinds."""
     bases = tuple(base for kind in kinds for base in (UNHINTED if kind is Any else (kind,)))
     expected = f"name a subclass of {' or '.join(base.__name__ for base in bases)}" if bases else "name no class"
     if not isinstance(path, str):
@@ -183,13 +183,13 @@ def _find(path: Any, kinds: Kinds, where: str, field: str) -> type:  # noqa: ANN
     for i in range(len(rest)) if package in PACKAGES else ():
         if "__main__" in rest:
             break  # a program
-        with suppress(Exception):  # of a class as if it were a module, or of one that lacks what it needs
+        with suppress(Exception):  # a class instead of a module, or a module with a missing dependency
             import_module(".".join((package, *rest[:i])))
     found = imported(path)
     if found is None and package not in PACKAGES and bases:
         raise ConfigError(
-            f"Expected `{field}` of {where} to {expected} of an imported module, but got {path}. A checkpoint imports"
-            f" no module of yours by itself. If you trust it, import {module} first; on the command line, give the"
+            f"Expected `{field}` of {where} to {expected} of an imported module, but got {path}. A checkpoint does not"
+            f" import your modules. If you trust it, import {module} first; on the command line, give the"
             f" configuration that names it, such as --config RUN/config.yaml or --model, or --imports {module}."
         )
     if not isclass(found) or not issubclass(found, bases):
@@ -199,15 +199,15 @@ def _find(path: Any, kinds: Kinds, where: str, field: str) -> type:  # noqa: ANN
 
 def _refused(field: str, where: str, expected: str, got: object) -> ConfigError:
     return ConfigError(
-        f"Expected `{field}` of {where} to {expected}, but got {got!r}. fusionlit writes no such checkpoint: do not use"
-        " this file unless you know where it comes from."
+        f"Expected `{field}` of {where} to {expected}, but got {got!r}. fusionlit does not write such checkpoints:"
+        " do not use this file unless you trust its source."
     )
 
 
 def _hints(cls: type) -> dict[str, Any]:
-    """Type hint of each argument of a constructor, and of those that it may hand on to its bases.
+    """Type hints of the arguments of a constructor and of its base classes' constructors.
 
-    One that cannot be resolved, such as a name imported under `TYPE_CHECKING`, counts as that of some factory.
+    A hint that cannot be resolved, such as a name imported under `TYPE_CHECKING`, counts as a factory.
     """
     hints: dict[str, Any] = {}
     for init in filter(isfunction, (vars(base).get("__init__") for base in reversed(cls.__mro__))):
@@ -219,13 +219,13 @@ def _hints(cls: type) -> dict[str, Any]:
                 continue
             try:
                 hints |= get_type_hints(SimpleNamespace(__annotations__={name: parameter.annotation}), init.__globals__)
-            except Exception:  # whatever an annotation does
+            except Exception:  # an annotation may raise anything
                 hints[name] = Callable
     return hints
 
 
 def _kinds(hint: Any) -> Kinds:  # noqa: ANN401 (any type hint)
-    """Bases of what a parameter of this type takes by class path, itself or in a container."""
+    """Base classes that a parameter of this type accepts by class path, directly or in a container."""
     origin, args = get_origin(hint), get_args(hint)
     cls = origin or hint
     if cls is Callable:

@@ -1,4 +1,4 @@
-"""One modality alone: the baseline of every fusion."""
+"""Unimodal models: the baseline of every fusion model."""
 
 from torch import Tensor
 
@@ -13,21 +13,21 @@ from fusionlit.types import FusionOutput, Modalities, TargetSpec
 
 
 class Unimodal(FusionModule):
-    """Predict from one modality: `y = head(encoder(x_m))`.
+    """Predict from a single modality: `y = head(encoder(x_m))`.
 
     Args:
-        modalities: What each modality of the data is; linked from the data.
-        target: What is to be predicted; linked from the data.
-        modality: The one to use.
-        encoder: From the modality's shape to its encoder; default: the one for its shape.
-        head: From features to prediction; default: linear.
-        task: Loss and metrics; default: the one for the target's kind.
-        training: Optimizer and scheduler. Modality dropout leaves a sample any one modality, not always this one.
+        modalities: Spec or shape of each modality of the data; linked from the data.
+        target: Prediction target; linked from the data.
+        modality: The modality to use.
+        encoder: Factory of the encoder; default: chosen by shape.
+        head: Factory of the head; default: linear.
+        task: Loss and metrics; default: those for the kind of target.
+        training: Optimizer and scheduler. Modality dropout may drop this modality as long as the sample keeps another.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: What stands in for the features where a sample lacks the modality: zeros, or a learned token.
+        absent: Replacement for the features if the modality is missing: `zero`, or `token`, a learned token.
 
     Raises:
-        ConfigError: If the data has no such modality, or a unimodal loss is asked for.
+        ConfigError: If the data has no such modality, or a unimodal loss is set.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Unimodal(FusionModule):
         if modality not in modalities:
             raise ConfigError(f"Expected `modality` to be one of {list(modalities)}, but got {modality!r}.")
         if any(self.unimodal_weights.values()):
-            raise ConfigError("Unimodal has one head, that of its modality: leave out `unimodal_loss_weight`.")
+            raise ConfigError("Unimodal has a single head, that of its modality: leave out `unimodal_loss_weight`.")
         self.modality = modality
         spec = self.modalities[modality]
         if encoder is None:
@@ -56,6 +56,6 @@ class Unimodal(FusionModule):
         self.head = make_head(self.encoder.out_shape, target.size, head)
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
-        """Predict from the one modality."""
+        """Predict from the modality."""
         features, _ = self.stand_ins({self.modality: self.encoder(inputs[self.modality])}, presence)
         return FusionOutput(self.head(features[self.modality]))

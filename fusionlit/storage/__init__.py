@@ -1,1 +1,1 @@
-"""Rows of arrays, in memory or mapped from files: NPY, NPZ, and packs of a data set."""
+"""Arrays of rows, in memory or memory-mapped: NPY, NPZ, and packs of a data set."""

@@ -1,4 +1,4 @@
-"""NPZ files: what arrays they hold, by their headers alone, and the arrays themselves, never unpickled."""
+"""NPZ files: headers and arrays, without unpickling."""
 
 import struct
 import zipfile
@@ -22,15 +22,15 @@ _DAMAGE = (
     *(OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, SyntaxError),
     *(TokenError, zipfile.BadZipFile, zlib.error),
 )
-"""What zipfile and numpy raise on files that are no NPZ, truncated, changed, locked or of another kind."""
+"""Exceptions of zipfile and numpy for files that are not NPZ, truncated, changed, locked or of another kind."""
 
 
 _LENGTHS = 26
-"""Where in the local header of an archive's member the lengths of its name and of its extra field stand."""
+"""Offset, in the local header of an archive member, of the lengths of its name and extra field."""
 
 
 class Header(NamedTuple):
-    """What an array is, before it is read."""
+    """Shape, type and order of an array, known before it is read."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -41,15 +41,15 @@ class Header(NamedTuple):
 
 
 class NpzFile:
-    """An NPZ file, of which only the headers are read at first.
+    """An NPZ file, of which only the headers are read at construction.
 
-    `headers` holds shape and type of every array, in the order of the file.
+    `headers` contains shape and type of every array, in the order of the file.
 
     Args:
         path: The file.
 
     Raises:
-        DataError: If the file is missing or no NPZ, or an array in it holds Python objects.
+        DataError: If the file is missing or not NPZ, or an array in it holds Python objects.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,22 +62,22 @@ class NpzFile:
         return f"{self.path}, array {name!r}"
 
     def require(self, argument: str, names: Iterable[str]) -> None:
-        """Refuse names that are not in the file.
+        """Check that the file contains the arrays `names`.
 
         Raises:
-            ConfigError: With the arrays that there are.
+            ConfigError: If one is missing; the message lists the arrays in the file.
         """
         if missing := [name for name in names if name not in self.headers]:
             raise ConfigError(
-                f"{self.path}: expected the arrays that `{argument}` names, but {', '.join(missing)} is not in it. It"
+                f"{self.path}: expected the arrays named in `{argument}`, but it has no {', '.join(missing)}. It"
                 f" has: {', '.join(f'{name} {header}' for name, header in self.headers.items())}."
             )
 
     def read(self, name: str) -> Array:
-        """One array, in the machine's byte order.
+        """Read one array, in native byte order.
 
         Raises:
-            DataError: If it cannot be read, or the file is no longer the one whose headers were read.
+            DataError: If it cannot be read, or the file has changed since its headers were read.
         """
         try:
             with np.load(self.path, allow_pickle=False) as archive:
@@ -88,13 +88,12 @@ class NpzFile:
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def map(self, name: str) -> Array | MappedArray:
-        """One array to gather rows from, mapped where it lies in the file.
+        """Map one array, to gather rows from.
 
-        What is compressed (`numpy.savez_compressed`) or stored by columns is read into memory.
+        Arrays that are compressed (`numpy.savez_compressed`) or in Fortran order are read into memory.
 
         Raises:
-            DataError: If it cannot be read, its checksum says that it is damaged, or the file is no longer the one
-                whose headers were read.
+            DataError: If it cannot be read, its checksum is wrong, or the file has changed since its headers were read.
         """
         try:
             with zipfile.ZipFile(self.path) as archive:
@@ -103,7 +102,7 @@ class NpzFile:
                     return self.read(name)
                 with archive.open(member) as values:
                     while values.read(BLOCK):
-                        pass  # the archive compares the checksum at the end
+                        pass  # zipfile verifies the checksum at the end
             with self.path.open("rb") as file:
                 file.seek(member.header_offset + _LENGTHS)
                 lengths = struct.unpack("<HH", file.read(4))
@@ -114,15 +113,15 @@ class NpzFile:
         return array
 
     def read_names(self, name: str, samples: int) -> list[str]:
-        """One name for each sample, from text or integers.
+        """Read one name per sample, from text or integers.
 
         Raises:
-            DataError: If the array is of another type or length.
+            DataError: If the array has another type or length.
         """
         header = self.headers[name]
         if header.shape != (samples,) or header.dtype.kind not in "iuU":
             raise DataError(
-                f"{self.where(name)}: expected text or integers {(samples,)}, one for each sample, but got {header}."
+                f"{self.where(name)}: expected text or integers {(samples,)}, one per sample, but got {header}."
                 " Save it again with the others."
             )
         return [str(value) for value in self.read(name).tolist()]
@@ -132,20 +131,20 @@ class NpzFile:
             return stamp(file)
 
     def _check_unchanged(self, now: tuple[int, int]) -> None:
-        # Targets are read long before the modalities: together they must be of one file.
+        # Targets are read long before the modalities, but both must come from the same file.
         if now != self._stamp:
-            raise DataError(
-                f"{self.path}: expected it to stay as it was, but it was changed while in use. Start again."
-            )
+            raise DataError(f"{self.path}: expected an unchanged file, but it was changed while in use. Start again.")
 
     def _damaged(self, name: str, error: Exception) -> DataError:
-        return DataError(f"{self.where(name)}: it cannot be read ({error}). Copy the file again.")
+        return DataError(
+            f"{self.where(name)}: expected a readable array, but got an error ({error}). Copy the file again."
+        )
 
 
 def _read_headers(path: Path) -> dict[str, Header]:
     if not path.is_file():
         raise DataError(
-            f"{path}: expected an NPZ file, but there is none. Write one with `numpy.savez`, or correct it."
+            f"{path}: expected an NPZ file, but there is none. Write one with `numpy.savez`, or correct the path."
         )
     headers = {}
     try:
@@ -163,7 +162,7 @@ def _read_headers(path: Path) -> dict[str, Header]:
         if header.dtype.hasobject:
             raise DataError(
                 f"{path}, array {name!r}: expected numbers or text, but got Python objects {header.shape}, which are"
-                " never unpickled. Save it with a plain type (`.astype(float)`, `.astype(str)`); arrays of different"
-                " lengths must be brought to one."
+                " never unpickled. Save it with a plain type (`.astype(float)`, `.astype(str)`); bring arrays of"
+                " different lengths to a common length."
             )
     return headers

@@ -1,4 +1,4 @@
-"""Renders RGB/LiDAR data sets in the replicator format: `scene`, `raycast`, `sensors`, `write`."""
+"""Rendering of synthetic data sets: RGB and LiDAR in the replicator format, and signals with a known truth."""
 
 from fusionlit.synthetic.write import render
 

@@ -1,41 +1,44 @@
-"""How often the best rule is right when two sensors know together what neither knows alone.
+"""Accuracy of the optimal rule when the class can be inferred from two sensors together, but not from either alone.
 
 *Exclusive or.* Each sensor has a uniform bit, independent of the other's; the class y is their exclusive or. The
-posteriors p_s = P(bit_s = 1 | x_s) give P(y = 0 | x) - P(y = 1 | x) = (2 p_l - 1) (2 p_r - 1). The best rule is its
-sign, which is the exclusive or of each sensor's own best bit. A bit is right with q, that of two orthogonal signals in
-`loudest`, so the class is right with q^2 + (1 - q)^2.
+posteriors p_s = P(bit_s = 1 | x_s) give P(y = 0 | x) - P(y = 1 | x) = (2 p_l - 1) (2 p_r - 1). The optimal rule is its
+sign, which is the exclusive or of each sensor's most likely bit. A bit is correct with probability q, that of two
+orthogonal signals (`bayes`), so the class is correct with probability q^2 + (1 - q)^2.
 
-*Synchrony.* z_l = a exp(i phi) + noise and z_r = a exp(i (phi +- pi / 2)) + noise, + for y = 1. Together they hold the
-signal a exp(i phi) (1, i) or a exp(i phi) (1, -i). The two are orthogonal, of energy 2 a^2. So the best rule takes the
-larger of |z_l - i z_r| (y = 1) and |z_l + i z_r| (y = 0), and is right as in `loudest` with the amplitude sqrt(2) a.
+*Synchrony.* z_l = a exp(i phi) + noise and z_r = a exp(i (phi +- pi / 2)) + noise, + for y = 1. Together they contain
+the signal a exp(i phi) (1, i) or a exp(i phi) (1, -i). The two are orthogonal, of energy 2 a^2. So the optimal rule
+takes the larger of |z_l - i z_r| (y = 1) and |z_l + i z_r| (y = 0); its accuracy is that of `bayes` with amplitude
+sqrt(2) a.
 
-*Ratio.* All that matters of a sensor is the energy E = sum_k |z_k|^2 of its K rhythms. E / P has the Gamma law of shape
-K, with P = G^2 r + leak for the loud sensor (left for y = 1, right for y = 0) and P = G^2 / r + leak for the quiet one.
-For every G, y = 1 is the likelier just where E_l > E_r, so the same holds with G integrated out. The best rule compares
-the energies. It is right with P(B > P_quiet / (P_loud + P_quiet)), B of the Beta law (K, K), averaged over G.
+*Ratio.* The energy E = sum_k |z_k|^2 of a sensor's K rhythms is a sufficient statistic. E / P has a Gamma distribution
+of shape K, with P = G^2 r + leak for the loud sensor (left for y = 1, right for y = 0) and P = G^2 / r + leak for the
+quiet one. For every G, y = 1 is more likely if and only if E_l > E_r, so the same holds with G integrated out. The
+optimal rule compares the energies. It is correct with probability P(B > P_quiet / (P_loud + P_quiet)), B from a Beta(K,
+K) distribution, averaged over G.
 
-*The late average* is that of the sensors' own best predictions P(y | x_s): an ensemble of members trained apart.
+*The late average* is the average of the sensors' optimal predictions P(y | x_s): an ensemble of separately trained
+members.
 
-- With two classes, two probabilities average above 1/2 just where the two log-odds average above 0: both averages
-  decide alike. A sensor that knows nothing (log-odds 0, probability 1/2) changes neither.
-- Exclusive or and synchrony: every member says 1/2, and so does the average. It is right half the time, however ties
-  are broken.
-- Ratio: the left sensor's log-odds L rise with its energy. (The law of P for y = 1, divided by that for y = 0, is 0,
-  then 1, then infinite: it rises, and Gamma laws keep this order.) The right sensor's are -L(E_r). So the average is
-  above 0 just where E_l > E_r: exact members lose nothing. But L is nearly flat over most of its range, and real
-  members have errors. `blurred_average` says what these cost.
+- With two classes, the mean of two probabilities exceeds 1/2 if and only if the mean of the two log-odds exceeds 0:
+  both averages decide alike. A sensor without information (log-odds 0, probability 1/2) changes neither.
+- Exclusive or and synchrony: every member predicts 1/2, and so does the average. It is correct half the time, however
+  ties are broken.
+- Ratio: the left sensor's log-odds L increase with its energy. (The density of P for y = 1, divided by that for y = 0,
+  is 0, then 1, then infinite: it increases, and Gamma distributions preserve this order.) The right sensor's are
+  -L(E_r). So the average is above 0 if and only if E_l > E_r: exact members lose nothing. But L is almost flat over
+  most of its range, and real members have errors. `blurred_average` computes their cost.
 
-*What it is not:* the best that an average can be. Members that are trained together, through their average, need not
-be each sensor's own best prediction.
+*The late average is not the best possible average.* Members trained jointly, through their average, need not be the
+optimal predictions of each sensor.
 
-- Exclusive or and synchrony: it does not help. y = +-1 is independent of x_l, and of x_r, so every sum
-  F = f(x_l) + g(x_r) + c has E[y F] = 0. By Jensen's inequality E log(1 + exp(-y F)) >= log 2, with equality for F = 0
-  alone: the additive log-odds of least cross-entropy are 0. The same holds for an average 1/2 + m of probabilities,
-  since E[y m] = 0 and -log(1/2 + y m) is convex. After training on few windows F is small, but not 0. Its sign is then
-  an accident of the noise; for exclusive or it may be right in a quarter to three quarters of all windows.
-- Ratio: f = log E_l and g = -log E_r decide as the best rule does, and need no such precision.
+- Exclusive or and synchrony: joint training does not help. y = +-1 is independent of x_l, and of x_r, so every sum F =
+  f(x_l) + g(x_r) + c has E[y F] = 0. By Jensen's inequality E log(1 + exp(-y F)) >= log 2, with equality only for F =
+  0: the additive log-odds of minimum cross-entropy are 0. The same holds for an average 1/2 + m of probabilities, since
+  E[y m] = 0 and -log(1/2 + y m) is convex. After training on few windows, F is small but not 0. Its sign is then
+  determined by noise; for exclusive or it may be correct in a quarter to three quarters of all windows.
+- Ratio: f = log E_l and g = -log E_r decide like the optimal rule, and do not need such precision.
 
-Source: Karlin, "Total Positivity", 1968, chapter 1 (the order that Gamma laws keep).
+Source: Karlin, "Total Positivity", 1968, chapter 1 (the order that Gamma distributions preserve).
 """
 
 import math
@@ -49,16 +52,16 @@ from fusionlit.synthetic.rhythms import Reals
 Figure = dict[str, float]
 """An accuracy, `value`, and its `standard_error`."""
 STEPS = 400
-"""Of the integral over the common gain."""
+"""Steps of the integral over the common gain."""
 
 
 class Worth(NamedTuple):
-    """Accuracies, all of them exact.
+    """Exact accuracies.
 
     Args:
-        joint: Of the best rule with both sensors.
-        single: Of the best rule with one, the same for each.
-        average: Of the average of the two sensors' own best predictions.
+        joint: Optimal rule with both sensors.
+        single: Optimal rule with one sensor, the same for each.
+        average: Average of the two sensors' optimal predictions.
     """
 
     joint: float
@@ -67,13 +70,13 @@ class Worth(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """How loud the sensors of the ratio are.
+    """Levels of the sensors of the ratio.
 
     Args:
-        ratio: r, by which the loud sensor's power exceeds G^2, and G^2 the other's.
+        ratio: Ratio r of the loud sensor's power to G^2, and of G^2 to the quiet sensor's power.
         gain_db: Half the range of 20 log10 G, which is uniform (dB).
-        power: What white noise leaves in one output of the matched filter.
-        rhythms: K.
+        power: Power of white noise in one output of the matched filter.
+        rhythms: Number of rhythms, K.
     """
 
     ratio: float
@@ -83,26 +86,26 @@ class Levels(NamedTuple):
 
     @property
     def loud_and_quiet(self) -> tuple[Reals, Reals]:
-        """P of the two sensors over the steps of G, each `(STEPS,)`."""
+        """Powers P of the loud and the quiet sensor over the steps of G, each `(STEPS,)`."""
         steps = (np.arange(STEPS) + 0.5) / STEPS
         gain = 10 ** (self.gain_db * (2 * steps - 1) / 10)
         return gain * self.ratio + self.power, gain / self.ratio + self.power
 
 
 def exclusive_or_worth(sensor: Evidence) -> Worth:
-    """Of two sensors like this one."""
+    """Accuracies for two such sensors."""
     bit, _ = best_accuracy((sensor,), 2)
     return Worth(bit**2 + (1 - bit) ** 2, 0.5, 0.5)
 
 
 def synchrony_worth(sensor: Evidence) -> Worth:
-    """Of two sensors like this one."""
+    """Accuracies for two such sensors."""
     joint, _ = best_accuracy((Evidence(2**0.5 * sensor.amplitude, sensor.power),), 2)
     return Worth(joint, 0.5, 0.5)
 
 
 def ratio_worth(levels: Levels) -> Worth:
-    """By one-dimensional integrals."""
+    """Accuracies, by one-dimensional integrals."""
     (loud, quiet), k = levels.loud_and_quiet, levels.rhythms
     p = quiet / (loud + quiet)
     wrong = sum(math.comb(2 * k - 1, j) * p**j * (1 - p) ** (2 * k - 1 - j) for j in range(k, 2 * k))
@@ -114,7 +117,7 @@ def ratio_worth(levels: Levels) -> Worth:
 
 
 def loud_log_odds(levels: Levels, energy: Reals) -> Reals:
-    """What one sensor's energy says, `log P(loud | E) / P(quiet | E)`, of any shape."""
+    """Log-odds from one sensor's energy, `log P(loud | E) / P(quiet | E)`, of any shape."""
     loud, quiet = levels.loud_and_quiet
     flat = energy.ravel()
     odds = _log_density(levels, loud, flat) - _log_density(levels, quiet, flat)
@@ -122,10 +125,10 @@ def loud_log_odds(levels: Levels, energy: Reals) -> Reals:
 
 
 def blurred_average(levels: Levels, deviation: float) -> Figure:
-    """Accuracy in the ratio of the average of the sensors' own log-odds, each with a normal error, by Monte Carlo.
+    """Accuracy, for the ratio, of the average of the sensors' log-odds with normal errors, by Monte Carlo.
 
     Args:
-        levels: How loud the sensors are.
+        levels: Levels of the sensors.
         deviation: Standard deviation of the errors.
     """
     rng = np.random.default_rng(0)
@@ -133,14 +136,14 @@ def blurred_average(levels: Levels, deviation: float) -> Figure:
     grid = np.log(_energies(levels))
     odds = loud_log_odds(levels, np.exp(grid))
     score = deviation * 2**0.5 * rng.standard_normal(DRAWS)
-    for factor, sign in ((levels.ratio, 1), (1 / levels.ratio, -1)):  # left is the loud one: the other case is alike
+    for factor, sign in ((levels.ratio, 1), (1 / levels.ratio, -1)):  # left is louder; the other case is symmetric
         energy = (gain * factor + levels.power) * rng.standard_gamma(levels.rhythms, DRAWS)
         score += sign * np.interp(np.log(energy), grid, odds)
     return figure(float((score > 0).mean()), DRAWS)
 
 
 def describe_worth(worth: Worth) -> dict[str, dict[str, Figure]]:
-    """For every set of `left`, `right` and `noise`, and for the average of all three."""
+    """Accuracies for every set of `left`, `right` and `noise`, and for the average of all three."""
     sets = ("left", "right", "noise", "left+right", "left+noise", "right+noise", "left+right+noise")
     by_number = (0.5, worth.single, worth.joint)
     accuracy = {names: figure(by_number[("left" in names) + ("right" in names)]) for names in sets}
@@ -151,19 +154,19 @@ def describe_worth(worth: Worth) -> dict[str, dict[str, Figure]]:
 
 
 def figure(value: float, draws: int | None = None) -> Figure:
-    """An accuracy and its standard error, which is 0 unless it is a share of random draws."""
+    """An accuracy and its standard error, which is 0 unless it is estimated from random draws."""
     error = math.sqrt(value * (1 - value) / draws) if draws else 0.0
     return {"value": round(value, 5), "standard_error": round(error, 5)}
 
 
 def _energies(levels: Levels) -> Reals:
-    """Grid over all that may come, evenly spaced in log E."""
+    """Grid over the range of energies, evenly spaced in log E."""
     loud, quiet = levels.loud_and_quiet
     return np.geomspace(quiet.min() / 500, loud.max() * 30, 2000)
 
 
 def _log_density(levels: Levels, power: Reals, energy: Reals) -> Reals:
-    """Of log E, where P is one of `power` with equal chances, `(n,)`."""
+    """Log density `(n,)` of log E, with P uniform over `power`."""
     x = energy[:, None] / power
     terms = levels.rhythms * np.log(x) - x
     top = terms.max(1)

@@ -1,17 +1,18 @@
-"""Signals whose class `left` and `right` know together and neither of them alone, written with the truth about them.
+"""Signals whose class can be inferred from `left` and `right` together, but not from either alone, and their truth.
 
-Windows as in `rhythms`, at 50 Hz; b is complex normal of unit power and phi a uniform phase, drawn anew for every
-sensor and window unless the text says otherwise:
+Windows as in `rhythms`, at 50 Hz; b is complex normal of unit power and phi a uniform phase, drawn independently for
+every sensor and window unless stated otherwise:
 
 - `exclusive_or`, two rhythms: every sensor has a bit, and u[k] = a exp(i phi) [k = bit] + b[k], as in `signals` with
   two classes. The class is the exclusive or of the two bits.
+
 - `ratio`, four rhythms: u[k] = A b[k] with A = G sqrt(r) on one sensor and G / sqrt(r) on the other. G is common to
-  both, log-uniform; the class says which is the loud one: `left` in class 1.
+  both, log-uniform; the class says which sensor is louder: `left` in class 1.
 - `synchrony`, one rhythm: u = a exp(i phi) + b on `left`, u = a exp(i (phi + psi)) + b on `right`, with one phi for
   both, psi = pi / 2 in class 1 (right leads by a quarter of a period) and psi = -pi / 2 in class 0.
 
-`noise` is made alike and knows nothing: a = 0, or a gain G of its own and r = 1. How good the best rules are, and what
-`late_average` in `truth.json` is and is not, is derived in `interactions`.
+`noise` is generated in the same way, without information: a = 0, or a gain G of its own and r = 1. `interactions`
+derives the accuracy of the optimal rules, and the meaning of `late_average` in `truth.json`.
 """
 
 import json
@@ -46,67 +47,67 @@ from fusionlit.synthetic.rhythms import (
 
 SENSORS = ("left", "right", "noise")
 RATE = 50.0
-"""Samples per second of each sensor (Hz): 128 a window."""
+"""Sampling rate of each sensor (Hz): 128 samples per window."""
 LEAK = leak(SENSOR_NOISE**2, RATE)
 EXCLUSIVE_OR_SNR, SYNCHRONY_SNR = 12.0, 5.3
-"""`a^2` over the power of all noise in each sensor's matched filter, 1 + LEAK."""
+"""Ratio of `a^2` to the noise power in each sensor's matched filter, 1 + LEAK."""
 LEVELS = Levels(ratio=2.45, gain_db=15.0, power=LEAK, rhythms=4)
 LOGIT_ERRORS = (0.03, 0.1, 0.3)
-"""Standard deviations for which `truth.json` states the blurred average."""
+"""Standard deviations for which `truth.json` gives the blurred average."""
 
 Strengths = list[Complex]
-"""u of each sensor, `(K,)`, in the order of SENSORS."""
+"""Strengths u `(K,)` of each sensor, in the order of SENSORS."""
 
 
 def exclusive_or_strengths(label: int, rng: np.random.Generator) -> Strengths:
-    """Two bits whose exclusive or is `label`; the rhythm of its bit is the louder one on each sensor."""
+    """Strengths with two bits whose exclusive or is `label`; on each sensor, the rhythm of its bit is louder."""
     bit = int(rng.integers(2))
     noise = [complex_normal(rng, (2,)) for _ in SENSORS]
-    for strength, own in zip(noise, (bit, bit ^ label), strict=False):  # none for the third, `noise`
+    for strength, own in zip(noise, (bit, bit ^ label), strict=False):  # none for the third sensor, `noise`
         strength[own] += _amplitude(EXCLUSIVE_OR_SNR) * _phase(rng)
     return noise
 
 
 def ratio_strengths(label: int, rng: np.random.Generator) -> Strengths:
-    """One gain for both sensors, and the loud one is left where `label` is 1."""
+    """Strengths with one gain for both sensors; `left` is louder if `label` is 1."""
     gain, own = 10 ** (LEVELS.gain_db * rng.uniform(-1, 1, 2) / 20)
     left, right = (LEVELS.ratio**0.5, LEVELS.ratio**-0.5)[:: 1 if label else -1]
     return [factor * complex_normal(rng, (LEVELS.rhythms,)) for factor in (gain * left, gain * right, own)]
 
 
 def synchrony_strengths(label: int, rng: np.random.Generator) -> Strengths:
-    """One phase for both sensors, and right leads by a quarter of a period where `label` is 1."""
+    """Strengths with one phase for both sensors; `right` leads by a quarter of a period if `label` is 1."""
     wave = _amplitude(SYNCHRONY_SNR) * _phase(rng)
     return [part + complex_normal(rng, (1,)) for part in (wave, wave * (1j if label else -1j), 0)]
 
 
 def exclusive_or_truth() -> dict[str, object]:
-    """Amplitude and power, and how good the best rules are."""
+    """Amplitude and power, and the accuracy of the optimal rules."""
     evidence = Evidence(_amplitude(EXCLUSIVE_OR_SNR), 1 + LEAK)
     return {"snr": EXCLUSIVE_OR_SNR, **evidence._asdict(), **describe_worth(exclusive_or_worth(evidence))}
 
 
 def ratio_truth() -> dict[str, object]:
-    """Levels, how good the best rules are, and what errors in the members' log-odds cost their average."""
+    """Levels, the accuracy of the optimal rules, and that of the average with errors in the members' log-odds."""
     blurred = {str(deviation): blurred_average(LEVELS, deviation) for deviation in LOGIT_ERRORS}
     levels = {"ratio": LEVELS.ratio, "gain_db": [-LEVELS.gain_db, LEVELS.gain_db], "power": LEVELS.power}
     return {**levels, **describe_worth(ratio_worth(LEVELS)), "blurred_average": blurred}
 
 
 def synchrony_truth() -> dict[str, object]:
-    """Amplitude and power, and how good the best rules are."""
+    """Amplitude and power, and the accuracy of the optimal rules."""
     evidence = Evidence(_amplitude(SYNCHRONY_SNR), 1 + LEAK)
     return {"snr": SYNCHRONY_SNR, **evidence._asdict(), **describe_worth(synchrony_worth(evidence))}
 
 
 class Interaction(NamedTuple):
-    """One file.
+    """An interaction, written to one file.
 
     Args:
-        sentence: What it is.
-        periods: Of each rhythm in a window.
-        strengths: Draws u of each sensor, given the class.
-        truth: Its share of `truth.json`, but for rhythms and gains.
+        sentence: Description.
+        periods: Number of periods of each rhythm in a window.
+        strengths: Function that draws u of each sensor, given the class.
+        truth: Function that returns its part of `truth.json`, except rhythms and gains.
     """
 
     sentence: str
@@ -117,19 +118,19 @@ class Interaction(NamedTuple):
 
 INTERACTIONS = {
     "exclusive_or": Interaction(
-        "The class is the exclusive or of two bits: which of two rhythms is the louder on left, and which on right.",
+        "The class is the exclusive or of two bits: which of two rhythms is louder on left, and which on right.",
         (4, 9),
         exclusive_or_strengths,
         exclusive_or_truth,
     ),
     "ratio": Interaction(
-        "The class is 1 where left has more power than right; the gain that both share is random.",
+        "The class is 1 if left has more power than right; their common gain is random.",
         (4, 9, 16, 26),
         ratio_strengths,
         ratio_truth,
     ),
     "synchrony": Interaction(
-        "The class is 1 where right leads left by a quarter of a period, and 0 where left leads.",
+        "The class is 1 if right leads left by a quarter of a period, and 0 if left leads.",
         (4,),
         synchrony_strengths,
         synchrony_truth,
@@ -139,12 +140,12 @@ FILES = ("truth.json", *(f"{name}.npz" for name in INTERACTIONS))
 
 
 def write_joint_signals(root: Path, frames: int, seed: int) -> None:
-    """Write one NPZ file per interaction and, before them, `truth.json` into the folder `root`.
+    """Write `truth.json`, then one NPZ file per interaction, to the folder `root`.
 
     Args:
         root: An existing folder.
-        frames: Windows of each class.
-        seed: Seed of gains and windows; window k depends on seed and k alone.
+        frames: Windows per class.
+        seed: Seed of gains and windows; window k depends only on seed and k.
     """
     gains = {name: draw_sensor_gains(name, seed) for name in INTERACTIONS}
     truth = {
@@ -174,7 +175,7 @@ def draw_sensor_gains(name: str, seed: int) -> dict[str, Complex]:
 
 
 def describe(name: str, gains: dict[str, Complex]) -> dict[str, object]:
-    """What `truth.json` holds of one interaction: all that the best rule needs, and how good it is."""
+    """Entry of one interaction in `truth.json`: everything that the optimal rule needs, and its accuracy."""
     interaction = INTERACTIONS[name]
     return {
         "sentence": interaction.sentence,
@@ -185,7 +186,7 @@ def describe(name: str, gains: dict[str, Complex]) -> dict[str, object]:
 
 
 def make_generator(seed: int, name: str, *index: int) -> np.random.Generator:
-    """Of one window of an interaction, or of its gains where there is no index: no two share their numbers."""
+    """Independent generator of one window of an interaction or, without an index, of its gains."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(list(INTERACTIONS).index(name), *index)))
 
 

@@ -1,6 +1,6 @@
-"""Where rays meet spheres and rotated cubes, in closed form, for all frames of a chunk at once.
+"""Intersections of rays with spheres and rotated cubes, in closed form, for all frames of a chunk at once.
 
-Everything is written out by element, without matrix products, so that no result depends on the size of the chunk.
+Computed elementwise, without matrix products, so that no result depends on the size of the chunk.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from fusionlit.synthetic.scene import HALF_SIZE, SENSOR, TO_LIGHT, Array, Object
 
 
 class Hits(NamedTuple):
-    """What `N` rays from the sensor meet first in each of `B` frames.
+    """First hits of `N` rays from the sensor in each of `B` frames.
 
     Args:
-        distance: `(B, N)` along the ray; infinite where it meets nothing.
-        light: `(B, N)`, cosine between surface normal and light; 0 on faces turned away from it, and on nothing.
-        color: `(B, N, 3)`, of the object that was met.
+        distance: `(B, N)`, along the ray; infinite without a hit.
+        light: `(B, N)`, cosine between surface normal and light; 0 on faces turned away from it, and without a hit.
+        color: `(B, N, 3)`, color of the hit object.
     """
 
     distance: Array
@@ -26,12 +26,12 @@ class Hits(NamedTuple):
 
 
 ShapeHit = Callable[[Array, Array, Array], tuple[Array, Array]]
-"""From unit rays `(3, M)`, centers seen from the sensor `(3, M)` and cube axes `(3, 3, M)` (components, then axes) to
-distance and cosine with the light, both `(M,)`."""
+"""Maps unit rays `(3, M)`, centers relative to the sensor `(3, M)` and cube axes `(3, 3, M)` (components, then axes)
+to distance and cosine with the light, both `(M,)`."""
 
 
 def hit_sphere(rays: Array, center: Array, axes: Array) -> tuple[Array, Array]:
-    """Nearer root t of |t d - c|^2 = r^2; a sphere has no use for its axes."""
+    """Smaller root t of |t d - c|^2 = r^2; a sphere ignores its axes."""
     along = _dot(rays, center)
     inside = along * along - _dot(center, center) + HALF_SIZE**2
     distance = np.where(inside >= 0, along - np.sqrt(np.maximum(inside, 0)), np.inf)
@@ -48,7 +48,7 @@ def hit_cube(rays: Array, center: Array, axes: Array) -> tuple[Array, Array]:
             inverse = 1 / _dot(rays, axes[:, axis])
         middle = _dot(center, axes[:, axis])
         faces = (middle - HALF_SIZE) * inverse, (middle + HALF_SIZE) * inverse  # infinite where the ray is parallel
-        # The face that is entered last is the one that is hit; its normal looks against the ray.
+        # The face that is entered last is hit; its normal points against the ray.
         light = np.where(np.minimum(*faces) > entry, -np.sign(inverse) * _dot(axes[:, axis], TO_LIGHT), light)
         entry, leave = np.maximum(entry, np.minimum(*faces)), np.minimum(leave, np.maximum(*faces))
     return np.where(entry <= leave, entry, np.inf), light
@@ -59,8 +59,8 @@ def cast(rays: Array, objects: Objects, hit: ShapeHit) -> Hits:
 
     Args:
         rays: `(3, N)`, unit directions from the sensor.
-        objects: Of `B` frames.
-        hit: The shape that all of them have.
+        objects: Objects of `B` frames.
+        hit: Intersection function for the shape of all objects.
     """
     frames, count = objects.center.shape[:2]
     shape = (frames, rays.shape[1])
@@ -79,7 +79,7 @@ def cast(rays: Array, objects: Objects, hit: ShapeHit) -> Hits:
 
 
 def _near(rays: Array, center: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Frame and number of the rays worth casting: those that pass within a cube's half diagonal of the center."""
+    """Frames and indices of the rays that pass within a cube's half diagonal of the center."""
     x, y, z = (center[:, i, None] for i in range(3))
     along = x * rays[0] + y * rays[1] + z * rays[2]
     frame, ray = np.nonzero(along * along > x * x + y * y + z * z - 3 * HALF_SIZE**2)

@@ -1,4 +1,4 @@
-"""What stands in front of the sensors: objects in a cube of space, drawn frame by frame, and one light.
+"""Scenes: objects in a cubic volume in front of the sensors, drawn per frame, and a directional light.
 
 Scene coordinates: x to the right, y away from the sensors, z up, origin in the middle of the volume.
 """
@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 SENSOR = np.array([0.0, -25.0, 0.0])
-"""Where LiDAR and camera both stand, looking along y."""
+"""Position of LiDAR and camera, which look along y."""
 REACH = 5.0
 """Object centers are uniform in [-REACH, REACH]^3."""
 HALF_SIZE = 1.4
 """Radius of a sphere, half the side of a cube."""
 TO_LIGHT = np.array([-1.0, -2.0, 2.0]) / 3.0
-"""Unit vector to the one, directional light: from the left, above and behind the sensors, so that some face of every
-object that they see is lit."""
+"""Unit vector to the directional light: to the left, above and behind the sensors, so that some visible face of every
+object is lit."""
 DARKEST = 0.2
-"""Smallest color channel of a random color: a black object on black ground would be no object."""
+"""Minimum channel value of a random color, so that objects are visible on the black background."""
 PRIMARIES = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
-"""The three cubes of the position task, in the order of the columns of `positions.csv`."""
+"""Colors of the cubes in the position task, in the order of the columns of `positions.csv`."""
 
 
 class Objects(NamedTuple):
-    """`K` objects in each of `B` frames; whether they are spheres or cubes is the ray caster's choice.
+    """`K` objects in each of `B` frames; the ray caster decides whether they are spheres or cubes.
 
     Args:
         center: `(B, K, 3)`.
-        rotation: `(B, K, 3, 3)`; its columns are a cube's axes.
+        rotation: `(B, K, 3, 3)`; the columns are the axes of a cube.
         color: `(B, K, 3)`, RGB in [0, 1].
     """
 
@@ -40,12 +40,12 @@ class Objects(NamedTuple):
 
 
 def draw_objects(seed: int, frames: range, colors: Array | None = None) -> Objects:
-    """Objects of some frames; those of frame k depend on `(seed, k)` alone.
+    """Draw the objects of some frames; those of frame k depend only on `(seed, k)`.
 
     Args:
         seed: Seed of the data set.
         frames: Frame indices.
-        colors: `(K, 3)`, one color per object; None is one object of a random color.
+        colors: `(K, 3)`, one color per object; None: a single object of a random color.
     """
     return Objects(*(np.stack(field) for field in zip(*(_draw(seed, k, colors) for k in frames), strict=True)))
 

@@ -1,15 +1,14 @@
-"""Signals of several sensors, written with the truth about them: how much each of them knows about the class.
+"""Signals of several sensors, and their truth: how much information each has about the class.
 
-A window lasts 2.56 s. The K classes are K rhythms (Hz). Every sensor sees all rhythms, each with a random strength and
-phase, and that of the class stronger; which rhythm is the loudest is what a network has to learn. For sensor s, channel
-c:
+A window lasts 2.56 s. The K classes are K rhythms (Hz). Every sensor contains all rhythms, each with a random strength
+and phase; that of the class is stronger. A network must learn which rhythm is the loudest. For sensor s, channel c:
 
     x[s, c](t) = sum_k Re(u[s, k] g[s, k, c] exp(2 pi i f_k t)) + SENSOR_NOISE * n[s, c](t),
     u[s, k] = a_s exp(i phi_s) [k = class] + b[s, k],
 
 with b complex normal of unit power, phi uniform, n standard normal, everything independent; the gains g, unit vectors
-over the channels, are drawn from the seed. `redundant` is no sensor of its own: it is `strong`, with further rhythms
-and noise added, so it knows something about the class, but nothing that `strong` does not know. `noise` has a = 0.
+over the channels, are drawn from the seed. `redundant` is not an independent sensor: it is `strong` with additional
+rhythms and noise, so it is informative about the class, but adds nothing to `strong`. `noise` has a = 0.
 """
 
 import json
@@ -39,23 +38,23 @@ FILES = ("truth.json", "signals.npz")
 RHYTHMS = np.array([4, 9, 16, 26]) / DURATION
 """Frequency of each class (Hz)."""
 COPY_POWER = 1.0
-"""Power of each rhythm that `redundant` adds to what it copies."""
+"""Power of each rhythm that `redundant` adds to its copy of `strong`."""
 RATES = {"strong": 50.0, "weak": 50.0, "redundant": 50.0, "noise": 50.0}
-"""Samples per second of each sensor (Hz): 128 a window."""
+"""Sampling rate of each sensor (Hz): 128 samples per window."""
 MIXED_RATES = {"strong": 50.0, "weak": 100.0, "redundant": 25.0, "noise": 25.0}
 SNR = {"strong": 5.0, "weak": 2.0, "noise": 0.0}
-"""`a_s^2` over the power of all noise in the matched filter: the one number on which the accuracy depends."""
+"""Ratio of `a_s^2` to the noise power in the matched filter, on which alone the accuracy depends."""
 
 
 class Sensor(NamedTuple):
-    """One sensor, as `truth.json` describes it.
+    """A sensor, as described in `truth.json`.
 
     Args:
-        rate: Samples per second (Hz).
-        amplitude: `a_s`, of the class's rhythm.
-        power: Of everything random in one output of the matched filter.
+        rate: Sampling rate (Hz).
+        amplitude: Amplitude `a_s` of the rhythm of the class.
+        power: Total noise power in one output of the matched filter.
         gains: `(K, C)` complex; unit norm over the channels.
-        copy_of: The sensor of which this is a noisy copy.
+        copy_of: The sensor of which this is a noisy copy, if any.
     """
 
     rate: float
@@ -66,7 +65,7 @@ class Sensor(NamedTuple):
 
     @property
     def carriers(self) -> Complex:
-        """`g exp(2 pi i f t)`, `(K, C, T)`."""
+        """Carriers `g exp(2 pi i f t)`, `(K, C, T)`."""
         return make_carriers(self.gains, RHYTHMS, self.rate)
 
 
@@ -87,7 +86,7 @@ def make_sensors(seed: int, rates: dict[str, float]) -> dict[str, Sensor]:
 def draw_window(
     sensors: dict[str, Sensor], carriers: dict[str, Complex], label: int, seed: int, index: int
 ) -> dict[str, Floats]:
-    """One window of every sensor, `(C, T)`; it depends on the arguments alone."""
+    """Draw one window `(C, T)` of every sensor; it depends only on the arguments."""
     rng = np.random.default_rng((seed, index))
     signals = {}
     for name in SNR:
@@ -101,13 +100,13 @@ def draw_window(
 
 
 def write_signals(root: Path, frames: int, seed: int, rates: dict[str, float] = RATES) -> None:
-    """Write `signals.npz` and, before it, `truth.json` into the folder `root`.
+    """Write `truth.json`, then `signals.npz`, to the folder `root`.
 
     Args:
         root: An existing folder.
-        frames: Windows of each class.
+        frames: Windows per class.
         seed: Seed of gains and windows.
-        rates: Samples per second of each sensor (Hz); `redundant` has at most the rate of `strong`, and divides it.
+        rates: Sampling rate of each sensor (Hz); that of `redundant` must divide that of `strong`.
     """
     sensors = make_sensors(seed, rates)
     (root / "truth.json").write_text(json.dumps(describe(sensors), indent=1) + "\n", encoding="utf-8")
@@ -122,7 +121,7 @@ def write_signals(root: Path, frames: int, seed: int, rates: dict[str, float] = 
 
 
 def describe(sensors: dict[str, Sensor]) -> dict[str, object]:
-    """What `truth.json` holds: all that the best rule needs, and how good it is with every set of sensors."""
+    """Content of `truth.json`: everything that the optimal rule needs, and its accuracy for every set of sensors."""
     evidence = {name: Evidence(sensor.amplitude, sensor.power) for name, sensor in sensors.items()}
     copies = {name: sensor.copy_of for name, sensor in sensors.items() if sensor.copy_of}
     return {

@@ -1,4 +1,4 @@
-"""Rendering a data set to disk: RGB and LiDAR in the replicator format, or planted signals of several sensors."""
+"""Renders a data set to disk: RGB and LiDAR in the replicator format, or planted signals of several sensors."""
 
 import csv
 import os
@@ -24,41 +24,41 @@ from fusionlit.synthetic.signals import FILES, MIXED_RATES, RATES, write_signals
 Task = Literal["shape", "position", "signals", "multirate_signals", "joint_signals"]
 SHAPES: dict[str, ShapeHit] = {"cubes": hit_cube, "spheres": hit_sphere}
 CHUNK = 16
-"""Frames that are cast at once: small enough for the processor's cache. The bytes do not depend on it."""
+"""Frames per ray-casting call, small enough for the processor's cache; the output does not depend on it."""
 
 
 def render(root: Path, frames: int = 1000, seed: int = 0, task: Task = "shape", overwrite: bool = False) -> None:
-    """Render a data set: RGB and LiDAR by ray casting, or signals whose truth is known.
+    """Render a data set: RGB and LiDAR by ray casting, or signals with a known truth.
 
-    `shape`: one sphere or cube, told apart by folder: `ROOT/{cubes,spheres}/{rgb/NNNN.png, lidar/NNNN.npy,
+    `shape`: one sphere or cube, with one folder per class: `ROOT/{cubes,spheres}/{rgb/NNNN.png, lidar/NNNN.npy,
     azimuth.npy, zenith.npy}`, the format of NVIDIA's multimodal course. Frames of the same number are twins: same
-    place, rotation, color and light. `position`: a red, a green and a blue cube: the same files in `ROOT`, and
-    `positions.csv` with a row per frame.
+    position, rotation, color and light. `position`: a red, a green and a blue cube: the same files in `ROOT`, and
+    `positions.csv` with one row per frame.
 
-    `signals`: windows (2.56 s, three channels, 50 Hz) of four sensors that see which of four rhythms is the loudest:
-    `strong` well, `weak` badly, `noise` not at all, and `redundant`, a noisy copy of `strong`, nothing that `strong`
-    does not. `ROOT/signals.npz` is for ArrayDataModule; `ROOT/truth.json` states how each sensor was made and the
-    accuracy of the best possible rule (of Bayes) for every set of sensors, exact or with its standard error.
-    `multirate_signals`: the same at 25, 50 and 100 Hz.
+    `signals`: windows (2.56 s, three channels, 50 Hz) of four sensors; the class is the loudest of four rhythms.
+    `strong` is very informative, `weak` less, `noise` not at all, and `redundant`, a noisy copy of `strong`, adds
+    nothing to it. `ROOT/signals.npz` is for ArrayDataModule; `ROOT/truth.json` describes each sensor and gives the
+    accuracy of the Bayes-optimal rule for every set of sensors, exact or with its standard error. `multirate_signals`:
+    the same at 25, 50 and 100 Hz.
 
-    `joint_signals`: three files of two classes, `exclusive_or.npz`, `ratio.npz` and `synchrony.npz`, whose class the
-    sensors `left` and `right` know together: which bits differ, who is louder, who leads. One alone knows nothing (of
-    the ratio, little), and `noise` nothing at all. `truth.json` also states what an average of the sensors' own best
-    predictions gets.
+    `joint_signals`: three files of two classes, `exclusive_or.npz`, `ratio.npz` and `synchrony.npz`, whose class can be
+    inferred from the sensors `left` and `right` together: whether their bits differ, which is louder, which leads. One
+    of them alone has no information (little for the ratio), and `noise` none. `truth.json` also gives the accuracy of
+    the average of the sensors' optimal predictions.
 
-    The same seed gives the same bytes. Until the last file is written, a marker file says that the data set is not
-    whole.
+    The same seed gives the same bytes. Until the last file is written, a marker file indicates that the data set is
+    incomplete.
 
     Args:
-        root: Folder of the data set; made if it is not there.
-        frames: Frames or windows of each class.
-        seed: Seed of the scenes or signals; frame k depends on seed and k alone.
-        task: What to render, `shape`, `position`, `signals`, `multirate_signals` or `joint_signals`.
-        overwrite: Remove the files of a data set that was rendered into `root` first, and no others.
+        root: Folder of the data set; created if it does not exist.
+        frames: Frames or windows per class.
+        seed: Seed of the scenes or signals; frame k depends only on seed and k.
+        task: What to render: `shape`, `position`, `signals`, `multirate_signals` or `joint_signals`.
+        overwrite: First remove the files of a data set that was rendered to `root`, and no others.
 
     Raises:
         ConfigError: If `frames` or `seed` is out of range.
-        DataError: If `root` holds a data set and `overwrite` is false, or class folders that the renderer never wrote.
+        DataError: If `root` contains a data set and `overwrite` is false, or class folders not written by the renderer.
     """
     if frames < 1 or seed < 0:
         raise ConfigError(f"Expected `frames` >= 1 and `seed` >= 0, but got frames={frames} and seed={seed}.")
@@ -115,13 +115,13 @@ def _write_positions(path: Path, objects: Objects) -> None:
 
 
 def _outdated_files(root: Path, overwrite: bool) -> list[Path]:
-    """Files of a data set that may be replaced; refuses to mix data sets or to replace one unasked."""
+    """Files of a data set to replace; raises if data sets would be mixed, or replaced without `overwrite`."""
     if root.exists() and not root.is_dir():
         raise DataError(f"{root}: expected a folder or nothing, but found a file. Choose another ROOT.")
     foreign = [d.name for d in root.glob("*/") if d.name not in (*SHAPES, "rgb", "lidar") and _is_class_folder(d)]
     if foreign:
         raise DataError(
-            f"{root}: found class folders that the renderer never wrote: {', '.join(sorted(foreign))}. They would"
+            f"{root}: found class folders not written by the renderer: {', '.join(sorted(foreign))}. They would"
             " become part of the rendered data set. Choose another ROOT, or move them away."
         )
     found = list(_owned_files(root))

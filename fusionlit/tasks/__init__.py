@@ -1,4 +1,4 @@
-"""Tasks: what is predicted, its loss and its metrics."""
+"""Tasks: the kind of prediction, its loss and its metrics."""
 
 from fusionlit.tasks.base import BatchMean, EpochMean, SampleLosses, Task, TaskFactory
 from fusionlit.tasks.classification import BinaryClassification, MulticlassClassification
@@ -21,6 +21,6 @@ __all__ = [
 
 
 def default_task(target: TargetSpec) -> Task:
-    """The task for the target's kind, with its defaults."""
+    """The task for the kind of the target, with default arguments."""
     tasks = (MulticlassClassification, BinaryClassification, MultilabelClassification, Regression)
     return {task.kind: task for task in tasks}[target.kind](target)

@@ -1,4 +1,4 @@
-"""What a task is."""
+"""Base class of tasks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,23 +14,24 @@ from fusionlit.types import TargetKind, TargetSpec
 
 
 class SampleLosses(NamedTuple):
-    """Loss of each sample, already weighted, and its weight, by whose sum the mean divides; both `(B,)`."""
+    """Weighted loss of each sample, and its weight, whose sum is the divisor of the mean; both `(B,)`."""
 
     loss: Tensor
     weight: Tensor
 
 
 class BatchMean(NamedTuple):
-    """Mean loss or score of a batch, and the sum of its weights, by which it counts in a mean over batches; scalars."""
+    """Mean loss or score of a batch, and its sum of weights, the batch's weight in a mean over batches; scalars."""
 
     value: Tensor
     weight: Tensor
 
 
 class EpochMean(Metric):
-    """Mean of batches' means, each by its weight, so that it does not depend on how samples fall into batches.
+    """Weighted mean of batch means, so that the result does not depend on how samples are batched.
 
-    torchmetrics' own (1.9) looks for NaN in every batch, for which the host waits, or else forgets the weights.
+    torchmetrics' MeanMetric (1.9) checks every batch for NaN, which synchronises with the device, or else ignores the
+    weights.
     """
 
     total: Tensor
@@ -47,36 +48,36 @@ class EpochMean(Metric):
         self.weight += batch.weight
 
     def compute(self) -> Tensor:
-        """The mean so far; NaN where nothing has weight, or a loss was NaN."""
+        """The mean so far; NaN if the total weight is zero or a loss was NaN."""
         return self.total / self.weight
 
 
 class Task(nn.Module, ABC):
-    """What is predicted, its loss and its metrics.
+    """A kind of prediction, its loss and its metrics.
 
-    A subclass gives the loss of every sample; the mean over those that are present is made here, once for all tasks.
+    A subclass computes the loss of each sample; this class takes the mean over the present samples.
 
     Args:
-        target: What the data asks for.
+        target: Prediction target of the data.
 
     Raises:
-        ConfigError: If the task does not serve this kind of target.
+        ConfigError: If the task does not support this kind of target.
     """
 
     kind: ClassVar[TargetKind]
     main_metric: ClassVar[str]
-    """The one of `metrics` that is also logged for each source's own head; a mean over samples."""
+    """The metric in `metrics` that is also logged for each unimodal head; a mean over samples."""
     higher_is_better: ClassVar[bool] = True
     """Whether a higher `main_metric` is better."""
     temperature: Temperature | None
-    """What `predict` divides logits by; None where a task has no logits."""
+    """Divisor of the logits in `predict`; None for tasks without logits."""
 
     def __init__(self, target: TargetSpec) -> None:
         super().__init__()
         if target.kind != self.kind:
             raise ConfigError(
-                f"Expected a task for a {target.kind!r} target, but got {type(self).__name__}, which serves"
-                f" {self.kind!r}. Leave out `task` to get the one that fits the data."
+                f"Expected a task for a {target.kind!r} target, but got {type(self).__name__}, which supports"
+                f" {self.kind!r}. Leave out `task` to use the default for the data."
             )
         self.target = target
         self.temperature = None
@@ -84,44 +85,44 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, prediction: Tensor, target: Tensor) -> SampleLosses:
-        """Loss of each sample of `prediction` `(B, size)`, which is in at least float32."""
+        """Loss of each sample of `prediction` `(B, size)`, which has at least float32 precision."""
 
     @abstractmethod
     def predict(self, prediction: Tensor) -> Tensor:
-        """What the metrics and the user get, in at least float32 and of the target's shape, but for `multiclass`.
+        """Final prediction for metrics and users, in at least float32; of the target's shape, except for `multiclass`.
 
-        Probabilities: `(B, size)` for `multiclass` and `multilabel`, `(B,)` that of the positive class for `binary`;
-        for `regression` the prediction itself.
+        Probabilities `(B, size)` for `multiclass` and `multilabel`; probability `(B,)` of the positive class for
+        `binary`; the prediction itself for `regression`.
         """
 
     @abstractmethod
     def metrics(self) -> MetricCollection:
-        """A fresh collection of the task's metrics, which takes `(predict(prediction), target)`."""
+        """A new collection of the task's metrics, called with `(predict(prediction), target)`."""
 
     @abstractmethod
     def check_values(self, target: Tensor) -> None:
-        """Raise DataError if a value of `target` is none that can be predicted; called on the first batches only."""
+        """Raise DataError if `target` contains an invalid value; called on the first batches only."""
 
     @abstractmethod
     def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
         """`main_metric` of each sample `(B,)`, from `prediction` `(B, size)`; its mean over samples is the metric."""
 
     def evaluation_metrics(self) -> MetricCollection:
-        """A fresh collection of the metrics of validation and test: those of training, and what would slow it down."""
+        """A new collection of the metrics of validation and test: those of training and any too slow for training."""
         return self.metrics()
 
     def class_logits(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `(N, K)` and labels `(N,)` whose cross-entropy is that of the probabilities, to fit a temperature on.
+        """Logits `(N, K)` and labels `(N,)` to fit a temperature on.
 
         Raises:
-            ConfigError: If the task predicts no probabilities.
+            ConfigError: If the task does not predict probabilities.
         """
-        raise ConfigError(f"Expected a classification task, but {type(self).__name__} has no logits of classes.")
+        raise ConfigError(f"Expected a classification task, but {type(self).__name__} has no class logits.")
 
     def set_class_counts(self, counts: Tensor) -> None:
-        """Take the number of training samples of each class; the base class has no use for it.
+        """Set the number of training samples of each class; ignored by the base class.
 
-        `(size,)` for `multiclass`, `(2,)` for `binary`, `(size,)` samples that have each label for `multilabel`.
+        `(size,)` for `multiclass`, `(2,)` for `binary`, `(size,)` positive samples of each label for `multilabel`.
         """
 
     def loss(self, prediction: Tensor, target: Tensor, present: Tensor | None = None) -> Tensor:
@@ -129,32 +130,33 @@ class Task(nn.Module, ABC):
         return self.mean_loss(prediction, target, present).value
 
     def mean_loss(self, prediction: Tensor, target: Tensor, present: Tensor | None = None) -> BatchMean:
-        """Mean loss over the samples that are present: `sum_i m_i loss_i / sum_i m_i weight_i`.
+        """Mean loss over the present samples: `sum_i m_i loss_i / sum_i m_i weight_i`.
 
-        Computed in at least float32. Nothing of an absent sample's prediction, not even NaN, reaches the loss or its
-        gradient; where no sample is present the loss is 0, with a graph, and its gradient too.
+        Computed in at least float32. The prediction of a missing sample, even if NaN, does not affect the loss or its
+        gradient; if no sample is present, the loss is 0 and differentiable, with zero gradient.
 
         Args:
             prediction: `(B, size)`.
             target: `(B,)` for `multiclass` and `binary`, else `(B, size)`.
-            present: `(B,)` bool; default: all are.
+            present: `(B,)` bool; default: all are present.
 
         Raises:
-            ConfigError: If the prediction's shape is not the target's size.
-            DataError: If the target's shape does not fit its kind or, on the first batch of training and the first of
-                evaluation, one of its values cannot be predicted. Later batches are spared the synchronisation.
+            ConfigError: If the prediction is not of shape `(B, size)`.
+            DataError: If the target's shape does not fit its kind, or it contains an invalid value. Values are checked
+                on the first training batch and the first evaluation batch only, since the check synchronises with the
+                device.
         """
         self._check(prediction, target)
         prediction = at_least_float32(prediction)
         if present is None:
             loss, weight = self.losses(prediction, target)
             return _mean(loss, weight)
-        # Before the loss and not behind it: the gradient of what is masked behind it is 0 times NaN.
+        # Mask before the loss: masking after it would give a gradient of 0 times NaN.
         loss, weight = self.losses(torch.where(present[:, None], prediction, 0.0), target)
         return _mean(loss * present, weight * present)
 
     def mean_score(self, prediction: Tensor, target: Tensor, present: Tensor | None = None) -> BatchMean:
-        """Mean of `scores` over the samples that are present; the arguments are those of `mean_loss`."""
+        """Mean of `scores` over the present samples; arguments as in `mean_loss`."""
         scores = self.scores(prediction, target)
         weight = torch.ones_like(scores) if present is None else present.to(scores.dtype)
         return _mean(torch.where(weight > 0, scores, 0.0), weight)
@@ -169,8 +171,8 @@ class Task(nn.Module, ABC):
         shape = (batch,) if self.kind in ("multiclass", "binary") else (batch, size)
         if target.shape != shape:
             raise DataError(
-                f"Expected a {self.kind} `target` of shape {shape}, but got {tuple(target.shape)}. Change what the data"
-                " set gives as `target`."
+                f"Expected a {self.kind} `target` of shape {shape}, but got {tuple(target.shape)}. Change the `target`"
+                " of the data set."
             )
         if self.training not in self._checked:
             self.check_values(target)
@@ -178,7 +180,7 @@ class Task(nn.Module, ABC):
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """`x`, in float32 where its own precision is lower."""
+    """`x` in at least float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

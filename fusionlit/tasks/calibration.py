@@ -1,4 +1,4 @@
-"""Calibration of a classification task: its error as a metric, and a temperature that reduces it."""
+"""Calibration of classification tasks: calibration error as a metric, and temperature scaling."""
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,12 @@ from fusionlit.functional import calibration_error
 class CalibrationError(Metric):
     """Expected calibration error of probabilities, in bins of equal width (`functional.calibration_error`).
 
-    Of `(B, K)` probabilities of classes the largest is compared with whether it was right; of probabilities of the
-    positive class or of labels each is compared with whether it is positive, labels all together.
+    For class probabilities `(B, K)`, the largest is compared with the accuracy of the predicted class. For
+    probabilities of the positive class or of labels, each is compared with the frequency of positives; labels are
+    pooled.
 
-    torchmetrics' own (1.9) looks into every batch for logits, for which the host waits, and keeps every confidence.
+    torchmetrics' CalibrationError (1.9) checks every batch for logits, which synchronises with the device, and stores
+    every confidence.
 
     Args:
         bins: Number of bins between 0 and 1.
@@ -34,26 +36,26 @@ class CalibrationError(Metric):
         self.add_state("count", torch.zeros(bins, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add `preds` `(B, K)` with `target` `(B,)`, or both of one shape."""
+        """Add `preds` `(B, K)` with `target` `(B,)`, or both of equal shape."""
         if preds.ndim > target.ndim:
             confidence, predicted = preds.max(1)
             hits = predicted == target
         else:
             confidence, hits = preds.flatten(), target.flatten()
-        bins = (confidence * self.bins).long().clamp(0, self.bins - 1)  # 1 belongs to the last, NaN anywhere
+        bins = (confidence * self.bins).long().clamp(0, self.bins - 1)  # 1 goes to the last bin, NaN to any
         self.confidence.scatter_add_(0, bins, confidence.to(self.confidence.dtype))
         self.hits.scatter_add_(0, bins, hits.long())
         self.count.scatter_add_(0, bins, torch.ones_like(bins))
 
     def compute(self) -> Tensor:
-        """The error so far; NaN where nothing was added."""
+        """The error so far; NaN if nothing was added."""
         return calibration_error(self.confidence, self.hits, self.count)
 
 
 class Temperature(nn.Module):
-    """Divides logits by a temperature, which is fitted after training and saved with the model; 1 until then.
+    """Divides logits by a temperature, which is 1 until it is fitted after training; saved with the model.
 
-    It changes probabilities, but neither their order nor the loss.
+    It changes probabilities, but not their order, nor the loss.
     """
 
     value: Tensor
@@ -68,12 +70,12 @@ class Temperature(nn.Module):
         return wide / self.value.to(wide.dtype)
 
     def reset(self) -> None:
-        """Back to 1: of weights that change, it would be another."""
+        """Reset to 1, since a fitted temperature is invalid once the weights change."""
         self.value.fill_(1.0)
 
 
 def with_calibration_error(metrics: MetricCollection) -> MetricCollection:
-    """The metrics and `calibration_error`."""
+    """The metrics with `calibration_error` added."""
     groups = list(metrics.compute_groups.values())
     own = CalibrationError()
     return MetricCollection(

@@ -1,4 +1,4 @@
-"""Checks of what the classification tasks are given."""
+"""Checks of arguments and targets of the classification tasks."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from fusionlit.errors import ConfigError, DataError
 
 
 def checked_smoothing(label_smoothing: float) -> float:
-    """`label_smoothing` itself.
+    """Return `label_smoothing` if it is valid.
 
     Raises:
         ConfigError: If it is not in [0, 1).
@@ -17,10 +17,10 @@ def checked_smoothing(label_smoothing: float) -> float:
 
 
 def check_labels(target: Tensor, classes: int) -> None:
-    """Refuse a target `(B,)` of anything but integers from 0 to `classes` - 1.
+    """Check that a target `(B,)` holds integers from 0 to `classes` - 1.
 
     Raises:
-        DataError: If the type or a label is another.
+        DataError: If it does not.
     """
     if target.is_floating_point():
         raise DataError(f"Expected a multiclass `target` of integer labels, but got {target.dtype}.")
@@ -32,10 +32,10 @@ def check_labels(target: Tensor, classes: int) -> None:
 
 
 def check_zeros_and_ones(target: Tensor) -> None:
-    """Refuse a target of any shape that holds something else.
+    """Check that a target of any shape holds only zeros and ones.
 
     Raises:
-        DataError: If it does.
+        DataError: If it does not.
     """
     wrong = target[(target != 0) & (target != 1)]
     if len(wrong):

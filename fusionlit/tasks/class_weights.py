@@ -1,4 +1,4 @@
-"""Weights of the classes in a loss."""
+"""Class weights of a loss."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,10 +12,10 @@ ClassWeighting = Literal["balanced"] | Sequence[float] | None
 
 
 class ClassWeights(nn.Module):
-    """Weight of each class, `(K,)`: given, equal, or `balanced`: `w_k = n / (K n_k)` for `n_k` of `n` training samples.
+    """Class weights `(K,)`: given, equal, or `balanced`: `w_k = n / (K n_k)` for `n_k` of `n` training samples.
 
-    Weights that are given or balanced stand in a buffer from construction on, so that checkpoints hold and load them.
-    Balanced ones are NaN until `set_counts` or a checkpoint fills them.
+    Given and balanced weights are a persistent buffer, so that checkpoints save and load them. Balanced weights are NaN
+    until `set_counts` or a checkpoint sets them.
 
     Args:
         weighting: `balanced`, one weight per class, or None for equal weights.
@@ -23,7 +23,7 @@ class ClassWeights(nn.Module):
         names: Name of each class; may be empty.
 
     Raises:
-        ConfigError: If the number of weights is not that of the classes, or a weight is negative or not finite.
+        ConfigError: If there is not one weight per class, a weight is negative or not finite, or all are zero.
     """
 
     values: Tensor
@@ -41,22 +41,22 @@ class ClassWeights(nn.Module):
         self._resolved = not self.balanced
 
     def forward(self, like: Tensor) -> Tensor:
-        """The weights `(K,)`, in the type of `like`.
+        """The weights `(K,)`, in the dtype of `like`.
 
         Raises:
             ConfigError: If balanced weights are not known yet.
         """
-        if not self._resolved:  # a synchronisation, but only until it is true
+        if not self._resolved:  # synchronises with the device, but only until it is true
             self._resolved = bool(self.values.isfinite().all())
             if not self._resolved:
                 raise ConfigError(
-                    "`class_weights`='balanced' is not known yet: it takes the class counts of the training split. Fit"
-                    " on a data module with `class_counts`, load a checkpoint, or give the weights as a list."
+                    "`class_weights`='balanced' is not known yet: it needs the class counts of the training split. Fit"
+                    " with a data module that has `class_counts`, load a checkpoint, or give the weights as a list."
                 )
         return self.values.to(like.dtype)
 
     def set_counts(self, counts: Tensor) -> None:
-        """Fill balanced weights from the number of training samples of each class `(K,)`; else nothing happens.
+        """Set balanced weights from the number of training samples of each class `(K,)`; otherwise a no-op.
 
         Raises:
             ConfigError: If there is not one count per class, or a class has no sample.
@@ -80,7 +80,7 @@ class ClassWeights(nn.Module):
 
 def _given(weighting: str | Sequence[float], classes: int) -> Tensor:
     if isinstance(weighting, str):
-        raise ConfigError(f"Expected `class_weights` to be 'balanced', a list or nothing, but got {weighting!r}.")
+        raise ConfigError(f"Expected `class_weights` to be 'balanced', a list or null, but got {weighting!r}.")
     values = torch.tensor([float(weight) for weight in weighting])
     if len(values) != classes or not values.isfinite().all() or not (values >= 0).all() or not values.any():
         raise ConfigError(

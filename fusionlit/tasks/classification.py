@@ -1,4 +1,4 @@
-"""Classification: one of several classes, or one of two."""
+"""Multiclass and binary classification."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -24,23 +24,23 @@ from fusionlit.tasks.checks import check_labels, check_zeros_and_ones, checked_s
 from fusionlit.tasks.class_weights import ClassWeights
 from fusionlit.types import TargetSpec
 
-# No label: torch's own, -100, would be passed over in silence where it stands in the data.
+# Not a valid label: with torch's default, -100, such labels in the data would be ignored silently.
 _IGNORE = torch.iinfo(torch.int64).min
 
 
 class MulticlassClassification(Task):
-    """One of K classes, by cross-entropy; the mean is weighted by the class, as `torch.nn.CrossEntropyLoss` does.
+    """One of K classes, with cross-entropy loss; the mean is weighted by class, as in `torch.nn.CrossEntropyLoss`.
 
-    Metrics: `accuracy`, `balanced_accuracy` (mean recall of the classes), `f1` (mean of the classes' F1); of validation
-    and test also `calibration_error`.
+    Metrics: `accuracy`, `balanced_accuracy` (mean recall over classes), `f1` (mean F1 over classes); also
+    `calibration_error` in validation and test.
 
     Args:
-        target: What the data asks for.
-        label_smoothing: Share s of the target that is spread over all classes: `(1 - s) t + s / K`.
+        target: Prediction target of the data.
+        label_smoothing: Share s of the target that is spread evenly over all classes: `(1 - s) t + s / K`.
         class_weights: Weight of each class; `balanced`: `n / (K n_k)` for `n_k` of `n` training samples.
 
     Raises:
-        ConfigError: If the target is of another kind, or an argument cannot be.
+        ConfigError: If the target is of another kind, or an argument is invalid.
     """
 
     kind = "multiclass"
@@ -68,7 +68,7 @@ class MulticlassClassification(Task):
         return probabilities
 
     def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """1 where the likeliest class is right, else 0."""
+        """1 where the most likely class is correct, else 0."""
         return (prediction.argmax(1) == target).float()
 
     def metrics(self) -> MetricCollection:
@@ -80,7 +80,10 @@ class MulticlassClassification(Task):
                 "balanced_accuracy": _Recall(classes, average="macro", validate_args=False),
                 "f1": _F1Score(classes, average="macro", validate_args=False),
             },
-            compute_groups=[["accuracy"], ["balanced_accuracy", "f1"]],  # to find them, states would be compared
+            compute_groups=[
+                ["accuracy"],
+                ["balanced_accuracy", "f1"],
+            ],  # given, since finding them would compare states
         )
 
     def evaluation_metrics(self) -> MetricCollection:
@@ -88,11 +91,11 @@ class MulticlassClassification(Task):
         return with_calibration_error(self.metrics())
 
     def class_logits(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Both as they are."""
+        """Both unchanged."""
         return prediction, target
 
     def check_values(self, target: Tensor) -> None:
-        """Refuse what is no integer from 0 to K - 1."""
+        """Raise DataError unless labels are integers from 0 to K - 1."""
         check_labels(target, self.target.size)
 
     def set_class_counts(self, counts: Tensor) -> None:
@@ -101,18 +104,18 @@ class MulticlassClassification(Task):
 
 
 class BinaryClassification(Task):
-    """Two classes from one logit z: cross-entropy over the logits (0, z), so that all of multiclass holds for K = 2.
+    """Two classes with one logit z: cross-entropy over the logits (0, z), as in multiclass with K = 2.
 
-    Metrics: `accuracy`, `auroc` (NaN where only one class was seen), `f1`; of validation and test also
-    `calibration_error`, of the probability of the positive class.
+    Metrics: `accuracy`, `auroc` (NaN if only one class occurred), `f1`; also `calibration_error` of the positive
+    class's probability in validation and test.
 
     Args:
-        target: What the data asks for.
-        label_smoothing: Share s of the target that is spread over both classes: `(1 - s) t + s / 2`.
+        target: Prediction target of the data.
+        label_smoothing: Share s of the target that is spread evenly over both classes: `(1 - s) t + s / 2`.
         class_weights: Weight of the negative and of the positive class; `balanced`: `n / (2 n_k)`.
 
     Raises:
-        ConfigError: If the target is of another kind, or an argument cannot be.
+        ConfigError: If the target is of another kind, or an argument is invalid.
     """
 
     kind = "binary"
@@ -141,7 +144,7 @@ class BinaryClassification(Task):
         return probabilities
 
     def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """1 where the likelier class is right, else 0."""
+        """1 where the more likely class is correct, else 0."""
         return ((prediction[:, 0] > 0) == target.bool()).float()
 
     def metrics(self) -> MetricCollection:
@@ -164,7 +167,7 @@ class BinaryClassification(Task):
         return torch.cat([torch.zeros_like(prediction), prediction], dim=1), target
 
     def check_values(self, target: Tensor) -> None:
-        """Refuse what is neither 0 nor 1."""
+        """Raise DataError unless the target is 0 or 1."""
         check_zeros_and_ones(target)
 
     def set_class_counts(self, counts: Tensor) -> None:
@@ -173,7 +176,7 @@ class BinaryClassification(Task):
 
 
 class _ByClass(MulticlassStatScores):
-    """Counts by class without `torch.bincount`, for whose result the host would wait at every batch."""
+    """Counts by class without `torch.bincount`, which would synchronise with the device at every batch."""
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count `preds` `(B, K)` and `target` `(B,)`."""
@@ -194,7 +197,7 @@ class _F1Score(_ByClass, MulticlassF1Score):
 
 
 class _AUROC(BinaryAUROC):
-    """NaN, and no warning, where only one class was seen, as in the few batches of Lightning's sanity check."""
+    """NaN without a warning if only one class occurred, as in the few batches of Lightning's sanity check."""
 
     def compute(self) -> Tensor:  # type: ignore[override]  # as in torchmetrics itself
         target = dim_zero_cat(self.target)

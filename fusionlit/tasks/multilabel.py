@@ -1,4 +1,4 @@
-"""Classification: any of several labels."""
+"""Multilabel classification."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -17,18 +17,19 @@ from fusionlit.types import TargetSpec
 
 
 class MultilabelClassification(Task):
-    """K independent labels, each by binary cross-entropy; the mean over samples and labels is weighted by the label.
+    """K independent labels, with binary cross-entropy loss; the mean over samples and labels is weighted by label.
 
-    Metrics: `f1_weighted` (mean of the labels' F1, weighted by how often each is there), `f1_macro`, `accuracy`; of
-    validation and test also `calibration_error`, of the probabilities of all labels together.
+    Metrics: `f1_weighted` (mean F1 over labels, weighted by their frequency), `f1_macro`, `accuracy`; also
+    `calibration_error` of all labels pooled in validation and test.
 
     Args:
-        target: What the data asks for.
-        label_smoothing: Share s of each label's target that is spread over yes and no: `(1 - s) t + s / 2`.
-        class_weights: Weight of each label; `balanced`: `n / (K n_k)` for `n_k` samples with label k, `n` their sum.
+        target: Prediction target of the data.
+        label_smoothing: Share s of each label's target that is spread evenly over both outcomes: `(1 - s) t + s / 2`.
+        class_weights: Weight of each label; `balanced`: `n / (K n_k)` for `n_k` training samples with label k, n = sum
+            of n_k.
 
     Raises:
-        ConfigError: If the target is of another kind, or an argument cannot be.
+        ConfigError: If the target is of another kind, or an argument is invalid.
     """
 
     kind = "multilabel"
@@ -59,7 +60,7 @@ class MultilabelClassification(Task):
         return probabilities
 
     def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Share of the labels that are right."""
+        """Share of the labels that are correct."""
         return ((prediction > 0) == target.bool()).float().mean(1)
 
     def metrics(self) -> MetricCollection:
@@ -71,7 +72,7 @@ class MultilabelClassification(Task):
                 "f1_macro": MultilabelF1Score(labels, average="macro", validate_args=False),
                 "accuracy": MultilabelAccuracy(labels, validate_args=False),
             },
-            compute_groups=[["f1_weighted", "f1_macro", "accuracy"]],  # to find them, states would be compared
+            compute_groups=[["f1_weighted", "f1_macro", "accuracy"]],  # given, since finding them would compare states
         )
 
     def evaluation_metrics(self) -> MetricCollection:
@@ -84,7 +85,7 @@ class MultilabelClassification(Task):
         return torch.cat([torch.zeros_like(z), z], dim=1), target.flatten()
 
     def check_values(self, target: Tensor) -> None:
-        """Refuse what is neither 0 nor 1."""
+        """Raise DataError unless the target is 0 or 1."""
         check_zeros_and_ones(target)
 
     def set_class_counts(self, counts: Tensor) -> None:

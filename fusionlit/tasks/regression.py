@@ -1,4 +1,4 @@
-"""Regression: real numbers."""
+"""Regression."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -16,16 +16,16 @@ _LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss
 
 
 class Regression(Task):
-    """Real numbers, by the mean over samples and outputs of the squared, absolute or Huber error.
+    """Real numbers, with the mean squared, absolute or Huber error over samples and outputs as loss.
 
-    Metrics over all outputs: `mse`, `mae`, `r2` (mean over the outputs; NaN for less than two samples).
+    Metrics over all outputs: `mse`, `mae`, `r2` (mean over the outputs; NaN for fewer than two samples).
 
     Args:
-        target: What the data asks for.
+        target: Prediction target of the data.
         loss: `mse`, `mae`, or `huber`: half the squared error e up to |e| = 1, `|e| - 1/2` beyond.
 
     Raises:
-        ConfigError: If the target is of another kind, or there is no such loss.
+        ConfigError: If the target is of another kind, or `loss` is invalid.
     """
 
     kind = "regression"
@@ -39,7 +39,7 @@ class Regression(Task):
         self.error = loss
 
     def losses(self, prediction: Tensor, target: Tensor) -> SampleLosses:
-        """Mean error of each sample's outputs, of equal weight."""
+        """Mean error over each sample's outputs, with weight 1."""
         loss = _LOSSES[self.error](prediction, target.to(prediction.dtype), reduction="none").mean(1)
         return SampleLosses(loss, torch.ones_like(loss))
 
@@ -48,24 +48,24 @@ class Regression(Task):
         return at_least_float32(prediction)
 
     def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error of each sample's outputs."""
+        """Mean squared error over each sample's outputs."""
         return (at_least_float32(prediction) - target).square().mean(1)
 
     def metrics(self) -> MetricCollection:
-        """Mean squared and absolute error, and the share of variance explained."""
+        """Mean squared error, mean absolute error and R2."""
         return MetricCollection(
             {"mse": MeanSquaredError(), "mae": MeanAbsoluteError(), "r2": _R2()},
-            compute_groups=False,  # to find some, states would be compared
+            compute_groups=False,  # finding groups would compare states
         )
 
     def check_values(self, target: Tensor) -> None:
-        """Refuse NaN and infinity."""
+        """Raise DataError unless all values are finite."""
         if not target.isfinite().all():
             raise DataError("Expected a regression `target` of finite numbers, but got NaN or infinity.")
 
 
 class _R2(R2Score):
-    """NaN for less than two samples, where torchmetrics raises."""
+    """NaN for fewer than two samples, where torchmetrics raises."""
 
     def compute(self) -> Tensor:
         if self.total < 2:

@@ -1,7 +1,7 @@
-"""Contract suites: whether a part, also one of your own, keeps what the others rely on.
+"""Contract suites: check that a part, including your own, behaves as the others rely on.
 
-A suite builds the part from its factory several times, tries one law after another on it with small random tensors in
-float64, and stops at the first that is broken: the `BrokenLawError` says which, what came, and what to do.
+A suite builds the part from its factory several times and checks one law after another with small random tensors in
+float64. It stops at the first violation: the `BrokenLawError` says which law, what happened, and what to do.
 
 >>> from fusionlit.fusion import Add
 >>> from fusionlit.testing import check_operator

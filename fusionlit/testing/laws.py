@@ -1,4 +1,4 @@
-"""What a law is, and those that hold for operators, encoders and strategies alike."""
+"""Laws of contract suites, and those shared by operators, encoders and fusion models."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ from fusionlit.testing.registration import unregistered
 
 SubjectT = TypeVar("SubjectT")
 Law = Callable[[SubjectT], str | None]
-"""A promise, in its docstring; it answers with what came instead and what to do, or with None where it is kept."""
+"""A requirement, stated in the docstring; returns None if it is met, else what happened and what to do."""
 
 
 class BrokenLawError(AssertionError):
@@ -22,7 +22,7 @@ class BrokenLawError(AssertionError):
 
     Args:
         law: The law.
-        message: Which it is, what came, and what to do.
+        message: Which law, what happened, and what to do.
     """
 
     def __init__(self, law: Callable[..., Any], message: str) -> None:
@@ -31,10 +31,10 @@ class BrokenLawError(AssertionError):
 
 
 def uphold(subject: SubjectT, laws: Iterable[Law[SubjectT]]) -> None:
-    """Try the laws in order on a case, or on several.
+    """Check the laws in order on one case or several.
 
     Raises:
-        BrokenLawError: At the first that is broken.
+        BrokenLawError: At the first violation.
     """
     for law in laws:
         cause = None
@@ -49,29 +49,30 @@ def uphold(subject: SubjectT, laws: Iterable[Law[SubjectT]]) -> None:
 
 
 def out_shape_is_the_outputs(case: Case) -> str | None:
-    """`out_shape` is known once the part is built, and is the shape of the output without the batch."""
+    """`out_shape` is known once the part is built, and is the output shape without the batch dimension."""
     part = case.build()
     promised, out = part.out_shape, case.run(part, case.inputs())
     if promised == tuple(out.shape[1:]) and len(out) == BATCH:
         return None
-    return f"`out_shape` is {promised}, and of a batch of {BATCH} came {tuple(out.shape)}."
+    return f"`out_shape` is {promised}, but a batch of {BATCH} gave {tuple(out.shape)}."
 
 
 def a_batch_of_one_stays_one(case: Case) -> str | None:
-    """A batch of one sample stays a batch of one: no `squeeze()` without a dimension takes it away."""
+    """A batch of one sample stays a batch of one: no `squeeze()` without a dimension removes it."""
     module = case.build()
     whole, one = case.run(module, case.inputs()), case.run(module, case.inputs(1))
     if one.shape == (1, *whole.shape[1:]):
         return None
-    return f"of one sample came {tuple(one.shape)}, not {(1, *whole.shape[1:])}."
+    return f"one sample gave {tuple(one.shape)}, not {(1, *whole.shape[1:])}."
 
 
 def the_result_is_finite(case: Case) -> str | None:
-    """Of normal inputs, with mean zero and variance one, comes a finite result."""
+    """Standard normal inputs give a finite result."""
     result = case.run(case.build(), case.inputs())
     if result.isfinite().all():
         return None
-    return f"{(~result.isfinite()).sum()} of {result.numel()} numbers are not. Look for a logarithm, root or quotient."
+    wrong = int((~result.isfinite()).sum())
+    return f"{wrong} of {result.numel()} values are not finite. Look for a logarithm, root or quotient."
 
 
 def everything_is_registered(case: Case) -> str | None:
@@ -81,55 +82,55 @@ def everything_is_registered(case: Case) -> str | None:
 
 
 def evaluation_changes_nothing(case: Case) -> str | None:
-    """In evaluation mode a call changes neither the inputs nor the module, and gives the same result again."""
+    """In evaluation mode, a call changes neither inputs nor module, and a second call gives the same result."""
     module, inputs = case.build(), case.inputs()
     state = {name: x.detach().clone() for name, x in (*module.named_parameters(), *module.named_buffers())}
     first = case.run(module, inputs)
     changed = [name for name, x in case.inputs().items() if not torch.equal(x, inputs[name])]
     if changed:
-        return f"it changed its inputs {changed}. Look for an operation in place, such as `+=` or `relu_`."
+        return f"it changed its inputs {changed}. Look for an in-place operation, such as `+=` or `relu_`."
     now = (*module.named_parameters(), *module.named_buffers())
     changed = [name for name, x in now if not torch.allclose(x, state[name], rtol=0, atol=0, equal_nan=True)]
     if changed:
         return f"it changed its own {changed}. Update them only `if self.training`."
     if torch.equal(case.run(module, inputs), first):
         return None
-    return "a second call gave another result. Draw random numbers only `if self.training`."
+    return "a second call gave a different result. Draw random numbers only `if self.training`."
 
 
 def samples_do_not_mix(case: Case) -> str | None:
-    """In evaluation mode the result of a sample does not depend on the other samples of its batch."""
+    """In evaluation mode, the result of a sample does not depend on the other samples in the batch."""
     module = case.build()
     whole = case.run(module, case.inputs())
     if close(case.run(module, case.inputs(1)), whole[:1]):
         return None
-    return f"the first of {BATCH} samples has another result alone. Look for a mean, a norm or a reshape over dim 0."
+    return f"the first of {BATCH} samples gives a different result alone. Look for a mean, norm or reshape over dim 0."
 
 
 def order_of_the_inputs_does_not_matter(case: Case) -> str | None:
-    """Inputs, and their presence, are known by name: the order in which they come does not matter."""
+    """Inputs and presence masks are identified by name: their order does not matter."""
     module = case.build()
     for presence in case.presences():
         inputs = case.inputs(BATCH if presence is None else len(next(iter(presence.values()))))
         mirrored = presence and dict(reversed(presence.items()))
         reverse = case.run(module, dict(reversed(inputs.items())), mirrored)
         if not close(reverse, case.run(module, inputs, presence)):
-            what = "inputs" if presence is None else "inputs, or that of their presence,"
-            return f"it gives another result when the dict of its {what} is reversed. Look them up by name."
+            what = "inputs" if presence is None else "inputs or of their presence"
+            return f"the result changes when the dict of its {what} is reversed. Look them up by name."
     return None
 
 
 def state_dict_is_whole(case: Case) -> str | None:
-    """The state dict holds all that was drawn or learned: another instance that loads it gives the same result."""
+    """The state dict holds everything random or learned: another instance that loads it gives the same result."""
     module, other = case.build(), case.build(seed=1)
     other.load_state_dict(module.state_dict())
     if close(case.run(other, case.inputs()), case.run(module, case.inputs())):
         return None
-    return "it gives another result. Keep what is drawn in __init__ in a parameter or a buffer."
+    return "the results differ. Store random values drawn in __init__ in a parameter or a buffer."
 
 
 def gradients_are_right(case: Case) -> str | None:
-    """The gradient is that of the function, by finite differences in float64."""
+    """The gradient agrees with finite differences in float64."""
     module, inputs = case.build(), case.inputs(2)
     names = [name for name, p in module.named_parameters() if p.requires_grad]
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -145,28 +146,28 @@ def gradients_are_right(case: Case) -> str | None:
         torch.autograd.gradcheck(run, (*tensors, *parameters), fast_mode=True)
     except GradcheckError as error:
         return (
-            "it is another: look for `.detach()`, `.data`, `no_grad` or a cast to float32 in the forward. torch says:"
+            "it does not: look for `.detach()`, `.data`, `no_grad` or a cast to float32 in the forward. torch reports:"
             f" {error}"
         )
     return None
 
 
 def compiles_to_one_graph(case: Case) -> str | None:
-    """The forward compiles to one graph: it reads no value back from the device and does not branch on one.
+    """The forward compiles to a single graph: it does not read values back from the device or branch on them.
 
-    Where torch cannot compile at all this is not tried.
+    Skipped where torch.compile is not supported.
     """
     if not torch._dynamo.is_dynamo_supported():  # type: ignore[attr-defined]  # its home is another module
         return None
     module = case.build()
-    torch._dynamo.reset()  # it keeps the graphs of what was compiled before
-    allows_rnn = hasattr(torch._dynamo.config, "allow_rnn")  # torch leaves recurrent networks out unless told
+    torch._dynamo.reset()  # drops previously compiled graphs
+    allows_rnn = hasattr(torch._dynamo.config, "allow_rnn")  # off by default in torch: recurrent networks
     with torch._dynamo.config.patch(allow_rnn=True) if allows_rnn else nullcontext():
         compiled: Any = torch.compile(module, backend="eager", fullgraph=True)
         for presence in case.presences():
             inputs = case.inputs(BATCH if presence is None else len(next(iter(presence.values()))))
             if not close(case.run(compiled, inputs, presence), case.run(module, inputs, presence)):
-                return "the compiled forward gives another result."
+                return "the compiled forward gives a different result."
     return None
 
 
@@ -175,9 +176,9 @@ def gradients(
     objective: Callable[[Any, dict[str, Tensor]], Tensor] | None = None,
     entrywise: Callable[[Any], Iterable[nn.Parameter]] = lambda _: (),
 ) -> tuple[list[str], list[str]]:
-    """Inputs and trainable parameters without a gradient, and those with one; `entrywise` ones need it everywhere.
+    """Inputs and trainable parameters without and with a gradient; `entrywise` parameters need one in every entry.
 
-    The gradient is that of the `objective` of the module and the inputs; default: the weighted outputs.
+    The gradient is that of `objective(module, inputs)`; default: a weighted sum of the outputs.
     """
     module, inputs = case.build(), {name: x.requires_grad_() for name, x in case.inputs().items()}
     torch.autograd.backward(objective(module, inputs) if objective else weigh(case.run(module, inputs)))
@@ -192,7 +193,7 @@ def gradients(
 
 
 class Wrapped(nn.Module):
-    """A part whose inputs are tensors in order, as `functional_call` wants them."""
+    """A part with positional tensor inputs, as `functional_call` requires."""
 
     def __init__(self, module: nn.Module, case: Case, names: Sequence[str]) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""The contract of a fusion operator."""
+"""Contract of fusion operators."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,26 +24,26 @@ WIDE = [[dict.fromkeys("abcdefgh"[:n], shape) for n in range(2, 9)] for shape in
 
 
 def check_operator(factory: FusionFactory, shapes: dict[str, Shape] | None = None, symmetric: bool = False) -> None:
-    """Try the laws of a fusion operator.
+    """Check the laws of a fusion operator.
 
-    Without `shapes` it is tried on one to three vectors, sequences and maps, alike and unlike: what it refuses with a
-    `ConfigError` is left out, as long as it takes any.
+    Without `shapes`, it is checked on one to three vectors, sequences and maps of equal and of different shapes.
+    Shapes that it rejects with a `ConfigError` are skipped, but it must accept some.
 
     Args:
-        factory: From the sources' shapes to the operator: the class itself, or a partial of it.
-        shapes: The sources to try it on; small, as gradients are checked by finite differences.
-        symmetric: The order in which the sources are named must not matter at the start.
+        factory: Function of the source shapes that returns the operator: the class itself, or a partial.
+        shapes: Sources to check it on; small, since gradients are checked by finite differences.
+        symmetric: Also require that the order of the sources does not matter at initialisation.
 
     Raises:
-        BrokenLawError: If a law is broken; the message says which, what came, and what to do.
+        BrokenLawError: If a law is broken; the message says which, what happened, and what to do.
     """
-    uphold(OperatorCases(factory, [shapes] if shapes else TRIED), [what_does_not_fit_is_refused])
+    uphold(OperatorCases(factory, [shapes] if shapes else TRIED), [invalid_shapes_are_rejected])
     taken = OperatorCases(factory, [shapes] if shapes else accepted(factory, TRIED))
     for case in taken:
         uphold(case, [*LAWS, *([order_of_the_sources_does_not_matter] if symmetric else [])])
     uphold(taken, [everything_gets_a_gradient])
     wide = [shapes] if shapes else next((kind for tried in WIDE if (kind := accepted(factory, tried))), [])
-    uphold(OperatorCases(factory, wide), [the_output_begins_at_a_useful_scale])
+    uphold(OperatorCases(factory, wide), [the_initial_output_has_a_useful_scale])
     uphold(next(iter(taken)), [laws.compiles_to_one_graph])
 
 
@@ -62,7 +62,7 @@ class OperatorCase(Case):
         return make(self.factory, FusionOperator, dict(self.shapes))
 
     def inputs(self, batch: int = BATCH) -> dict[str, Tensor]:
-        """Normal features."""
+        """Standard normal features."""
         return draw(self.shapes, batch)
 
     def run(self, module: nn.Module, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> Tensor:
@@ -71,7 +71,7 @@ class OperatorCase(Case):
         return out
 
     def wide_inputs(self, alike: bool) -> dict[str, Tensor]:
-        """Many normal features in float32, at each position of a grid alike or not."""
+        """A large batch of normal features in float32, constant over the grid (`alike`) or not."""
         shapes = {name: (shape[0], *(1,) * (len(shape) - 1)) if alike else shape for name, shape in self.shapes.items()}
         drawn = draw(shapes, 256)
         return {name: drawn[name].float().expand(-1, *shape) for name, shape in self.shapes.items()}
@@ -92,7 +92,7 @@ class OperatorCases:
 
 
 def accepted(factory: FusionFactory, tried: Iterable[dict[str, Shape]]) -> list[dict[str, Shape]]:
-    """The shapes that the operator does not refuse."""
+    """The shapes that the operator accepts."""
     taken = []
     for shapes in tried:
         with suppress(ConfigError):
@@ -101,86 +101,88 @@ def accepted(factory: FusionFactory, tried: Iterable[dict[str, Shape]]) -> list[
     return taken
 
 
-def what_does_not_fit_is_refused(cases: OperatorCases) -> str | None:
-    """An operator is a `FusionOperator`; what it cannot fuse it refuses when it is built, with a ConfigError."""
+def invalid_shapes_are_rejected(cases: OperatorCases) -> str | None:
+    """An operator is a `FusionOperator`; it rejects shapes that it cannot fuse at construction, with a ConfigError."""
     taken = accepted(cases.factory, cases.shapes)
     if not taken:
-        return f"it refuses all of {cases.shapes}. Give `shapes` that it takes."
+        return f"it rejects all of {cases.shapes}. Pass `shapes` that it accepts."
     OperatorCase(cases.factory, taken[0]).make()
     if accepted(cases.factory, [{}]):
-        return "it takes no source at all. Call `super().__init__(shapes)`, which refuses that."
+        return "it accepts empty `shapes`. Call `super().__init__(shapes)`, which rejects them."
     return None
 
 
 def order_of_the_sources_does_not_matter(case: OperatorCase) -> str | None:
-    """The order in which the sources are named does not matter at the start, with the same parameters by name."""
+    """With equal parameters (by name), the order of the sources does not matter at initialisation."""
     reseed()
     operator = case.make().double().eval()
     mirrored = case.factory(dict(reversed(case.shapes.items()))).double().eval()
     mirrored.load_state_dict(operator.state_dict())
     if close(case.run(mirrored, case.inputs()), case.run(operator, case.inputs())):
         return None
-    return "it gives another result when they are named in reverse."
+    return "reversing the sources changes the result."
 
 
 def half_precision_stays_close(case: OperatorCase) -> str | None:
-    """In float16, bfloat16 and float32 the output has the features' dtype, is finite, and stays within 16 epsilons.
+    """In float16, bfloat16 and float32 the output has the dtype of the features and is accurate to 16 epsilons.
 
-    That is, the root mean square of its difference from float64, over that of the output.
+    The error is the root mean square of the difference from float64, relative to that of the output.
     """
     exact = case.run(case.build(), case.inputs())
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         out = case.run(case.build().to(dtype), {name: x.to(dtype) for name, x in case.inputs().items()})
         if out.dtype != dtype:
-            return f"of {dtype} it makes {out.dtype}. Return the output in the dtype of the features."
+            return f"features in {dtype} gave {out.dtype}. Return the output in the dtype of the features."
         error = ((out.double() - exact).square().mean().sqrt() / exact.square().mean().sqrt()).item()
         if not error <= 16 * torch.finfo(dtype).eps:
-            return f"in {dtype} it is off by {error:.3g}. Compute products and sums of many in float32."
+            return f"in {dtype} the error is {error:.3g}. Compute products and long sums in float32."
     return None
 
 
-def weights_and_energies_are_told_by_source(case: OperatorCase) -> str | None:
-    """Fusion weights and energies are told for every source by its name, in order, or for none.
+def weights_and_energies_name_the_sources(case: OperatorCase) -> str | None:
+    """Fusion weights and energies are given for every source by name, in order, or for none.
 
-    Energies are those of each sample, none of what is absent; `has_energy` says whether there are any.
+    Energies are per sample and zero for missing sources; `has_energy` says whether the operator has them.
     """
     operator, inputs = case.build(), case.inputs()
     weights, energy = operator.fusion_weights(), operator.energy(inputs, complete(None, inputs))
-    for what, told in (("fusion_weights", weights), ("energy", energy)):
-        if list(told) not in ([], list(case.shapes)):
-            return f"`{what}` names {list(told)}."
-        if not all(x.isfinite().all() for x in told.values()):
-            return f"`{what}` holds {told}."
+    for what, by_source in (("fusion_weights", weights), ("energy", energy)):
+        if list(by_source) not in ([], list(case.shapes)):
+            return f"`{what}` names {list(by_source)}."
+        if not all(x.isfinite().all() for x in by_source.values()):
+            return f"`{what}` is not finite: {by_source}."
     if operator.has_energy != bool(energy):
-        return f"`has_energy` is {operator.has_energy}, and `energy` tells {list(energy)}. Override both, or none."
+        return f"`has_energy` is {operator.has_energy}, but `energy` names {list(energy)}. Override both, or neither."
     presence = subsets(list(case.shapes))
     energy = operator.energy(case.inputs(absence.samples(presence)), presence)
     for name, x in energy.items():
         there = presence[name]
         if x.shape != there.shape or x[~there].any() or not (x[there] > 0).all():
-            return f"`energy` of {name!r} is {x.tolist()}, where it is there as {there.tolist()}."
+            return f"`energy` of {name!r} is {x.tolist()}, but its presence is {there.tolist()}."
     return None
 
 
-def fusion_parameters_are_those_behind_the_weights(case: OperatorCase) -> str | None:
-    """`fusion_parameters` are the parameters behind `fusion_weights`: they get an optimizer group of their own."""
+def fusion_parameters_determine_the_weights(case: OperatorCase) -> str | None:
+    """`fusion_parameters` are exactly the parameters that determine `fusion_weights`."""
     operator = case.build()
     own = {id(p) for p in operator.fusion_parameters()}
-    told = [w.square().sum() for w in operator.fusion_weights().values() if w.requires_grad]
+    losses = [w.square().sum() for w in operator.fusion_weights().values() if w.requires_grad]
     named = {name: p for name, p in operator.named_parameters() if p.requires_grad}
-    behind = torch.autograd.grad(sum(told), list(named.values()), allow_unused=True) if told else [None] * len(named)
-    for (name, parameter), gradient in zip(named.items(), behind, strict=True):
+    gradients: Sequence[Tensor | None] = [None] * len(named)
+    if losses:
+        gradients = torch.autograd.grad(sum(losses), list(named.values()), allow_unused=True)
+    for (name, parameter), gradient in zip(named.items(), gradients, strict=True):
         if gradient is not None and id(parameter) not in own:
-            return f"`{name}` is behind the weights and not among the parameters."
+            return f"the weights depend on `{name}`, which is missing from `fusion_parameters`."
         if gradient is None and id(parameter) in own:
-            return f"`{name}` is among the parameters and not behind the weights."
+            return f"`fusion_parameters` contains `{name}`, on which the weights do not depend."
     return None
 
 
 def everything_gets_a_gradient(cases: OperatorCases) -> str | None:
-    """Every source reaches the output, and so does every parameter, of fusion parameters each entry.
+    """The output depends on every source, every parameter, and every entry of the fusion parameters.
 
-    Somewhere among the sources of one number, from two on: a softmax over one has no gradient.
+    For each number of sources from two on (a softmax over one has no gradient), in at least one case.
     """
     idle, moved = set[str](), set[str]()
     for case in cases:
@@ -189,24 +191,26 @@ def everything_gets_a_gradient(cases: OperatorCases) -> str | None:
             idle |= {f"{name} of {len(case.shapes)} sources" for name in without}
             moved |= {f"{name} of {len(case.shapes)} sources" for name in others}
     if idle - moved:
-        return f"nothing depends on {', '.join(sorted(idle - moved))}. Is it used, each with its own, and not detached?"
+        return f"it does not depend on {', '.join(sorted(idle - moved))}. Is each one used, and not detached?"
     return None
 
 
-def the_output_begins_at_a_useful_scale(cases: OperatorCases) -> str | None:
-    """Of sources with variance one the output begins with a standard deviation between 0.3 and 3.
+def the_initial_output_has_a_useful_scale(cases: OperatorCases) -> str | None:
+    """For sources with unit variance, the initial output has a standard deviation between 0.3 and 3.
 
-    A prediction may begin nearer to zero, from 0.2 on. Maps may be drawn anew at each position, whose mean is small, or
-    alike at all: one of them will do.
+    For predictions the lower bound is 0.2. Maps are drawn both independently at each position, which makes means over
+    positions small, and constant over positions; one of the two must satisfy the bounds.
     """
     for case in cases:
         reseed()
         with torch.no_grad():
             operator = case.make().float()
             least = 0.2 if operator.gives_prediction else 0.3
-            told = [case.run(operator, case.wide_inputs(alike)).std().item() for alike in (True, False)]
-        if not any(least <= std <= 3 for std in told):
-            return f"for {len(case.shapes)} sources it is {told[-1]:.3g}. Scale the initial weights by their fan-in."
+            deviations = [case.run(operator, case.wide_inputs(alike)).std().item() for alike in (True, False)]
+        if not any(least <= std <= 3 for std in deviations):
+            return (
+                f"for {len(case.shapes)} sources it is {deviations[-1]:.3g}. Scale the initial weights by their fan-in."
+            )
     return None
 
 
@@ -225,7 +229,7 @@ LAWS = [
     absence.every_subset_is_answered,
     absence.absent_content_reaches_nothing,
     absence.absence_is_each_samples_own,
-    weights_and_energies_are_told_by_source,
-    fusion_parameters_are_those_behind_the_weights,
+    weights_and_energies_name_the_sources,
+    fusion_parameters_determine_the_weights,
 ]
-"""In an order in which one that is broken explains those behind it."""
+"""Ordered so that the first violation explains later ones."""

@@ -1,4 +1,4 @@
-"""What a module keeps where torch does not see it."""
+"""Detection of tensors and modules that are not registered."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,17 @@ from torchmetrics import Metric
 
 
 def unregistered(module: nn.Module) -> Iterator[str]:
-    """What the module, or a module in it, keeps in plain attributes and containers, and what to take instead."""
+    """Tensors and modules that a module or its submodules hold in plain attributes, and what to use instead."""
     known = {id(x) for x in (*module.parameters(), *module.buffers(), *module.modules())}
     for sub in module.modules():
-        if isinstance(sub, Metric):  # torchmetrics registers its states its own way
+        if isinstance(sub, Metric):  # torchmetrics registers its states in its own way
             continue
         for name, value in vars(sub).items():
             if name in ("_parameters", "_buffers", "_modules"):
                 continue
             for x in _held(value):
                 if id(x) not in known:
-                    yield f"`{name}` of {type(sub).__name__} holds {_told(x, value)}"
+                    yield f"`{name}` of {type(sub).__name__} holds {_advice(x, value)}"
 
 
 def _held(value: object) -> Iterator[Tensor | nn.Module]:
@@ -31,9 +31,9 @@ def _held(value: object) -> Iterator[Tensor | nn.Module]:
             yield from _held(x)
 
 
-def _told(x: Tensor | nn.Module, value: object) -> str:
+def _advice(x: Tensor | nn.Module, value: object) -> str:
     if not isinstance(x, nn.Parameter | nn.Module):
-        return "a plain tensor: take `self.register_buffer`, or nn.Parameter if it is to be trained"
+        return "a plain tensor: use `self.register_buffer`, or nn.Parameter if it is to be trained"
     kind = "Parameter" if isinstance(x, nn.Parameter) else "Module"
     container = f"{kind}Dict" if isinstance(value, dict) else f"{kind}List"
-    return f"a {type(x).__name__} in a plain {type(value).__name__}: take nn.{container}"
+    return f"a {type(x).__name__} in a plain {type(value).__name__}: use nn.{container}"

@@ -1,4 +1,4 @@
-"""The contract of a strategy."""
+"""Contract of fusion models."""
 
 import tempfile
 import warnings
@@ -29,22 +29,23 @@ StrategyFactory = Callable[..., FusionModule]
 def check_strategy(
     factory: StrategyFactory, modalities: Modalities | None = None, target: TargetSpec = TWO_CLASSES
 ) -> None:
-    """Try the laws of a strategy.
+    """Check the laws of a fusion model.
 
     Args:
-        factory: From `modalities` and `target`, by name, to the strategy: the class itself, or a partial of it.
-        modalities: Each modality, of small shape. Default: three signals `(3, 16)`.
-        target: What is to be predicted.
+        factory: Function of the keywords `modalities` and `target` that returns the model: the class itself, or a
+            partial.
+        modalities: Modalities of small shape; default: three signals `(3, 16)`.
+        target: Prediction target.
 
     Raises:
-        BrokenLawError: If a law is broken; the message says which, what came, and what to do.
+        BrokenLawError: If a law is broken; the message says which, what happened, and what to do.
     """
     uphold(StrategyCase(factory, modalities or MODALITIES, target), LAWS)
 
 
 @dataclass(frozen=True)
 class StrategyCase(Case):
-    """A strategy for some modalities."""
+    """A fusion model for some modalities."""
 
     factory: StrategyFactory
     modalities: Modalities
@@ -54,20 +55,20 @@ class StrategyCase(Case):
         return name_of(self.factory)
 
     def make(self) -> FusionModule:
-        """The factory's strategy."""
+        """The factory's fusion model."""
         return self.factory(modalities=dict(self.modalities), target=self.target)
 
     def inputs(self, batch: int = BATCH) -> dict[str, Tensor]:
-        """Normal inputs."""
+        """Standard normal inputs."""
         return draw(shapes_of(self.modalities), batch)
 
     def run(self, module: nn.Module, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> Tensor:
-        """The prediction and the unimodal ones, side by side."""
+        """The prediction and the unimodal predictions, concatenated."""
         output = module(inputs, presence)
         return torch.cat([output.prediction, *output.unimodal.values()], dim=1)
 
     def batch(self) -> Batch:
-        """A batch of random targets, in which the k-th sample lacks the k-th modality."""
+        """A batch with random targets, in which the k-th sample lacks the k-th modality."""
         generator = torch.Generator().manual_seed(2)
         numbers = torch.rand(BATCH, self.target.size, generator=generator, dtype=torch.float64)
         targets = {
@@ -82,13 +83,13 @@ class StrategyCase(Case):
 
 
 def it_is_a_strategy(case: StrategyCase) -> str | None:
-    """A strategy is a subclass of `fusionlit.models.FusionModule`."""
+    """A fusion model is a subclass of `fusionlit.models.FusionModule`."""
     made = case.make()
     return None if isinstance(made, FusionModule) else f"it is a {type(made).__name__}."
 
 
 def it_predicts_every_kind_of_target(case: StrategyCase) -> str | None:
-    """For every kind of target that it does not refuse, it predicts `(B, size)`; unimodal predictions by modality."""
+    """For every kind of target that it accepts, it predicts `(B, size)`; unimodal predictions are named by modality."""
     for kind in get_args(TargetKind):
         target = TargetSpec(kind, 1 if kind == "binary" else 3)
         try:
@@ -98,14 +99,14 @@ def it_predicts_every_kind_of_target(case: StrategyCase) -> str | None:
         output = model(case.inputs())
         shapes = {tuple(x.shape) for x in (output.prediction, *output.unimodal.values())}
         if shapes != {(BATCH, target.size)}:
-            return f"for a {kind} target of size {target.size} came {sorted(shapes)} of a batch of {BATCH}."
+            return f"for a {kind} target of size {target.size}, a batch of {BATCH} gave {sorted(shapes)}."
         if strange := sorted(set(output.unimodal) - set(case.modalities)):
             return f"unimodal predictions name {strange}."
     return None
 
 
 def layers_are_its_modules(case: StrategyCase) -> str | None:
-    """`fusion_layers` are operators among the strategy's own modules, so that they are trained and logged."""
+    """`fusion_layers` are operators among the model's own modules, so that they are trained and logged."""
     model = case.build()
     own = {id(module) for module in model.modules()}
     strange = [layer for layer, operator in model.fusion_layers().items() if id(operator) not in own]
@@ -113,7 +114,7 @@ def layers_are_its_modules(case: StrategyCase) -> str | None:
 
 
 def every_parameter_gets_a_gradient(case: StrategyCase) -> str | None:
-    """The loss depends on every trainable parameter, and on each entry of the fusion parameters of several sources."""
+    """The loss depends on every trainable parameter and every entry of fusion parameters of several sources."""
     batch = case.batch()
 
     def objective(model: FusionModule, inputs: dict[str, Tensor]) -> Tensor:
@@ -129,11 +130,11 @@ def every_parameter_gets_a_gradient(case: StrategyCase) -> str | None:
     of_one = {id(p) for p in fusion_parameters(model, of_several=False)}  # a softmax over one has no gradient
     asked = {f"parameter `{name}`" for name, p in model.named_parameters() if id(p) not in of_one}
     idle = [name for name in without if name in asked]
-    return f"it does not on {', '.join(idle)}. Is it used, each with its own, and not detached?" if idle else None
+    return f"it does not depend on {', '.join(idle)}. Is each one used, and not detached?" if idle else None
 
 
 def no_module_is_skipped(case: StrategyCase) -> str | None:
-    """Every parameter is part of the loss whichever modalities are absent: DDP needs no `find_unused_parameters`."""
+    """Every parameter is in the graph of the loss whichever modalities are missing, as DDP requires."""
     for there in product([True, False], repeat=len(case.modalities)):
         have = [name for name, x in zip(case.modalities, there, strict=True) if x]
         if have:
@@ -142,26 +143,26 @@ def no_module_is_skipped(case: StrategyCase) -> str | None:
             torch.autograd.backward(model.multitask_loss(model(batch["inputs"], batch["presence"]), batch)[0])
             left = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
             if left:
-                return f"with {have} alone, {left} are not. Run every module, also on what is absent (`StandIns`)."
+                return f"with only {have}, {left} are not. Run every module, also for missing modalities (`StandIns`)."
     return None
 
 
-def energies_are_told_while_measuring(case: StrategyCase) -> str | None:
-    """While `measuring`, and only then, it tells energies `(B,)` of its fusion layers by source."""
+def energies_are_returned_while_measuring(case: StrategyCase) -> str | None:
+    """While `measuring`, and only then, it returns the energies `(B,)` of its fusion layers by source."""
     model = case.build()
     if model(case.inputs()).energy:
-        return "it tells them always, which slows training. Fuse with `self.fuse_at(...)`."
+        return "it always returns them, which slows training. Fuse with `self.fuse_at(...)`."
     model.measuring = True
     energy = model(case.inputs()).energy or {}
     wanted = {layer for layer, operator in model.fusion_layers().items() if operator.has_energy}
     if set(energy) != wanted:
-        return f"it tells those of {list(energy)}, and {sorted(wanted)} have some."
-    wrong = {(layer, source) for layer, told in energy.items() for source, x in told.items() if x.shape != (BATCH,)}
+        return f"it returns those of {list(energy)}, but the layers with energy are {sorted(wanted)}."
+    wrong = {(layer, source) for layer, terms in energy.items() for source, x in terms.items() if x.shape != (BATCH,)}
     return f"those of {wrong} are not of shape (B,)." if wrong else None
 
 
 def it_trains_and_its_checkpoint_loads_alone(case: StrategyCase) -> str | None:
-    """A Lightning trainer trains all that is trainable; `load_from_checkpoint`, told nothing, gives the same model."""
+    """Training includes every trainable parameter, and `load_from_checkpoint` alone gives the same model."""
     reseed()
     model, batch = case.make(), case.batch()
     inputs = {name: x.float() for name, x in batch["inputs"].items()}
@@ -185,10 +186,10 @@ def it_trains_and_its_checkpoint_loads_alone(case: StrategyCase) -> str | None:
     trained = {id(p) for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
     left = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in trained]
     if left:
-        return f"no optimizer has {left}."
+        return f"no optimizer includes {left}."
     if close(case.run(loaded.eval(), inputs), case.run(model.eval(), inputs)):
         return None
-    return "the loaded model predicts something else. Pass to __init__ all that it is built from."
+    return "the loaded model predicts something else. Make everything that it is built from an argument of __init__."
 
 
 LAWS = [
@@ -208,7 +209,7 @@ LAWS = [
     absence.absence_is_each_samples_own,
     every_parameter_gets_a_gradient,
     no_module_is_skipped,
-    energies_are_told_while_measuring,
+    energies_are_returned_while_measuring,
     it_trains_and_its_checkpoint_loads_alone,
     laws.compiles_to_one_graph,
 ]

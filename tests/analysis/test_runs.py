@@ -96,14 +96,16 @@ def test_the_newest_run_with_weights_is_found(tmp_path):
 
 
 def test_errors_say_what_is_missing(tmp_path):
-    with pytest.raises(DataError, match=re.escape(f"Expected the folder of a run, but {tmp_path / 'none'} is none.")):
+    with pytest.raises(
+        DataError, match=re.escape(f"Expected the folder of a run, but {tmp_path / 'none'} is not a folder.")
+    ):
         find_run(tmp_path / "none")
     with pytest.raises(
-        DataError, match=re.escape(f"in {tmp_path} or below, but found none: train with checkpoints, or with a Tensor")
+        DataError, match=re.escape(f"in {tmp_path} or below, but found none: train with checkpoints or a TensorBoard")
     ):
         find_run(tmp_path)
     write_run(tmp_path / "concat", {0: (0.5, 0.5)}, kind="train")
-    with pytest.raises(DataError, match="the strategy has no fusion weights, or it was trained without the callback"):
+    with pytest.raises(DataError, match="the model has no fusion weights, or it was trained without the callback"):
         find_run(tmp_path)
     with pytest.raises(ConfigError, match=re.escape("Expected `output` to end in .png, .svg, .pdf, but got 'x.jpg'")):
         weights(tmp_path, Path("x.jpg"))

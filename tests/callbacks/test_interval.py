@@ -10,7 +10,7 @@ from fusionlit.callbacks import LoggingInterval
 from fusionlit.encoders import MLPEncoder
 from fusionlit.models import Unimodal
 
-SAID = "`log_every_n_steps` is {} and not {}, since an epoch has no more optimizer steps"
+SAID = "`log_every_n_steps` is {} instead of {}, the number of optimizer steps per epoch"
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 

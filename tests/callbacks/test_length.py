@@ -65,7 +65,7 @@ def test_the_command_line_adds_it_where_no_length_is_given(planted_signals, give
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(ConfigError, match="`most` of at least `epochs`, but got steps=1500, epochs=40, most=10"):
+    with pytest.raises(ConfigError, match="`most` to be at least `epochs`, but got steps=1500, epochs=40, most=10"):
         TrainingLength(most=10)
-    with pytest.raises(ConfigError, match="`steps` and `epochs` of at least 1"):
+    with pytest.raises(ConfigError, match="`steps` and `epochs` to be at least 1"):
         TrainingLength(steps=0)

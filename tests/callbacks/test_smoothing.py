@@ -84,7 +84,7 @@ def test_a_second_training_begins_anew(data, make_trainer):
 
 def test_what_is_not_logged_is_refused(data, make_trainer):
     model = Unimodal(data.modalities, data.target, "strong", encoder=partial(MLPEncoder, widths=[4]))
-    said = "Expected `metric` to be one that validation logs, ['val/accuracy', 'val/balanced_accuracy',"
+    said = "Expected `metric` to be logged in validation (one of ['val/accuracy', 'val/balanced_accuracy',"
     said += " 'val/calibration_error', 'val/f1'"
     with pytest.raises(ConfigError, match=re.escape(said) + r".*but got 'val/lost'\."):
         make_trainer(callbacks=[SmoothedMetric("val/lost")]).fit(model, data)

@@ -154,7 +154,9 @@ def test_where_no_temperature_is_best_it_stays_one(planted, make_trainer, tmp_pa
             data.inputs["strong"] = (2.0 * data.target - 1)[:, None, None].expand(-1, 3, 16).clone()
             return data
 
-    with pytest.warns(UserWarning, match=r"no temperature is best for .*\. .* all of the 40 validation samples"):
+    with pytest.warns(
+        UserWarning, match=r"there is no optimal temperature for .*\. .* all of the 40 validation samples"
+    ):
         model, _ = fit(Clear(size=40), make_trainer, tmp_path)
     assert model.task.temperature.value == 1
 
@@ -162,7 +164,7 @@ def test_where_no_temperature_is_best_it_stays_one(planted, make_trainer, tmp_pa
 def test_what_cannot_be_calibrated_is_refused_before_training(planted, make_trainer):
     data = planted("regression")
     model = Unimodal(data.modalities, data.target, "strong", encoder)
-    with pytest.raises(ConfigError, match=r"but Regression has none\. Leave the callback out of a regression"):
+    with pytest.raises(ConfigError, match=r"but Regression has none\. Leave out the callback for regression"):
         make_trainer(callbacks=[TemperatureScaling()]).fit(model, datamodule=data)
     data = planted()
     model = Unimodal(data.modalities, data.target, "strong", encoder)

@@ -51,11 +51,11 @@ def test_shapes_in_closed_form(sizes, kernel_size, downsample):
 
     first, second = [halve(n) for n in sizes], [halve(halve(n)) for n in sizes]
     assert encoder.stage_shapes == ((3, *first), (4, *second), (5,))
-    x, behind = torch.zeros(1, 2, *sizes), []
+    x, shapes = torch.zeros(1, 2, *sizes), []
     for stage in encoder.stages:
         x = stage(x)
-        behind.append(tuple(x.shape[1:]))
-    assert tuple(behind) == encoder.stage_shapes
+        shapes.append(tuple(x.shape[1:]))
+    assert tuple(shapes) == encoder.stage_shapes
 
 
 def test_max_pool_stage_is_convolution_relu_pool():
@@ -87,7 +87,7 @@ def test_stride_stage_is_strided_convolution_batch_norm_relu():
     torch.testing.assert_close(encoder(x), normed.relu())
 
 
-def test_conv_stage_is_two_convolutions_with_relu_behind_each():
+def test_conv_stage_is_two_convolutions_with_relu_after_each():
     torch.manual_seed(0)
     encoder = ConvEncoder((3, 8, 8), (5,), downsample="conv")
     x = torch.randn(2, 3, 8, 8)
@@ -106,7 +106,7 @@ def test_group_norm_takes_the_largest_divisor_up_to_8(width, groups):
     torch.testing.assert_close(encoder(x), F.max_pool2d(normed.reshape(2, width, 8, 8), 2).relu())
 
 
-def test_dropout_is_behind_dense_stages_only():
+def test_dropout_is_after_dense_stages_only():
     torch.manual_seed(0)
     encoder = ConvEncoder((1, 8, 8), (16,), dense=(1000,), dropout=0.5)
     convolved = encoder.stages[0](torch.randn(1, 1, 8, 8))
@@ -185,7 +185,11 @@ def test_channel_dropout_zeroes_whole_channels(in_shape):
     [
         ((3,), {}, r"Expected `in_shape` of ConvEncoder to be \(C, T\) or \(C, H, W\), but got \(3,\).*MLPEncoder"),
         ((3, 8, 8, 8), {}, r"but got \(3, 8, 8, 8\)"),
-        ((3, 8), {"widths": ()}, "Expected `widths` or `dense` of ConvEncoder to hold a width, but both are empty"),
+        (
+            (3, 8),
+            {"widths": ()},
+            "Expected `widths` or `dense` of ConvEncoder to have at least one width, but both are empty",
+        ),
         ((3, 8), {"widths": (4, 0)}, r"every width in `widths` to be at least 1, but got \[4, 0\]"),
         ((3, 8), {"dense": (-1,)}, r"every width in `dense` to be at least 1, but got \[-1\]"),
         ((3, 8), {"kernel_size": 4}, "Expected `kernel_size` to be odd, so that padding keeps the size, but got 4"),
@@ -207,7 +211,7 @@ def test_channel_dropout_zeroes_whole_channels(in_shape):
         (
             (3, 7, 64),
             {"widths": (4, 4, 4)},
-            r"`in_shape`=\(3, 7, 64\) has come down to \(1, 16\) before stage 3. Give at most 2 widths, larger",
+            r"`in_shape`=\(3, 7, 64\) is down to \(1, 16\) before stage 3. Use at most 2 widths, larger",
         ),
     ],
 )

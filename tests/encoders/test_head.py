@@ -43,7 +43,7 @@ def test_linear_head_is_linear_in_the_flattened_features():
     torch.testing.assert_close(head(x), x.reshape(5, 12) @ weight.T + bias)
 
 
-def test_no_activation_nor_dropout_behind_the_last_layer():
+def test_no_activation_nor_dropout_after_the_last_layer():
     torch.manual_seed(0)
     head = MLPHead((6,), 50, hidden=(40,), dropout=0.5)
     w1, b1, w2, b2 = head.parameters()

@@ -7,7 +7,7 @@ from fusionlit.errors import ConfigError
 
 
 def test_defaults_have_the_published_number_of_parameters():
-    # tsai publishes 455,490 for InceptionTime(3, 2), with our odd kernels; where a shortcut has as many channels behind
+    # tsai publishes 455,490 for InceptionTime(3, 2), with our odd kernels; where a shortcut has as many channels after
     # it as before, theirs is a norm alone, while ours has the 1x1 convolution of the authors' code.
     encoder, head = InceptionEncoder((3, 50)), MLPHead((128, 50), 2, pool="mean")
     count = sum(p.numel() for module in (encoder, head) for p in module.parameters())
@@ -82,7 +82,11 @@ def test_channel_dropout_zeroes_whole_channels():
         ((3, 8), {"widths": ()}, "`widths` of InceptionEncoder to hold at least one number, but it is empty"),
         ((3, 8), {"kernel_sizes": ()}, "`kernel_sizes` of InceptionEncoder to hold at least one number, but it is"),
         ((3, 8), {"kernel_sizes": (3, 10)}, "Expected `kernel_sizes` to be odd, so .*, but got 10"),
-        ((3, 8), {"widths": (32, 30)}, r"a multiple of 4, the branches of 3 `kernel_sizes` and a pool, but got \[32,"),
+        (
+            (3, 8),
+            {"widths": (32, 30)},
+            r"a multiple of 4, the number of branches \(3 `kernel_sizes` and a pool\), but got \[32,",
+        ),
         ((3, 8), {"modules": (1, 0)}, "Expected `modules` to be at least 1, but got 0"),
         ((3, 8), {"modules": (1, 1, 1)}, r"one per stage, 2 as in `widths`, but got 3: \[1, 1, 1\]"),
         ((3, 8), {"downsample": "stride"}, r"`downsample` to be one of \('max_pool', 'none'\), but got 'stride'"),
@@ -91,7 +95,7 @@ def test_channel_dropout_zeroes_whole_channels():
         (
             (3, 3),
             {"downsample": "max_pool"},
-            r"`in_shape`=\(3, 3\) has come down to \(1,\) before stage 2. Give at most",
+            r"`in_shape`=\(3, 3\) is down to \(1,\) before stage 2. Use at most",
         ),
     ],
 )

@@ -16,7 +16,7 @@ def test_stages_are_relu_of_linear():
     assert encoder.stage_shapes == ((6,), (5,))
 
 
-def test_dropout_is_behind_every_stage():
+def test_dropout_is_after_every_stage():
     torch.manual_seed(0)
     encoder = MLPEncoder((500,), (500, 500), dropout=0.5)
     whole = encoder.eval().stages[0](torch.ones(1, 500))

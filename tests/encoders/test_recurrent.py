@@ -76,15 +76,19 @@ def test_dropout_is_after_every_layer():
 @pytest.mark.parametrize(
     ("in_shape", "arguments", "message"),
     [
-        ((3,), {}, r"`in_shape` of RecurrentEncoder to be \(C, T\), but got \(3,\). For an image take ConvEncoder"),
+        ((3,), {}, r"`in_shape` of RecurrentEncoder to be \(C, T\), but got \(3,\). For images use ConvEncoder"),
         ((3, 8, 8), {}, r"but got \(3, 8, 8\)"),
         ((3, 8), {"widths": ()}, "`widths` of RecurrentEncoder to hold at least one width, but it is empty"),
         ((3, 8), {"widths": (4, 0)}, r"every width in `widths` to be at least 1, but got \[4, 0\]"),
-        ((3, 8), {"widths": (4, 5), "bidirectional": True}, r"to be even, half for each direction .* but got \[4, 5\]"),
+        (
+            (3, 8),
+            {"widths": (4, 5), "bidirectional": True},
+            r"to be even, since `bidirectional` splits it in half, but got \[4, 5\]",
+        ),
         ((3, 8), {"cell": "rnn"}, r"Expected `cell` to be one of \('gru', 'lstm'\), but got 'rnn'"),
         ((3, 8), {"downsample": "max_pool"}, r"`downsample` to be one of \('avg_pool', 'none'\), but got 'max_pool'"),
         ((3, 8), {"pool": "state"}, r"`pool` to be one of \('none', 'mean', 'max', 'last'\), but got 'state'"),
-        ((3, 2), {}, r"`in_shape`=\(3, 2\) has come down to \(1,\) before stage 2. Give at most 1 widths"),
+        ((3, 2), {}, r"`in_shape`=\(3, 2\) is down to \(1,\) before stage 2. Use at most 1 widths"),
     ],
 )
 def test_errors(in_shape, arguments, message):

@@ -79,18 +79,18 @@ def test_old_names_of_densenet_in_the_published_files(tmp_path):
 
 
 def test_file_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match=r"`weights` cannot be read: .*none\.pt.*fetch the file first"):
+    with pytest.raises(ConfigError, match=r"`weights` cannot be read: .*none\.pt.*download the file first"):
         TorchvisionEncoder((3, 64, 64), SMALL, tmp_path / "none.pt")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "to hold a state dict, names to tensors, but it does not"),
+        ([1, 2], r"to hold a state dict \(names to tensors\), but it does not"),
         ({"epoch": 3}, "to hold a state dict"),
         (
             torch.nn.Linear(1, 1),
-            r"does not load as plain tensors. Save it with `torch.save\(network.state_dict\(\), path",
+            r"cannot be loaded as plain tensors. Save it with `torch.save\(network.state_dict\(\), path",
         ),
     ],
 )
@@ -102,19 +102,19 @@ def test_file_with_something_else(content, message, tmp_path):
 
 def test_file_that_is_no_torch_file(tmp_path):
     (tmp_path / "weights.pt").write_text("version https://git-lfs.github.com/spec/v1")
-    with pytest.raises(ConfigError, match="does not load as plain tensors"):
+    with pytest.raises(ConfigError, match="cannot be loaded as plain tensors"):
         TorchvisionEncoder((3, 64, 64), SMALL, tmp_path / "weights.pt")
 
 
 def test_file_of_another_network(small_file):
     with pytest.raises(
-        ConfigError, match=r"is not of this `backbone`: missing \d+ \(features.0.weight, .*unexpected \d+"
+        ConfigError, match=r"does not fit this `backbone`: missing \d+ \(features.0.weight, .*unexpected \d+"
     ):
         TorchvisionEncoder((3, 64, 64), "squeezenet1_1", small_file)
 
 
 def test_file_of_another_width(small_file):
-    with pytest.raises(ConfigError, match=r"another shape of \d+ \(stage2.0.branch1.2.weight \(24, 24, 1, 1\), not"):
+    with pytest.raises(ConfigError, match=r"wrong shape of \d+ \(stage2.0.branch1.2.weight \(24, 24, 1, 1\), not"):
         TorchvisionEncoder((3, 64, 64), "shufflenet_v2_x1_0", small_file)
 
 

@@ -32,7 +32,7 @@ def folds(fusionlit, shapes, tmp_path):
     return lambda *more: fusionlit("fit", *ARGS, f"--data.root={shapes}", *more)
 
 
-@pytest.mark.filterwarnings("ignore:TemperatureScaling. no temperature is best")
+@pytest.mark.filterwarnings("ignore:TemperatureScaling. there is no optimal temperature")
 def test_each_fold_validates_once_and_the_ensemble_is_the_members_mean(folds, fusionlit, tmp_path, capsys, monkeypatch):
     (tmp_path / "my_encoder.py").write_text(
         "from fusionlit.encoders import ConvEncoder\n\nclass Mine(ConvEncoder):\n    pass\n"

@@ -44,7 +44,7 @@ def logged(folder: Path) -> set[str]:
         return set(next(csv.reader(file)))
 
 
-@pytest.mark.filterwarnings("ignore:TemperatureScaling. no temperature is best")
+@pytest.mark.filterwarnings("ignore:TemperatureScaling. there is no optimal temperature")
 def test_a_refit_is_a_training_on_both_splits_for_the_chosen_epochs(fusionlit, shapes, tmp_path, caplog):
     data = [f"--data.root={shapes}", "--data.split=FractionSplit", "--data.split.seed=1"]
     choice = [

@@ -1,4 +1,4 @@
-"""Weights per sample, told as their mean over the last batch."""
+"""Weights per sample, reported as their mean over the last batch."""
 
 import pytest
 import torch
@@ -26,18 +26,18 @@ def test_mean_is_over_the_samples_that_have_the_source():
     there = torch.tensor([[True, True, False], [True, False, False]])
     kept.update(weights, there)
     expected = {"a": 0.4, "b": 0.8, "c": 1 / 3}  # nobody has c: as before
-    assert {source: weight.item() for source, weight in kept.told().items()} == pytest.approx(expected)
+    assert {source: weight.item() for source, weight in kept.mean_weights().items()} == pytest.approx(expected)
 
 
-def test_what_was_told_stays():
+def test_what_was_reported_stays():
     kept = BatchWeights(["a", "b"])
-    before = kept.told()
+    before = kept.mean_weights()
     kept.update(torch.tensor([[0.9, 0.1]]), torch.ones(1, 2, dtype=torch.bool))
     assert before["a"].item() == 0.5
-    assert kept.told()["a"].item() == pytest.approx(0.9)
+    assert kept.mean_weights()["a"].item() == pytest.approx(0.9)
 
 
-def test_weights_are_told_of_the_last_batch_and_of_no_parameter(operator):
+def test_weights_are_those_of_the_last_batch_and_of_no_parameter(operator):
     assert {source: w.item() for source, w in operator.fusion_weights().items()} == dict.fromkeys(SHAPES, 0.25)
     operator({source: torch.randn(8, 4) for source in SHAPES})
     weights = operator.fusion_weights()

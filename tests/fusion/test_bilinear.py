@@ -136,7 +136,7 @@ def test_parameters_are_saved_and_trained(rank, expected):
             {"a": (3, 4, 4), "b": (3, 2, 2)},
             {},
             ShapeMismatchError,
-            "Bilinear to have the same grid behind the channels",
+            "Bilinear to have the same dimensions after the channels",
         ),
         ({"a": (3, 4, 4), "b": (3,)}, {}, ShapeMismatchError, "but got {'a': (3, 4, 4), 'b': (3,)}."),
         (VECTORS, {"rank": 0}, ConfigError, "Expected `rank` of Bilinear to be at least 1, but got 0."),
@@ -145,8 +145,8 @@ def test_parameters_are_saved_and_trained(rank, expected):
             dict.fromkeys("abc", (128, 8, 8)),
             {},
             ConfigError,
-            "128 x 128 x 128 = 2,097,152 products for each sample and `out_features`=64 need 134,217,728. Take the form"
-            " with `rank`,",
+            "128 x 128 x 128 = 2,097,152 products per sample and `out_features`=64 need 134,217,728. Use the form with"
+            " `rank`,",
         ),
     ],
 )

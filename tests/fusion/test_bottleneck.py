@@ -130,6 +130,6 @@ def test_too_many_tokens_are_refused(operator):
     maps = {"rgb": (4, 64, 64), "lidar": (4, 64, 64)}
     with pytest.raises(ConfigError) as caught:
         operator(maps)
-    assert f"Expected {operator.__name__} to get at most `max_tokens`=2,048 tokens, but" in str(caught.value)
-    assert "are 4,096 + 4,096 = 8,192, and attention needs memory by their square. Fuse smaller" in str(caught.value)
+    assert f"Expected {operator.__name__} to have at most `max_tokens`=2,048 tokens, but" in str(caught.value)
+    assert "are 4,096 + 4,096 = 8,192, and the memory of attention grows with the square. Fuse" in str(caught.value)
     operator({"rgb": (4, 32, 32), "sound": (4, 1023), "state": (7,)})

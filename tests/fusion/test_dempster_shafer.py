@@ -83,7 +83,7 @@ def test_one_logit_is_two_classes_and_none_is_preferred():
         (
             lambda: DempsterShafer(SHAPES).check_target(TargetSpec("multilabel", 5)),
             ConfigError,
-            "'multiclass' or 'binary' target for DempsterShafer, .* but got 'multilabel': take WeightedAverage",
+            "'multiclass' or 'binary' target for DempsterShafer, .* but got 'multilabel': use WeightedAverage",
         ),
     ],
 )

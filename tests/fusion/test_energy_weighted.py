@@ -73,7 +73,7 @@ def test_one_logit_is_two_classes_and_none_is_preferred():
         (
             lambda: EnergyWeightedAverage(SHAPES).check_target(TargetSpec("regression", 5)),
             ConfigError,
-            "'multiclass' or 'binary' target for EnergyWeightedAverage, .* got 'regression': take WeightedAverage",
+            "'multiclass' or 'binary' target for EnergyWeightedAverage, .* got 'regression': use WeightedAverage",
         ),
     ],
 )

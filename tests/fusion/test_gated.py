@@ -81,9 +81,9 @@ def test_absent_sources_are_zeros_to_the_gates_and_the_others_fill_their_place()
         ]
     )
     torch.testing.assert_close(operator(features, presence), expected)
-    told = operator.fusion_weights()
-    assert told["lidar"].item() == pytest.approx(z["lidar"][1].mean().item(), abs=1e-6)
-    assert told["radar"].item() == pytest.approx(
+    weights = operator.fusion_weights()
+    assert weights["lidar"].item() == pytest.approx(z["lidar"][1].mean().item(), abs=1e-6)
+    assert weights["radar"].item() == pytest.approx(
         torch.stack([z["radar"][0] * total[0] / (total[0] - z["lidar"][0]), z["radar"][1]]).mean().item(), abs=1e-6
     )
 
@@ -136,7 +136,7 @@ def test_as_many_features_come_out_as_the_widest_source_has():
 def test_misuse_is_explained():
     with pytest.raises(ConfigError, match="Expected `out_features` of GatedFusion to be at least 1, but got 0"):
         GatedFusion(SHAPES, out_features=0)
-    with pytest.raises(ShapeMismatchError, match=r"GatedFusion to have the same dimensions behind the first, but got"):
+    with pytest.raises(ShapeMismatchError, match=r"GatedFusion to have the same dimensions after the first, but got"):
         GatedFusion({"rgb": (3, 4, 4), "lidar": (3, 2, 2)})
 
 

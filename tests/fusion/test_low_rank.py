@@ -191,7 +191,7 @@ def test_parameters_are_saved_and_trained():
         (SHAPES, {"rank": 0}, "Expected `rank` of LowRankFusion to be at least 1, but got 0."),
         (SHAPES, {"out_features": 0}, "Expected `out_features` of LowRankFusion to be at least 1"),
         ({"rgb": (8, 4, 4), "acc": (3,)}, {}, "to be vectors (d,), but got {'rgb': (8, 4, 4), 'acc': (3,)}. End each"),
-        ({"rgb": (8, 4, 4)}, {}, "`dense: [64]` of ConvEncoder, or take Bilinear, which averages over positions."),
+        ({"rgb": (8, 4, 4)}, {}, "`dense: [64]` of ConvEncoder, or use Bilinear, which averages over positions."),
     ],
 )
 def test_misuse_is_explained(shapes, arguments, message):

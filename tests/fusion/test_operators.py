@@ -131,11 +131,11 @@ def test_plain_mean_is_not_trained():
     ("make", "error", "message"),
     [
         (lambda: Concat({}), ConfigError, "at least one source"),
-        (lambda: Concat({"a": (3, 4, 4), "b": (3, 2, 2)}), ShapeMismatchError, "the same dimensions behind the first"),
+        (lambda: Concat({"a": (3, 4, 4), "b": (3, 2, 2)}), ShapeMismatchError, "the same dimensions after the first"),
         (lambda: Add({"a": (3,), "b": (4,)}), ShapeMismatchError, "Add to have one shape, but got {'a': (3,)"),
         (lambda: MatMul({"a": (3, 4, 5), "b": (3, 4, 5)}), ConfigError, "square maps"),
         (lambda: WeightedSum(MAPS, weights="l1"), ConfigError, "one of ('softmax', 'raw', 'sigmoid'), but got 'l1'"),
-        (lambda: WeightedSum(MAPS, initial={"rgb": 1.0}), ConfigError, "but ['lidar', 'radar'] have none"),
+        (lambda: WeightedSum(MAPS, initial={"rgb": 1.0}), ConfigError, "but ['lidar', 'radar'] are missing"),
         (lambda: WeightedSum(MAPS, initial=dict.fromkeys(MAPS, -1.0)), ConfigError, "of a softmax to be in (0, 1)"),
         (lambda: WeightedSum(MAPS, weights="raw", initial={**INITIAL, "rgb": float("nan")}), ConfigError, "finite"),
         (lambda: WeightedAverage(MAPS), ConfigError, "to be predictions"),

@@ -108,7 +108,7 @@ def test_parameters_are_saved_and_trained():
             {"audio": (32,), "video": (32,), "text": (64,)},
             {"max_elements": 4_000_000},
             "Expected TensorFusion to need at most `max_elements`=4,000,000 weights, but 33 x 33 x 65 = 70,785 products"
-            " for each sample and `out_features`=64 need 4,530,240. Take LowRankFusion, give the sources fewer"
+            " per sample and `out_features`=64 need 4,530,240. Use LowRankFusion, give the sources fewer"
             " features, or raise `max_elements`.",
         ),
         ({str(i): (512,) for i in range(8)}, {}, "513 x 513 x 513 x 513 x 513 x 513 x 513 x 513 = "),

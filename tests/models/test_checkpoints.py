@@ -89,9 +89,11 @@ def test_a_checkpoint_is_loaded_to_be_trained_on_in_another_way(planted, make_tr
     assert saved["optimizer"]["init_args"]["lr"] == 0.5
 
     for changes in ({"normalize": False}, {"encoder": encoder, "training": training}):
-        with pytest.raises(ConfigError, match=rf"training or task .* but got \['{next(iter(changes))}'\]: the network"):
+        with pytest.raises(ConfigError, match=rf"training or task .* but got \['{next(iter(changes))}'\], which would"):
             IntermediateFusion.load_from_checkpoint(path, **changes)
-    with pytest.raises(ConfigError, match=r"(?s)Expected training for the network of the checkpoint, .*unimodal_heads"):
+    with pytest.raises(
+        ConfigError, match=r"(?s)Expected training to fit the network of the checkpoint, .*unimodal_heads"
+    ):
         IntermediateFusion.load_from_checkpoint(path, training=Training(unimodal_loss_weight=1.0))
     with pytest.raises(TypeError, match="cannot be called on an instance"):
         model.load_from_checkpoint(path)
@@ -130,7 +132,7 @@ def test_what_a_checkpoint_cannot_hold_is_refused_before_training(planted, make_
     if isinstance(bad, type):
         bad.__qualname__ = "test.<locals>.Local"
     data = planted()
-    with pytest.raises(ConfigError, match=r"Expected `model.encoder` to be something a checkpoint can name"):
+    with pytest.raises(ConfigError, match=r"Expected `model.encoder` to be something that a checkpoint can name"):
         fit(CentralNet(data.modalities, data.target, bad), data, make_trainer, tmp_path)
 
 
@@ -147,7 +149,7 @@ def test_classes_of_a_script_or_notebook_are_named_before_training(planted, make
         monkeypatch.setattr(owned, "__module__", "__main__")
     data = planted()
     model = OwnFusion(data.modalities, data.target, partial(OwnEncoder, widths=(4, 8)))
-    named = r"in this script or notebook only, where __main__.OwnFusion, __main__.OwnEncoder is defined. Move the class"
+    named = r"in this script or notebook, which defines __main__.OwnFusion, __main__.OwnEncoder. Move the class"
     with pytest.warns(UserWarning, match=named):
         fit(model, data, make_trainer, tmp_path)
     make_trainer(max_steps=1).fit(model, datamodule=data)  # without checkpoints it is no matter

@@ -204,7 +204,7 @@ def test_nonsense_is_refused(planted, make_trainer):
         Training(fusion_held_out=1)
     data = planted()
     model = IntermediateFusion(data.modalities, data.target, training=Training(fusion_held_out=0.1))
-    with pytest.raises(ConfigError, match=r"Expected fusion weights that are trained .* has none. Set it to 0"):
+    with pytest.raises(ConfigError, match=r"Expected trainable fusion weights .* has none. Set it to 0"):
         make_trainer().fit(model, data)
 
 

@@ -57,7 +57,7 @@ def test_a_class_of_no_package_is_named_by_its_module():
 
 @pytest.mark.parametrize("value", [lambda shape: shape, partial(ConvEncoder, (4, 8)), torch.nn.ReLU(), object()])
 def test_what_has_no_name_is_refused_with_the_field(value):
-    with pytest.raises(ConfigError, match=r"Expected `model.a\[1\]` to be something a checkpoint can name"):
+    with pytest.raises(ConfigError, match=r"Expected `model.a\[1\]` to be something that a checkpoint can name"):
         to_config({"a": [1, value]})
 
 

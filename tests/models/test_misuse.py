@@ -198,10 +198,10 @@ class Misspelt(ReplicatorDataModule):
 """
 
 ADD_OUT_SHAPE = (
-    "to have out_shape, but it has not. Add:\n",
+    "to implement out_shape, but it does not. Add:\n",
     "    @property\n    def out_shape(self): ...  # Shape of the",
 )
-ADD_FUSE = ("NoFuse to have fuse, but it has not. Add:\n", "    def fuse(self, inputs, presence): ...  # ")
+ADD_FUSE = ("NoFuse to implement fuse, but it does not. Add:\n", "    def fuse(self, inputs, presence): ...  # ")
 encoder = partial(ConvEncoder, widths=(4, 8))
 
 
@@ -237,7 +237,7 @@ PARTS = {
     "operator with another output": (
         "fusion=my_parts.OtherShape",
         (
-            "OtherShape at layer 'fusion' to put out (B, *(7,)), as its `out_shape` says, but got (",
+            "OtherShape at layer 'fusion' to return (B, *(7,)), as its `out_shape` says, but got (",
             "Make the two agree.",
         ),
     ),
@@ -248,27 +248,30 @@ PARTS = {
     ),
     "encoder with a number for a shape": (
         "encoder=my_parts.NumberEncoder",
-        ("my_parts.NumberEncoder to be a property that gives a tuple of sizes", "such as (64,), but got 64"),
+        ("my_parts.NumberEncoder to be a property that returns a tuple of sizes", "such as (64,), but got 64"),
     ),
     "encoder with a method for a property": (
         "encoder=my_parts.MethodEncoder",
-        ("my_parts.MethodEncoder to be a property that gives a tuple of sizes", "but got <bound method"),
+        ("my_parts.MethodEncoder to be a property that returns a tuple of sizes", "but got <bound method"),
     ),
     "encoder with another output": (
         "encoder=my_parts.OtherShapeEncoder",
-        ("the encoder of 'rgb' to put out (B, *(7,)), as its `out_shape` or `stage_shapes` says, but got (", "agree"),
+        ("the encoder of 'rgb' to return (B, *(7,)), as its `out_shape` or `stage_shapes` says, but got (", "agree"),
     ),
     "encoder whose out_shape fails": (
         "encoder=my_parts.BrokenShape",
-        ("my_parts.BrokenShape to tell its `out_shape`, but 'BrokenShape' object has no attribute 'featurs'",),
+        (
+            "my_parts.BrokenShape to have a working property `out_shape`, but 'BrokenShape' object has",
+            " no attribute 'featurs'",
+        ),
     ),
     "encoder without features": (
         "encoder=my_parts.EmptyShapeEncoder",
-        ("my_parts.EmptyShapeEncoder to be a property that gives a tuple of sizes", "but got (0,)"),
+        ("my_parts.EmptyShapeEncoder to be a property that returns a tuple of sizes", "but got (0,)"),
     ),
     "encoder that returns nothing": (
         "encoder=my_parts.NoneEncoder",
-        ("the encoder of 'rgb' to put out (B, *(7,)), as its `out_shape`", "but got NoneType"),
+        ("the encoder of 'rgb' to return (B, *(7,)), as its `out_shape`", "but got NoneType"),
     ),
     "head of another base": (
         "head=my_parts.PlainHead",
@@ -276,7 +279,7 @@ PARTS = {
     ),
     "head with another output": (
         "head=my_parts.OneHead",
-        ("the head of IntermediateFusion to put out (B, *(2,)), as `target.size` says, but got (", ", 1)"),
+        ("the head of IntermediateFusion to return (B, *(2,)), as `target.size` says, but got (", ", 1)"),
     ),
     "trunk of another base": (
         "trunk=my_parts.PlainEncoder",
@@ -284,11 +287,14 @@ PARTS = {
     ),
     "trunk with another output": (
         "trunk=my_parts.OtherShapeEncoder",
-        ("the trunk to put out (B, *(7,)), as its `out_shape` says, but got (",),
+        ("the trunk to return (B, *(7,)), as its `out_shape` says, but got (",),
     ),
     "encoder without stage_shapes": (
         "encoder=my_parts.NoStageShapes",
-        ("my_parts.NoStageShapes to have stage_shapes, but it has not. Add:", "def stage_shapes(self): ...  # Shape"),
+        (
+            "my_parts.NoStageShapes to implement stage_shapes, but it does not. Add:",
+            "def stage_shapes(self): ...  # Output shape",
+        ),
     ),
 }
 
@@ -305,7 +311,7 @@ def test_parts_in_python(mine, planted, option, message):
     name = path.removeprefix("my_parts.")
     if "cannot be used" in message[0]:  # what jsonargparse says of a class, Python finds when it has been made
         article, base = {"fusion": ("a", "FusionOperator"), "head": ("a", "Head")}.get(argument, ("an", "Encoder"))
-        message = (f"Expected {article} {base}, but got {path}, which is none.", f"Write `class {name}({base})`")
+        message = (f"Expected {article} {base}, but got {path}.", f"Write `class {name}({base})`")
     data = planted()
     with pytest.raises(ConfigError) as error:  # noqa: PT012 (some are found when built, others when called)
         model = IntermediateFusion(data.modalities, data.target, **{"encoder": encoder, argument: getattr(mine, name)})
@@ -336,7 +342,7 @@ def test_every_strategy_refuses_such_an_operator(mine, planted, strategy):
         with pytest.raises(ConfigError, match=f"my_parts.{name}"):
             strategy(data.modalities, data.target, fusion=getattr(mine, name))
     model = strategy(data.modalities, data.target, fusion=mine.OtherShape)
-    with pytest.raises(ConfigError, match=r"OtherShape at layer '\w+' to put out \(B, \*\(7,\)\)"):
+    with pytest.raises(ConfigError, match=r"OtherShape at layer '\w+' to return \(B, \*\(7,\)\)"):
         model({name: torch.randn(2, *shape) for name, shape in data.modalities.items()})
 
 
@@ -345,14 +351,12 @@ def test_a_stage_with_another_output(mine, planted):
     inputs = {name: torch.randn(2, *shape) for name, shape in data.modalities.items()}
     for make in (CentralNet, partial(IntermediateFusion, stage=2), LateFusion, partial(Unimodal, modality="strong")):
         model = make(data.modalities, data.target, encoder=mine.OtherStageShapes)
-        with pytest.raises(
-            ConfigError, match=r"the encoder of 'strong' to put out \(B, \*\(9, 4\)\).* got \(2, 8, 4\)"
-        ):
+        with pytest.raises(ConfigError, match=r"the encoder of 'strong' to return \(B, \*\(9, 4\)\).* got \(2, 8, 4\)"):
             model(inputs)
 
 
 def test_a_factory_without_return(planted):
-    with pytest.raises(ConfigError, match=r"Expected an Encoder, but got .*Has the factory no `return`\?"):
+    with pytest.raises(ConfigError, match=r"Expected an Encoder, but got .*Does the factory lack a `return`\?"):
         IntermediateFusion(planted().modalities, planted().target, encoder=lambda shape: None)
 
 
@@ -363,7 +367,7 @@ def test_stages_and_their_shapes(mine, planted):
         ("FewStageShapes", "2 stages and the shapes"),
     ]:
         for arguments in ({"encoder": getattr(mine, name)}, {"central": getattr(mine, name)}):
-            with pytest.raises(ConfigError, match=f"to have `self.stages`, an `nn.ModuleList`.*{got}"):
+            with pytest.raises(ConfigError, match=rf"to have `self.stages` \(an `nn.ModuleList`\).*{got}"):
                 CentralNet(data.modalities, data.target, **arguments)
     with pytest.raises(
         ConfigError, match=r"those of \['strong', 'noise'\] are not. Write `class Name\(StagedEncoder\)`"
@@ -375,21 +379,21 @@ def test_stages_and_their_shapes(mine, planted):
 def test_a_wrong_head_is_not_blamed_on_the_operator(mine, planted, strategy):
     data = planted()
     model = strategy(data.modalities, data.target, head=mine.OneHead)
-    with pytest.raises(ConfigError, match=r"what is source '\w+' of layer 'prediction' to put out \(B, \*\(2,\)\)"):
+    with pytest.raises(ConfigError, match=r"source '\w+' of layer 'prediction' to return \(B, \*\(2,\)\)"):
         model({name: torch.randn(2, *shape) for name, shape in data.modalities.items()})
 
 
 def test_a_shared_encoder_with_another_output(mine, planted):
     data = planted()
     model = EarlyFusion(data.modalities, data.target, encoder=mine.OtherShapeEncoder)
-    with pytest.raises(ConfigError, match=r"the shared encoder to put out \(B, \*\(7,\)\)"):
+    with pytest.raises(ConfigError, match=r"the shared encoder to return \(B, \*\(7,\)\)"):
         model({name: torch.randn(2, *shape) for name, shape in data.modalities.items()})
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("PlainFuse", "`fuse` of PlainFuse to give a FusionOutput, but got Tensor. Write `return FusionOutput"),
+        ("PlainFuse", "`fuse` of PlainFuse to return a FusionOutput, but got Tensor. Write `return FusionOutput"),
         ("WrongLayer", r"Expected one of the `fusion_layers` \[\], but got 'fusion'"),
     ],
 )
@@ -456,7 +460,7 @@ def test_a_strategy_without_fuse(refused, mine, planted):
     ],
 )
 def test_a_class_that_lacks_something_is_refused_wherever_it_is_made(mine, name, lacks):
-    with pytest.raises(ConfigError, match=f"Expected my_parts.{name} to have {lacks}, but it has not. Add:"):
+    with pytest.raises(ConfigError, match=f"Expected my_parts.{name} to implement {lacks}, but it does not. Add:"):
         getattr(mine, name)((3, 4))
 
 
@@ -470,13 +474,13 @@ def test_encoders_and_modalities_that_do_not_meet(refused):
 
 
 BATCHES = {
-    "Lacking": "Expected `inputs` to hold all modalities ['rgb', 'lidar'], but ['lidar'] are missing. Where a sample",
+    "Lacking": "Expected `inputs` to hold all modalities ['rgb', 'lidar'], but ['lidar'] are missing. For a missing",
     "Cut": "Expected `inputs` of 'rgb' to be (B, *(4, 64, 64)), but got (",
     "Nothing": "Expected `convert` of Nothing to give the batch, a dict, but got NoneType. Write `return {**batch,",
     "NoTarget": "and numbers as `target` and `index`, but it holds {'inputs': 'dict', 'index': 'Tensor'",
     "Doubles": "Expected `inputs` of torch.float32, but got {'rgb': torch.float64}. Make them `.float()` in `convert`",
     "NotFinite": "Expected 'rgb' of every training sample to be finite, but that of sample [",
-    "Misspelt": "Expected `presence` to name modalities, ['rgb', 'lidar'], but got 'lydar'",
+    "Misspelt": "Expected the keys of `presence` to be among ['rgb', 'lidar'], but got 'lydar'",
 }
 
 
@@ -500,7 +504,7 @@ def test_inputs_and_presence_in_python(planted):
             r"'noise' to be \(B, \*\(3, 16\)\), but got \(2, 3, 15\)",
         ),
         ({**inputs, "noise": inputs["noise"][:1]}, None, "'strong' has 2 samples and 'noise' has 1"),
-        (inputs, {"noise": torch.tensor([True])}, r"with B = 2 as its input, but got torch.bool \(1,\)"),
+        (inputs, {"noise": torch.tensor([True])}, r"with B = 2 as in its input, but got torch.bool \(1,\)"),
         (inputs, {"nose": torch.tensor([True, True])}, "but got 'nose'"),
         (inputs, {"noise": torch.tensor([1.0, 0.0])}, r"'noise' to be bool \(B,\).* got torch.float32 \(2,\)"),
         (inputs, {"noise": torch.tensor([[True], [False]])}, r"'noise' to be bool \(B,\).* got torch.bool \(2, 1\)"),
@@ -526,7 +530,7 @@ def test_maps_where_vectors_are_wanted_and_what_the_message_says_to_do(refused, 
     file.write_text(MAPS)
     said = refused(f"--model={file}")
     assert "sources of TensorFusion to be vectors (d,), but got {'rgb': (8, 16, 16), 'lidar': (8, 16, 16)}" in said
-    dense, instead = re.findall(r"such as `(dense: \[\d+\])` of ConvEncoder, or take (\w+)", said)[0]
+    dense, instead = re.findall(r"such as `(dense: \[\d+\])` of ConvEncoder, or use (\w+)", said)[0]
     for remedy in (MAPS + f"      {dense}\n", MAPS.replace("TensorFusion", instead)):
         file.write_text(remedy)
         fusionlit(

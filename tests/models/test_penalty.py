@@ -96,7 +96,7 @@ def test_other_raw_weights_are_penalised_too(planted, make_trainer, fusion):
 def test_weights_that_are_made_of_their_parameters_are_refused(planted, make_trainer, weights):
     said = (
         "Expected raw fusion weights for `fusion_l1`, but those of ['inputs', 'stage1', 'stage2'] are"
-        " made of their parameters, by a softmax say, where smaller parameters mean no smaller weights. Set"
+        " functions of their parameters, such as a softmax, and would not shrink with them. Set"
         " `weights: raw`, or leave it out."
     )
     with pytest.raises(ConfigError, match=re.escape(said)):

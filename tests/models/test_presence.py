@@ -296,7 +296,7 @@ def test_an_unknown_stand_in_is_refused(strategy):
 
 
 def test_names_that_hold_parameters_are_refused():
-    with pytest.raises(ConfigError, match=r"no attribute of torch.nn.ModuleDict or ParameterDict, but got 'copy'"):
+    with pytest.raises(ConfigError, match=r"the attributes of torch.nn.ModuleDict and ParameterDict, but got 'copy'"):
         IntermediateFusion({"copy": (3, 16)}, TARGET)
 
 

@@ -239,31 +239,31 @@ def test_counting_the_steps_leaves_the_order_of_samples_as_it_is(planted, make_t
         (
             partial(lr_scheduler.CosineAnnealingLR, T_max=2),
             "epoch",
-            "CosineAnnealingLR has `T_max` = 2 epochs, but the trainer trains 3: the learning rate rises again after"
-            " that. Set `T_max: 3`, or name WarmupCosine, which takes it from the trainer (`warmup: 0` for a cosine"
-            " alone).",
+            "CosineAnnealingLR has `T_max` = 2 epochs, but the trainer trains 3: the learning rate rises again"
+            " afterwards. Set `T_max: 3`, or use WarmupCosine, which takes it from the trainer (`warmup: 0` for a pure"
+            " cosine).",
         ),
         (
             partial(lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=13),
             "step",
-            "OneCycleLR has `total_steps` = 13 steps, but the trainer trains 12: the learning rate does not get to its"
-            " end. Set `total_steps: 12`",
+            "OneCycleLR has `total_steps` = 13 steps, but the trainer trains 12: the learning rate does not reach"
+            " its final value. Set `total_steps: 12`",
         ),
         (
             partial(WarmupCosine, total_steps=5),
             "step",
-            "`total_steps` = 5 steps, but the trainer trains 12: the learning rate stays at its last value after that",
+            "`total_steps` = 5 steps, but the trainer trains 12: the learning rate stays at its last value afterwards",
         ),
         (
             partial(lr_scheduler.PolynomialLR, total_iters=2),
             "epoch",
-            "`total_iters` = 2 epochs, but the trainer trains 3: the learning rate stays at 0 after that.",
+            "`total_iters` = 2 epochs, but the trainer trains 3: the learning rate stays at 0 afterwards.",
         ),
         (
             lr_scheduler.LinearLR,
             "epoch",
-            "LinearLR has `total_iters` = 5 epochs, but the trainer trains 3: the learning rate does not get to its"
-            " end. Set `total_iters: 3`.",
+            "LinearLR has `total_iters` = 5 epochs, but the trainer trains 3: the learning rate does not reach"
+            " its final value. Set `total_iters: 3`.",
         ),
     ],
     ids=lambda x: getattr(x, "__name__", None),
@@ -286,12 +286,12 @@ def test_a_length_that_fits_is_not(rates_of):
 def test_a_training_without_an_end_is_refused(planted, make_trainer):
     data = planted()
     said = (
-        "Expected a trainer that says for how many steps it trains, since `total_steps` of WarmupCosine is left open,"
-        " but neither `max_epochs` nor `max_steps` does. Set one of them"
+        "Expected `max_epochs` or `max_steps` of the trainer for the number of steps, since `total_steps` of"
+        " WarmupCosine is not given, but neither is set. Set one of them"
     )
     with pytest.raises(ConfigError, match=re.escape(said)):
         make_trainer(max_epochs=-1).fit(make_model(data, WarmupCosine), data)
-    with pytest.raises(ConfigError, match="for how many epochs it trains, since `T_max` of CosineAnnealingLR"):
+    with pytest.raises(ConfigError, match="for the number of epochs, since `T_max` of CosineAnnealingLR"):
         make_trainer(max_epochs=None, max_time="00:00:01:00").fit(
             make_model(data, lr_scheduler.CosineAnnealingLR), data
         )
@@ -317,7 +317,7 @@ def test_data_without_a_length_need_a_limit_in_steps(planted, make_trainer):
         ({"warmup": 1.0}, "Expected `warmup` to be a share of the training in [0, 1), but got 1.0."),
         ({"final": -0.1}, "Expected `final` to be a share of the peak in [0, 1], but got -0.1."),
         ({"total_steps": 0}, "Expected `total_steps` to be at least 1, but got 0."),
-        ({}, "Expected `total_steps` to be at least 1, but got None. A trainer fills it in where a model's"),
+        ({}, "Expected `total_steps` to be at least 1, but got None. In a model's `training.scheduler` it may be"),
     ],
     ids=str,
 )

@@ -50,11 +50,11 @@ def test_a_spec_is_the_same_from_a_configuration_file():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (ModalitySpec((3, 16), "image"), "of kind 'image', to have 3 sizes"),
+        (ModalitySpec((3, 16), "image"), "of kind 'image', to have 3 dimensions"),
         (ModalitySpec((3, 16), "radar"), "one of .*'image'.*but got 'radar'"),
         (ModalitySpec((3, 0)), "a tuple of sizes"),
         (ModalitySpec(16), "a tuple of sizes, but got 16"),
-        (ModalitySpec((3, 16), channels=("x",)), "a name for each of its 3 channels"),
+        (ModalitySpec((3, 16), channels=("x",)), "`channels` of 'a' to be 3 names, one per channel"),
         (ModalitySpec((3, 16), rate_hz=0.0), "`rate_hz` of 'a' to be a number above 0"),
         (ModalitySpec((6,), "tokens", normalize=True), "`normalize` of 'a' to be false"),
     ],

@@ -104,7 +104,7 @@ def test_modalities_of_different_rank_meet_through_projections(caplog):
     logging.getLogger("lightning.pytorch").addHandler(caplog.handler)  # it does not propagate
     model = IntermediateFusion(shapes, target, fusion=Add)
     logging.getLogger("lightning.pytorch").removeHandler(caplog.handler)
-    assert "fusion: acc (128, 2) is brought to (128, 2, 2) by a learned projection" in caplog.text
+    assert "fusion: acc (128, 2) is mapped to (128, 2, 2) by a learned projection" in caplog.text
     assert model(inputs).prediction.shape == (2, 3)
 
 
@@ -119,15 +119,15 @@ def test_modalities_of_different_rank_meet_through_projections(caplog):
         (lambda m, t: CentralNet(m, t, encoders={"radar": encoder}), "but got ['radar']"),
         (
             lambda m, t: CentralNet(m, t, encoders={"strong": encoder, "noise": partial(ConvEncoder, widths=(4,))}),
-            "same number of stages, but got {'strong': 2, 'noise': 1}",
+            "same number of stages for CentralNet, but got {'strong': 2, 'noise': 1}",
         ),
         (lambda m, t: CentralNet(m, t, encoder, central=partial(ConvEncoder, widths=(4,))), "encoder with 2 stages"),
-        (lambda m, t: CentralNet({"a": (3, 16), "b": (4, 16)}, t, fuse_inputs=True), "inputs of one shape"),
+        (lambda m, t: CentralNet({"a": (3, 16), "b": (4, 16)}, t, fuse_inputs=True), "inputs of equal shape"),
         (lambda m, t: IntermediateFusion(m, t, encoder, stage=3), "`stage` to be from 1 to 2"),
         (lambda m, t: Unimodal(m, t, "radar"), "`modality` to be one of ['strong', 'noise'], but got 'radar'"),
         (
             lambda m, t: CentralNet(m, t, encoder, training=Training(unimodal_loss_weight={"radar": 1.0})),
-            "`unimodal_loss_weight` to name modalities",
+            "the keys of `unimodal_loss_weight` to be among ['strong', 'noise'], but got ['radar']",
         ),
         (lambda m, t: CentralNet(m, t, encoder, training=Training(unimodal_loss_weight=-1.0)), "to be >= 0"),
     ],

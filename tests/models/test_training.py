@@ -85,7 +85,7 @@ def test_lbfgs_trains_fusion_weights_at_the_rate_of_all_others(planted, make_tra
     model, watch = CentralNet(data.modalities, data.target, encoder, training=training), Rates()
     batch = data.convert(next(iter(data.val_dataloader())))
     before = model.multitask_loss(model.eval()(batch["inputs"]), batch)[0]
-    one_group = r"LBFGS has one group of parameters: .* and `fusion_lr_mult` \(50\) is left out"
+    one_group = r"LBFGS has a single parameter group: .* and `fusion_lr_mult` \(50\) is ignored"
     with pytest.warns(UserWarning, match=one_group):
         make_trainer(max_epochs=4, callbacks=[watch]).fit(model.train(), datamodule=data)
     assert model.multitask_loss(model.eval()(batch["inputs"]), batch)[0] < before
@@ -93,14 +93,14 @@ def test_lbfgs_trains_fusion_weights_at_the_rate_of_all_others(planted, make_tra
     assert all(p.any() for op in model.fusion_layers().values() for p in op.fusion_parameters())  # they began at 0
 
 
-@pytest.mark.filterwarnings("ignore:LBFGS has one group")
+@pytest.mark.filterwarnings("ignore:LBFGS has a single parameter group")
 @pytest.mark.parametrize(
     ("training", "message"),
     [
         ({}, "LBFGS searches along .* `fusion_held_out` replaces: set `training.fusion_held_out` to 0"),
         ({"fusion_held_out": 0.0, "balance": OGMGE}, "`balance` replaces: set `training.balance` to null"),
-        ({"frozen_fusion_epochs": 2}, "LBFGS has one group of parameters, .* set `frozen_fusion_epochs` to 0"),
-        ({"optimizer": torch.optim.Muon}, r"it refuses \(Muon only supports 2D parameters"),
+        ({"frozen_fusion_epochs": 2}, "LBFGS has a single parameter group, .* set `frozen_fusion_epochs` to 0"),
+        ({"optimizer": torch.optim.Muon}, r"it raised: Muon only supports 2D parameters"),
     ],
 )
 def test_what_an_optimizer_cannot_do_is_refused(planted, make_trainer, training, message):

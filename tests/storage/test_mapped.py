@@ -61,7 +61,7 @@ def test_a_file_that_changes_while_in_use_is_noticed(path, opened):
         array[ROWS]
     with path.open("r+b") as file:
         file.truncate(300)
-    with pytest.raises(DataError, match=r"x\.npy: expected it to stay as it was, but it was changed while in use"):
+    with pytest.raises(DataError, match=r"x\.npy: expected an unchanged file, but it was changed while in use"):
         array[ROWS]
 
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_mapped_is_refused(path, tmp_path):
     with pytest.raises(DataError, match=r"text\.npy: expected a plain NPY array"):
         map_npy(tmp_path / "text.npy")
     np.save(tmp_path / "columns.npy", np.asfortranarray(VALUES))
-    with pytest.raises(DataError, match="expected plain values stored by rows"):
+    with pytest.raises(DataError, match="expected plain values in C order"):
         map_npy(tmp_path / "columns.npy")
     with pytest.raises(DataError, match=r"gone\.npy: .* cannot be opened"):
         MappedArray(tmp_path / "gone.npy", (1, 1), np.dtype("u1"), 0)

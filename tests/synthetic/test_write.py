@@ -117,7 +117,7 @@ def test_overwrite_removes_what_the_format_owns_and_nothing_else(shape_root):
 
 def test_refuses_class_folders_that_it_never_wrote(shape_root):
     shutil.copytree(shape_root / "cubes", shape_root / "cones")
-    with pytest.raises(DataError, match="class folders that the renderer never wrote: cones"):
+    with pytest.raises(DataError, match="class folders not written by the renderer: cones"):
         render(shape_root, 1, overwrite=True)
     assert len(list(shape_root.glob("*/rgb/*.png"))) == 60
 

@@ -167,7 +167,8 @@ def test_wrong_shapes(task, prediction, target):
     ):
         task.loss(torch.zeros(B, 7), target)
     with pytest.raises(
-        DataError, match=rf"Expected a {task.kind} `target` of shape .*, but got \(5,.*Change what the data"
+        DataError,
+        match=rf"Expected a {task.kind} `target` of shape .*, but got \(5,.*Change the `target` of the data set",
     ):
         task.loss(prediction, target[:5])
     with pytest.raises(DataError, match=rf"Expected a {task.kind} `target` of shape"):

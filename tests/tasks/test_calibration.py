@@ -95,5 +95,5 @@ def test_regression_has_neither():
     task = Regression(TargetSpec("regression", 2))
     assert task.temperature is None
     assert "calibration_error" not in task.evaluation_metrics()
-    with pytest.raises(ConfigError, match="a classification task, but Regression has no logits of classes"):
+    with pytest.raises(ConfigError, match="a classification task, but Regression has no class logits"):
         task.class_logits(torch.zeros(1, 2), torch.zeros(1, 2))

@@ -66,7 +66,7 @@ def test_counts_of_another_number_of_classes():
 @pytest.mark.parametrize(
     ("weighting", "message"),
     [
-        ("balance", "list or nothing, but got 'balance'"),
+        ("balance", "list or null, but got 'balance'"),
         ([1.0], r"2 numbers >= 0, one per class and not all zero, but got \[1.0\]"),
         ([1.0, -1.0], r"but got \[1.0, -1.0\]"),
         ([1.0, float("nan")], r"but got \[1.0, nan\]"),

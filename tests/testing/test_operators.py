@@ -398,56 +398,62 @@ class Ordered(Sum):
 
 
 BROKEN = {
-    Plain: (operators.what_does_not_fit_is_refused, "it raised ConfigError: Expected"),
-    ListShape: (operators.what_does_not_fit_is_refused, "but got [6]"),
-    Logarithm: (laws.the_result_is_finite, "numbers are not. Look for a logarithm, root or quotient"),
-    TrainLeak: (absence.absent_content_reaches_nothing, "in training mode nan in what is absent changes the result"),
-    TwoAbsentLeak: (absence.absent_content_reaches_nothing, "in evaluation mode nan in what is absent changes"),
-    BatchImpute: (absence.absence_is_each_samples_own, "in evaluation mode a sample that has ['a', 'b'] changes when"),
-    SilentEnergy: (operators.weights_and_energies_are_told_by_source, "`has_energy` is True, and `energy` tells []"),
+    Plain: (operators.invalid_shapes_are_rejected, "it raised ConfigError: Expected"),
+    ListShape: (operators.invalid_shapes_are_rejected, "but got [6]"),
+    Logarithm: (laws.the_result_is_finite, "values are not finite. Look for a logarithm, root or quotient"),
+    TrainLeak: (absence.absent_content_reaches_nothing, "in training mode, nan in a missing source changes the result"),
+    TwoAbsentLeak: (absence.absent_content_reaches_nothing, "in evaluation mode, nan in a missing source changes"),
+    BatchImpute: (
+        absence.absence_is_each_samples_own,
+        "in evaluation mode, the result of a sample that has ['a', 'b'] d",
+    ),
+    SilentEnergy: (operators.weights_and_energies_name_the_sources, "`has_energy` is True, but `energy` names []"),
     BranchesOnPresence: (laws.compiles_to_one_graph, "it raised"),
-    PresenceByPosition: (laws.order_of_the_inputs_does_not_matter, "of its inputs, or that of their presence, is rev"),
-    NoBase: (operators.what_does_not_fit_is_refused, "takes no source at all. Call `super().__init__(shapes)`"),
-    Asserts: (operators.what_does_not_fit_is_refused, "it raised AssertionError"),
-    Nothing: (operators.what_does_not_fit_is_refused, "it refuses all of [{'a': (6,)"),
-    WrongShape: (laws.out_shape_is_the_outputs, "`out_shape` is (6, 1), and of a batch of 6 came (6, 6)"),
-    Squeezes: (laws.a_batch_of_one_stays_one, "of one sample came (6,), not (1, 6)."),
-    PlainList: (laws.everything_is_registered, "holds a Parameter in a plain list: take nn.ParameterList"),
-    PlainTensor: (laws.everything_is_registered, "`scale` of PlainTensor holds a plain tensor: take `self.register_b"),
-    PlainDictOfModules: (laws.everything_is_registered, "holds a Identity in a plain dict: take nn.ModuleDict"),
-    Mixes: (laws.samples_do_not_mix, "the first of 6 samples has another result alone"),
+    PresenceByPosition: (laws.order_of_the_inputs_does_not_matter, "of its inputs or of their presence is reversed"),
+    NoBase: (operators.invalid_shapes_are_rejected, "accepts empty `shapes`. Call `super().__init__(shapes)`"),
+    Asserts: (operators.invalid_shapes_are_rejected, "it raised AssertionError"),
+    Nothing: (operators.invalid_shapes_are_rejected, "it rejects all of [{'a': (6,)"),
+    WrongShape: (laws.out_shape_is_the_outputs, "`out_shape` is (6, 1), but a batch of 6 gave (6, 6)"),
+    Squeezes: (laws.a_batch_of_one_stays_one, "one sample gave (6,), not (1, 6)."),
+    PlainList: (laws.everything_is_registered, "holds a Parameter in a plain list: use nn.ParameterList"),
+    PlainTensor: (laws.everything_is_registered, "`scale` of PlainTensor holds a plain tensor: use `self.register_b"),
+    PlainDictOfModules: (laws.everything_is_registered, "holds a Identity in a plain dict: use nn.ModuleDict"),
+    Mixes: (laws.samples_do_not_mix, "the first of 6 samples gives a different result alone"),
     ByPosition: (laws.order_of_the_inputs_does_not_matter, "when the dict of its inputs is reversed. Look them up by"),
     InPlace: (laws.evaluation_changes_nothing, "it changed its inputs ['a']"),
     Counts: (laws.evaluation_changes_nothing, "it changed its own ['calls']. Update them only `if self.training`"),
-    Noisy: (laws.evaluation_changes_nothing, "a second call gave another result. Draw random numbers only `if self.tr"),
-    DrawnScale: (laws.state_dict_is_whole, "Keep what is drawn in __init__ in a parameter or a buffer"),
+    Noisy: (
+        laws.evaluation_changes_nothing,
+        "a second call gave a different result. Draw random numbers only `if self.tr",
+    ),
+    DrawnScale: (laws.state_dict_is_whole, "Store random values drawn in __init__ in a parameter or a buffer"),
     Detached: (laws.gradients_are_right, "look for `.detach()`, `.data`, `no_grad` or a cast"),
-    AlwaysFloat: (operators.half_precision_stays_close, "of torch.float32 it makes torch.float64"),
-    Overflows: (operators.half_precision_stays_close, "in torch.float16 it is off by inf"),
-    CountsTheAbsent: (absence.presence_of_all_is_no_presence, "it gives another result"),
+    AlwaysFloat: (operators.half_precision_stays_close, "features in torch.float32 gave torch.float64"),
+    Overflows: (operators.half_precision_stays_close, "in torch.float16 the error is inf"),
+    CountsTheAbsent: (absence.presence_of_all_is_no_presence, "the results differ."),
     IgnoresPresence: (
         absence.absent_content_reaches_nothing,
-        "nan in what is absent changes the result. Take",
+        "nan in a missing source changes the result. In an operator",
     ),
     HalfHearted: (
         absence.absent_content_reaches_nothing,
-        "in evaluation mode nan in what is absent changes the",
+        "in evaluation mode, nan in a missing source changes the",
     ),
     SharesAbsence: (
         absence.absence_is_each_samples_own,
-        "in evaluation mode a sample that has ['a', 'b', 'c'] ch",
+        "in evaluation mode, the result of a sample that has ['a', 'b', 'c'] ",
     ),
-    NeedsTwo: (absence.every_subset_is_answered, "with ['a'] alone the gradients of ['a', 'weight'] are not"),
-    NamelessWeights: (operators.weights_and_energies_are_told_by_source, "`fusion_weights` names ['weight']"),
-    EnergyOfTheAbsent: (operators.weights_and_energies_are_told_by_source, "`energy` of 'a' is ["),
-    Hidden: (operators.fusion_parameters_are_those_behind_the_weights, "`weight` is behind the weights and not among"),
-    Stranger: (operators.fusion_parameters_are_those_behind_the_weights, "`scale` is among the parameters and not be"),
-    OneAlphaTwice: (operators.everything_gets_a_gradient, "nothing depends on parameter `weight` of 2 sources"),
-    Unused: (operators.everything_gets_a_gradient, "nothing depends on parameter `bias` of 2 sources"),
-    DropsASource: (operators.everything_gets_a_gradient, "nothing depends on source 'b' of 2 sources"),
-    Huge: (operators.the_output_begins_at_a_useful_scale, "for 2 sources it is 14"),
+    NeedsTwo: (absence.every_subset_is_answered, "with only ['a'], the gradients of ['a', 'weight'] are not"),
+    NamelessWeights: (operators.weights_and_energies_name_the_sources, "`fusion_weights` names ['weight']"),
+    EnergyOfTheAbsent: (operators.weights_and_energies_name_the_sources, "`energy` of 'a' is ["),
+    Hidden: (operators.fusion_parameters_determine_the_weights, "the weights depend on `weight`, which is missing"),
+    Stranger: (operators.fusion_parameters_determine_the_weights, "`fusion_parameters` contains `scale`, on"),
+    OneAlphaTwice: (operators.everything_gets_a_gradient, "it does not depend on parameter `weight` of 2 sources"),
+    Unused: (operators.everything_gets_a_gradient, "it does not depend on parameter `bias` of 2 sources"),
+    DropsASource: (operators.everything_gets_a_gradient, "it does not depend on source 'b' of 2 sources"),
+    Huge: (operators.the_initial_output_has_a_useful_scale, "for 2 sources it is 14"),
     Branches: (laws.compiles_to_one_graph, "it raised"),
-    Ordered: (operators.order_of_the_sources_does_not_matter, "another result when they are named in reverse"),
+    Ordered: (operators.order_of_the_sources_does_not_matter, "reversing the sources changes the result"),
 }
 
 
@@ -472,7 +478,7 @@ def test_no_law_is_without_a_broken_operator():
 def test_shapes_of_ones_own():
     shapes = {"image": (4, 8, 8), "state": (4, 8, 8)}
     check_operator(Sum, shapes)
-    with pytest.raises(BrokenLawError, match=r"refuses all of \[\{'a': \(3,\), 'b': \(4,\)\}\]. Give `shapes`"):
+    with pytest.raises(BrokenLawError, match=r"rejects all of \[\{'a': \(3,\), 'b': \(4,\)\}\]. Pass `shapes`"):
         check_operator(Sum, {"a": (3,), "b": (4,)})
 
 

@@ -1,4 +1,4 @@
-"""Modality balance: what keeps one modality from being learned at the cost of the others."""
+"""Modality balance: methods against one modality being learned at the cost of the others."""
 
 from fusionlit.models.balance.amco import AMCo
 from fusionlit.models.balance.base import Balance, BalanceFactory

@@ -1,4 +1,4 @@
-"""Adaptive masks for the modalities that are ahead."""
+"""Adaptive masking of dominant modalities."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ if TYPE_CHECKING:
 
 
 class AMCo(Balance):
-    """AMCo: let training samples lose the modalities that are ahead, so that the others have to be learned.
+    """AMCo: mask dominant modalities of training samples, so that the others are learned.
 
-    After every epoch, with s_k its mean probability of the truth by modality k's unimodal head and `rho_k = s_k /
-    mean_{j != k} s_j`, a sample loses modality k with probability `p_k = maximum sin(pi min(t / growing_epochs, 1) / 2)
-    tanh(alpha max(rho_k - 1, 0))` in the next, t the number of epochs so far, or with that of `modality_dropout` where
-    it is larger. The unimodal losses go on (co-optimisation). Logged per modality: p_k.
+    After every epoch, with s_k the mean probability of the truth from modality k's unimodal head and
+    `rho_k = s_k / mean_{j != k} s_j`, modality k of a sample is masked in the next epoch with probability `p_k =
+    maximum sin(pi min(t / growing_epochs, 1) / 2) tanh(alpha max(rho_k - 1,
+    0))` with t the number of epochs so far, or that of `modality_dropout` if it is larger. The unimodal losses are
+    still trained (co-optimisation). Logged per modality: p_k.
 
-    Where it differs from the paper, which masks a growing number of the features of every modality whose share of the
-    prediction is above a threshold: whole modalities of single samples are masked, as absent ones are; the probability
-    follows from how far the modality is ahead; and a masked sample is left out of that modality's unimodal loss, which
-    is a mean over the others. A sample never loses all that it has.
+    Differences from the paper, which masks a growing number of features of every modality whose share of the prediction
+    is above a threshold: here whole modalities of single samples are masked, like missing ones; the probability depends
+    on the lead of the modality; and a masked sample is left out of that modality's unimodal loss, which is a mean over
+    the others. A sample never loses all of its modalities.
 
     Source: Zhou et al., "Adaptive mask co-optimization for modal dependence in multimodal learning", 2023 (ICASSP).
 
     Args:
-        modalities: What each modality is; given by the strategy.
+        modalities: Modalities; passed by the model.
         alpha: How fast the probability grows with the lead.
-        maximum: Probability that is never exceeded.
-        growing_epochs: Epochs until masks have their full rate.
+        maximum: Upper bound of the probability.
+        growing_epochs: Epochs until the probability reaches its full value.
 
     Raises:
-        ConfigError: If an argument cannot be.
+        ConfigError: If an argument is out of range.
     """
 
     def __init__(
@@ -61,17 +62,17 @@ class AMCo(Balance):
     def loss(
         self, model: FusionModule, total: Tensor, parts: dict[str, BatchMean], output: FusionOutput, batch: Batch
     ) -> Tensor:
-        """The same loss; add up the scores."""
+        """Return the loss unchanged; accumulate the scores."""
         self.check_output(output)
         self.means.add(*score_means(output, batch, model.target.kind, self.names))
         return total
 
     def drop_probabilities(self, given: dict[str, float]) -> dict[str, float]:
-        """The larger of what the last epoch asks for and what is given."""
+        """The larger of the probabilities from the last epoch and the given ones."""
         return {name: max(p, self.probabilities[name]) for name, p in given.items()}
 
     def update(self, model: FusionModule) -> None:
-        """Find out which modality was ahead."""
+        """Update the probabilities from the scores of the epoch."""
         means = self.means.take()
         scores = score_of_mean(torch.tensor([means.get(name, 0.0) for name in self.names]), model.target.kind)
         ratios = discrepancy_ratios(scores, torch.tensor([name in means for name in self.names]))
@@ -85,6 +86,6 @@ class AMCo(Balance):
         return {"probabilities": dict(self.probabilities)}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take the probabilities."""
+        """Restore the probabilities."""
         self.probabilities = dict(state["probabilities"])
         self.numbers = dict(self.probabilities)

@@ -1,4 +1,4 @@
-"""What a way of balancing modalities is."""
+"""Base class of modality balance."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from fusionlit.models.balance.means import EpochMeans
 from fusionlit.tasks import BatchMean
 from fusionlit.types import Batch, FusionOutput, Modalities
 
-if TYPE_CHECKING:  # a strategy's base holds a balance
+if TYPE_CHECKING:  # FusionModule imports this module
     from fusionlit.models.base import FusionModule
 
 
 class Balance(Whole, ABC):
-    """How a strategy keeps its modalities in balance while it trains.
+    """Balances the modalities of a fusion model in training.
 
-    A subclass fills in any of the hooks, which do nothing here: `loss` and `backward` at every step, `update` once per
-    epoch. A balance is no module: nothing of it is in a `state_dict`, so that a checkpoint's weights are the same with
-    and without. Its numbers travel in the checkpoint by `state` and `load_state`, and are logged as
-    `balance/<name>` once per epoch.
+    A subclass overrides any of the hooks: `loss` and `backward` at every step, `update` once per epoch. A balance is
+    not a module and not part of a `state_dict`, so that a checkpoint's weights are the same with and without it.
+    Checkpoints store it with `state` and `load_state`; its `numbers` are logged as `balance/<name>` once per epoch.
 
     Args:
-        modalities: What each modality is; given by the strategy.
+        modalities: Modalities; passed by the model.
 
     Raises:
         ConfigError: If there are fewer than two modalities.
     """
 
     needs_heads = True
-    """Whether every modality must have a unimodal head, and a weight for its loss."""
+    """Whether every modality must have a unimodal head and a nonzero loss weight."""
     needs_validation = False
-    """Whether it measures with the validation split."""
+    """Whether it uses the validation split."""
 
     def __init__(self, modalities: Modalities) -> None:
         if len(modalities) < 2:
@@ -50,10 +49,10 @@ class Balance(Whole, ABC):
         self.last_epoch = -1
 
     def begin(self, model: FusionModule) -> None:
-        """Get ready for training.
+        """Prepare for training.
 
         Raises:
-            ConfigError: If the model or the trainer does not suit this balance.
+            ConfigError: If the model or the trainer does not support this balance.
         """
 
     def end(self, model: FusionModule) -> None:
@@ -62,35 +61,35 @@ class Balance(Whole, ABC):
     def loss(
         self, model: FusionModule, total: Tensor, parts: dict[str, BatchMean], output: FusionOutput, batch: Batch
     ) -> Tensor:
-        """The loss to train on, from `total` and its `parts`; called at every training step."""
+        """Training loss, from `total` and its `parts`; called at every training step."""
         return total
 
     def backward(self, loss: Tensor, model: FusionModule, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Add the gradients of `loss`, which the trainer may have scaled, to those of the parameters."""
+        """Backpropagate `loss`, which the trainer may have scaled."""
         loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def drop_probabilities(self, given: dict[str, float]) -> dict[str, float]:
-        """How likely a training sample loses each modality, where `training.modality_dropout` says `given`."""
+        """Probability of dropping each modality of a training sample; `given`: that of `training.modality_dropout`."""
         return given
 
     def after_validation(self, model: FusionModule) -> None:
-        """Take what a validation has measured."""
+        """Read the results of a validation."""
 
     def update(self, model: FusionModule) -> None:
-        """Take stock of an epoch; `numbers` is what is logged."""
+        """Update after an epoch; `numbers` is logged."""
         self.numbers = self.means.take()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds: numbers, text, lists and dicts."""
+        """State to save in a checkpoint: numbers, text, lists and dicts."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's `state`."""
+        """Restore the `state` from a checkpoint."""
 
     def end_epoch(self, model: FusionModule, *, validated: bool) -> None:
-        """Call `update` once per training epoch: with its last validation, else at its end.
+        """Call `update` once per training epoch: with its last validation, or else at its end.
 
-        Checkpoints are written after a validation; what they hold is then up to date.
+        Checkpoints are written after validation, so their state is up to date.
         """
         trainer = model.trainer
         if trainer.sanity_checking or trainer.state.fn != "fit":
@@ -104,20 +103,20 @@ class Balance(Whole, ABC):
             self.update(model)
 
     def save(self) -> dict[str, Any]:
-        """What goes into a checkpoint."""
+        """Entry of a checkpoint."""
         return {"class": type(self).__qualname__, "last_epoch": self.last_epoch, "state": self.state()}
 
     def load(self, saved: dict[str, Any] | None) -> None:
-        """Go on from what `save` gave; begin afresh where another balance, or none, was saved."""
+        """Restore an entry of `save`; ignored if another balance, or none, was saved."""
         if saved and saved["class"] == type(self).__qualname__:
             self.last_epoch = saved["last_epoch"]
             self.load_state(saved["state"])
 
     def check_heads(self, weights: dict[str, float]) -> None:
-        """Refuse modalities without a unimodal head.
+        """Check that every modality has a unimodal head, if `needs_heads`.
 
         Raises:
-            ConfigError: If `needs_heads` and a weight of a unimodal loss is 0.
+            ConfigError: If the weight of a unimodal loss is 0.
         """
         without = [name for name in self.names if not weights[name]]
         if self.needs_heads and without:
@@ -127,7 +126,7 @@ class Balance(Whole, ABC):
             )
 
     def check_output(self, output: FusionOutput) -> None:
-        """Refuse a strategy that gives no unimodal predictions, whatever its weights.
+        """Check that the output has the unimodal prediction of every modality.
 
         Raises:
             ConfigError: If one is missing.
@@ -135,7 +134,7 @@ class Balance(Whole, ABC):
         without = [name for name in self.names if name not in output.unimodal]
         if without:
             raise ConfigError(
-                f"{type(self).__name__} needs the unimodal prediction of every modality, but `fuse` gives none for"
+                f"{type(self).__name__} needs the unimodal prediction of every modality, but `fuse` returns none for"
                 f" {without}: return it as FusionOutput(prediction, unimodal)."
             )
 

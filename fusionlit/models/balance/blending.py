@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 class GBlending(Balance):
-    """G-Blending: weight each loss by how much it generalises over how much it overfits.
+    """G-Blending: weight each loss by its ratio of generalisation to overfitting.
 
-    Every `every_n_epochs` epochs, for the multimodal and every unimodal loss i: `w_i` in proportion to `G_i / O_i^2`,
-    with G_i the fall of its validation loss since the last time and O_i the growth of the gap between its validation
-    and its training loss. The loss is `w_0 loss + sum_k w_k b_k loss_k`. All w_i are 1 until the second measurement.
-    Logged: `balance/loss` and `balance/unimodal_loss/<modality>`, the w_i.
+    Every `every_n_epochs` epochs, for the multimodal and every unimodal loss i: `w_i` is proportional to `G_i / O_i^2`,
+    with G_i the decrease of its validation loss since the last measurement and O_i the increase of the gap between its
+    validation and training loss. The loss is `w_0 loss + sum_k w_k b_k loss_k`. All w_i are 1 until the second
+    measurement. Logged: `balance/loss` and `balance/unimodal_loss/<modality>`, the w_i.
 
-    Where it differs from the paper: G and O are measured in the model that is being trained, where the paper trains a
-    copy of every part for that. A training loss is the mean over the epoch, with dropout. The w_i have the mean 1 and
-    not the sum 1, so that the learning rate keeps its meaning, and each is at least `minimum`: a loss that stopped
-    counting could never be seen to generalise again.
+    Differences from the paper: G and O are measured on the model being trained, whereas the paper trains a copy of
+    every part for that. A training loss is the mean over the epoch, with dropout. The w_i have mean 1 instead of sum 1,
+    so that the learning rate keeps its meaning, and each is at least `minimum`, since a loss with weight zero could not
+    generalise again.
 
     Source: Wang et al., "What makes training multi-modal classification networks hard?", 2020 (arXiv 1905.12681).
 
     Args:
-        modalities: What each modality is; given by the strategy.
+        modalities: Modalities; passed by the model.
         every_n_epochs: Epochs between two measurements.
-        minimum: Smallest weight.
+        minimum: Minimum weight.
 
     Raises:
-        ConfigError: If an argument cannot be.
+        ConfigError: If an argument is out of range.
     """
 
     needs_validation = True
@@ -60,17 +60,17 @@ class GBlending(Balance):
         self._validation: dict[str, float] = {}
 
     def begin(self, model: FusionModule) -> None:
-        """Look whether there is a validation to measure with."""
+        """Check that the trainer validates."""
         if not model.trainer.limit_val_batches:
             raise ConfigError(
-                "GBlending measures with the validation split, but the trainer validates nothing: leave out"
+                "GBlending needs the validation split, but the trainer does not validate: leave out"
                 " `limit_val_batches: 0` and `RefitSplit`."
             )
 
     def loss(
         self, model: FusionModule, total: Tensor, parts: dict[str, BatchMean], output: FusionOutput, batch: Batch
     ) -> Tensor:
-        """The loss with each part weighted anew."""
+        """The loss with its parts reweighted."""
         self.check_output(output)
         values = torch.stack([parts[part].value.detach() for part in self.parts])
         self.means.add(values, torch.stack([parts[part].weight.to(values.dtype) for part in self.parts]))
@@ -81,13 +81,13 @@ class GBlending(Balance):
         return total
 
     def after_validation(self, model: FusionModule) -> None:
-        """Take the validation losses of what any sample has."""
+        """Read the validation losses; parts without samples (NaN) are left out."""
         means = {part: cast(EpochMean, model.meters.losses[part]) for part in self.parts}
         losses = {part: float(mean.compute()) for part, mean in means.items()}
         self._validation = {part: loss for part, loss in losses.items() if loss == loss}
 
     def update(self, model: FusionModule) -> None:
-        """Measure, if it is time and there was a validation."""
+        """Measure, if `every_n_epochs` have passed and there was a validation."""
         train, val, epoch = self.means.take(), self._validation, model.current_epoch
         self._validation = {}
         self.numbers = dict(self.weights)
@@ -109,8 +109,8 @@ class GBlending(Balance):
         absent = [name for name in self.names if f"unimodal_loss/{name}" not in means]
         if means and absent:
             rank_zero_warn(
-                f"GBlending has no {split} loss of {absent}: no {split} sample has them, or their loss is NaN. All"
-                " weights of the losses stay as they are. Choose a split where every part has samples of every sensor,"
+                f"GBlending has no {split} loss of {absent}: no {split} sample has them, or their loss is NaN. The"
+                " loss weights do not change. Choose a split in which every part has samples of every modality,"
                 " or leave out `training.balance`."
             )
 
@@ -119,7 +119,7 @@ class GBlending(Balance):
         return {"weights": dict(self.weights), "measured": self.measured}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take the weights and the last measurement."""
+        """Restore the weights and the last measurement."""
         self.weights = dict(state["weights"])
         self.measured = state["measured"]
         self.numbers = dict(self.weights)

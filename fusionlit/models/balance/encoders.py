@@ -1,4 +1,4 @@
-"""The encoders of a strategy, whose gradients a balance may change."""
+"""Access to the encoders of a fusion model, for balances that change their gradients."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def own_encoders(model: FusionModule, names: list[str], why: str) -> dict[str, nn.Module]:
-    """Each modality's own encoder, `model.encoders[name]`.
+    """Encoder of each modality, `model.encoders[name]`.
 
     Raises:
-        ConfigError: If there is none for a modality.
+        ConfigError: If a modality has none.
     """
     encoders = getattr(model, "encoders", None)
     found = dict(encoders.items()) if isinstance(encoders, nn.ModuleDict) else {}
@@ -25,16 +25,16 @@ def own_encoders(model: FusionModule, names: list[str], why: str) -> dict[str, n
     if without:
         raise ConfigError(
             f"{why} each modality's own encoder, `encoders[name]`, but {type(model).__name__} has none for {without}:"
-            " choose a strategy such as IntermediateFusion, LateFusion or CentralNet."
+            " choose a fusion model such as IntermediateFusion, LateFusion or CentralNet."
         )
     return {name: found[name] for name in names}
 
 
 def own_parameters(model: FusionModule, names: list[str], why: str) -> dict[str, list[nn.Parameter]]:
-    """The trainable parameters of each modality's own encoder.
+    """Trainable parameters of each modality's encoder.
 
     Raises:
-        ConfigError: If an encoder is missing, or has none.
+        ConfigError: If an encoder is missing or has no trainable parameters.
     """
     encoders = own_encoders(model, names, why)
     parameters = {name: [p for p in encoder.parameters() if p.requires_grad] for name, encoder in encoders.items()}
@@ -45,14 +45,14 @@ def own_parameters(model: FusionModule, names: list[str], why: str) -> dict[str,
 
 
 def check_whole_gradients(model: FusionModule, why: str) -> None:
-    """Refuse strategies of the trainer that split parameters over devices or call `backward` themselves.
+    """Check that the trainer's strategy does not split parameters over devices or call `backward` itself.
 
     Raises:
-        ConfigError: If the trainer's strategy is neither of one device nor DDP.
+        ConfigError: If the strategy is neither single-device nor DDP.
     """
     strategy = model.trainer.strategy
     if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
         raise ConfigError(
-            f"{why} gradients, which {type(strategy).__name__} does not hold whole: train on one device or with"
+            f"{why} gradients, which {type(strategy).__name__} shards: train on one device or with"
             " --trainer.strategy ddp."
         )

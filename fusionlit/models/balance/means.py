@@ -1,4 +1,4 @@
-"""Means over an epoch, which wait for the device once per epoch."""
+"""Means over an epoch, which synchronise with the device once per epoch."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ class EpochMeans:
     """Weighted means of named numbers over an epoch and all processes.
 
     Args:
-        names: In the order of what is added.
+        names: Names of the numbers, in the order in which they are added.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -19,14 +19,14 @@ class EpochMeans:
         self._sums: Tensor | None = None
 
     def add(self, values: Tensor, weights: Tensor | None = None) -> None:
-        """Add a batch: `values` and `weights` `(N,)`; without weights, 1 each. What has no weight counts nothing."""
+        """Add a batch: `values` and `weights` `(N,)`; default weights: 1. Values with weight zero are ignored."""
         values = values.detach()
         weights = torch.ones_like(values) if weights is None else weights.detach()
         new = torch.stack([torch.where(weights > 0, values * weights, 0.0), weights])
         self._sums = new if self._sums is None else self._sums + new
 
     def take(self) -> dict[str, float]:
-        """The means of what has any weight, and begin afresh."""
+        """Return the means of numbers with positive weight, and reset."""
         if self._sums is None:
             return {}
         total, weight = across_processes(self._sums).tolist()
@@ -35,7 +35,7 @@ class EpochMeans:
 
 
 def across_processes(sums: Tensor) -> Tensor:
-    """Sum over all processes that train together; itself if there is one."""
+    """Sum over all distributed processes; unchanged if there is only one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         sums = sums.clone()
         torch.distributed.all_reduce(sums)

@@ -22,27 +22,28 @@ if TYPE_CHECKING:
 
 
 class OGMGE(Balance):
-    """OGM-GE: slow down the encoders of the modalities that are ahead, and make up for it with noise.
+    """OGM-GE: slow down the encoders of dominant modalities, and compensate with noise.
 
-    At every step, with s_k the mean probability of the truth by modality k's unimodal head and `rho_k = s_k / mean_{j
-    != k} s_j`, the gradients g of encoder k become `c_k g + e`: `c_k = 1 - tanh(alpha rho_k)` where `rho_k > 1`, else
-    1, and `e ~ N(0, std(g)^2)`. Logged per modality: the epoch's mean of c_k.
+    At every step, with s_k the mean probability of the truth from modality k's unimodal head and
+    `rho_k = s_k / mean_{j != k} s_j`, the gradients g of encoder k become `c_k g + e`: `c_k = 1 - tanh(alpha rho_k)`
+    where `rho_k > 1`, else 1, and `e ~ N(0, std(g)^2)`. Logged per modality: the epoch's mean of c_k.
 
-    Where it differs from the paper: scores come from the unimodal heads, so that any fusion will do, and the gradients
-    are those of the whole loss, the unimodal ones included. With more than two modalities each is compared with the
-    mean of the others. For regression a score is the reciprocal of the mean squared error. Noise goes to every
-    parameter of more than one entry, where the authors' code chooses weights of 2D convolutions.
+    Differences from the paper: scores come from unimodal heads, so that any fusion is possible, and the gradients are
+    those of the whole loss, including unimodal losses. With more than two modalities, each is compared with the mean of
+    the others. For regression, a score is the reciprocal of the mean squared error. Noise is added to every parameter
+    with more than one entry; the authors' code selects the weights of 2D convolutions.
 
-    Under DDP scores are those of all processes; each modulates its own gradients before they are averaged. Gradient
-    accumulation modulates batch by batch; clipping comes after. Half precision with scaled losses is all the same.
+    Under DDP, scores are those of all processes; each process modulates its own gradients before averaging. With
+    gradient accumulation, each batch is modulated separately; clipping comes afterwards. Half precision with scaled
+    losses is supported.
 
     Source: Peng et al., "Balanced multimodal learning via on-the-fly gradient modulation", 2022 (arXiv 2203.15332).
 
     Args:
-        modalities: What each modality is; given by the strategy.
-        alpha: How strongly what is ahead is slowed down.
+        modalities: Modalities; passed by the model.
+        alpha: Strength of the modulation.
         noise: Whether to add the noise (GE).
-        epochs: Modulate in the first so many epochs only; default: in all.
+        epochs: Number of initial epochs with modulation; default: all.
 
     Raises:
         ConfigError: If `alpha` is not above 0.
@@ -60,14 +61,14 @@ class OGMGE(Balance):
         self._coefficients: Tensor | None = None
 
     def begin(self, model: FusionModule) -> None:
-        """Look whether there are encoders to slow down."""
+        """Check that there are encoders to modulate."""
         own_parameters(model, self.names, "OGMGE changes the gradients of")
         check_whole_gradients(model, "OGMGE changes")
 
     def loss(
         self, model: FusionModule, total: Tensor, parts: dict[str, BatchMean], output: FusionOutput, batch: Batch
     ) -> Tensor:
-        """The same loss; find out which modality is ahead."""
+        """Return the loss unchanged; compute the coefficients."""
         self._coefficients = None
         if self.epochs is None or model.current_epoch < self.epochs:
             self.check_output(output)
@@ -80,7 +81,7 @@ class OGMGE(Balance):
         return total
 
     def backward(self, loss: Tensor, model: FusionModule, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Change each gradient of an encoder as it comes, before it is added to what is there."""
+        """Backpropagate, modulating each gradient of an encoder before it is accumulated."""
         hooks = []
         if self._coefficients is not None:
             owned = own_parameters(model, self.names, "OGMGE changes the gradients of")

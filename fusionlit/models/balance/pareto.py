@@ -21,25 +21,25 @@ WHY = "MMPareto changes the gradients of"
 
 
 class MMPareto(Balance):
-    """MMPareto: give each encoder a gradient that serves the multimodal and its unimodal loss alike.
+    """MMPareto: give each encoder a gradient that improves both the multimodal and its unimodal loss.
 
-    With g_u the gradient of encoder k from its own unimodal loss `b_k loss_k`, and g_m that from all the rest of the
-    loss: `gamma (2 w g_m + 2 (1 - w) g_u)`. Where the two conflict, `g_m.g_u < 0`, w makes this combination the
-    shortest, and it is lengthened to `|g_m + g_u|`; else `w = 1/2`. All other parameters keep their gradients. Logged
-    per modality: the share of the epoch's steps in which the two conflicted.
+    With g_u the gradient of encoder k from its unimodal loss `b_k loss_k`, and g_m that from the rest of the loss, it
+    becomes `gamma (2 w g_m + 2 (1 - w) g_u)`. If the two conflict, `g_m.g_u < 0`, w minimises the norm of this
+    combination, which is rescaled to at least `|g_m + g_u|`; otherwise `w = 1/2`. All other parameters keep their
+    gradients. Logged per modality: the share of the epoch's steps with a conflict.
 
-    Where it differs from the paper: lengths are those of an encoder's whole gradient, and the unimodal losses have
-    their weights b_k. It needs one more backward pass through each unimodal head and its encoder.
+    Differences from the paper: norms are those of an encoder's whole gradient, and the unimodal losses have weights
+    b_k. It needs an additional backward pass through each unimodal head and its encoder.
 
-    Gradient accumulation combines batch by batch; clipping comes after. Half precision with scaled losses is all the
-    same. Refused: several processes (the average of combinations is not the combination of averages) and
-    `compile_mode` (a compiled graph is gone after one backward pass).
+    With gradient accumulation, each batch is combined separately; clipping comes afterwards. Half precision with scaled
+    losses is supported. Not supported: several processes (the mean of combinations is not the combination of means) and
+    `compile_mode` (a compiled graph allows only one backward pass).
 
     Source: Wei and Hu, "MMPareto: boosting multimodal learning with innocent unimodal assistance", 2024 (arXiv
     2405.17730).
 
     Args:
-        modalities: What each modality is; given by the strategy.
+        modalities: Modalities; passed by the model.
         gamma: Factor of the encoders' gradients.
 
     Raises:
@@ -54,7 +54,7 @@ class MMPareto(Balance):
         self._unimodal: list[Tensor] = []
 
     def begin(self, model: FusionModule) -> None:
-        """Look whether there are encoders, and gradients to combine."""
+        """Check that there are encoders, and gradients that can be combined."""
         own_parameters(model, self.names, WHY)
         check_whole_gradients(model, "MMPareto changes")
         if model.trainer.world_size > 1:
@@ -64,23 +64,23 @@ class MMPareto(Balance):
             )
         if model.training_setup.compile_mode:
             raise ConfigError(
-                "MMPareto takes two backward passes through one graph, which a compiled network does not allow: leave"
+                "MMPareto needs two backward passes through one graph, which a compiled network does not allow: leave"
                 " out `training.compile_mode`."
             )
 
     def loss(
         self, model: FusionModule, total: Tensor, parts: dict[str, BatchMean], output: FusionOutput, batch: Batch
     ) -> Tensor:
-        """The same loss; keep its unimodal parts."""
+        """Return the loss unchanged; store its unimodal parts."""
         self.check_output(output)
         self._unimodal = [parts[f"unimodal_loss/{name}"].value for name in self.names]
         return total
 
     def backward(self, loss: Tensor, model: FusionModule, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Take the unimodal gradients first, then all; combine, and add to what was accumulated."""
+        """Compute the unimodal gradients, then those of the whole loss; combine and accumulate them."""
         owned = own_parameters(model, self.names, WHY)
         unimodal, self._unimodal = self._unimodal, []
-        # What each loss counts in the trainer's: its weight, the scale of half precision, accumulation.
+        # Factor of each loss in the trainer's: its weight, the scale of half precision, accumulation.
         scales = torch.autograd.grad(loss, unimodal, retain_graph=True)
         alone = [
             torch.autograd.grad(part, own, scale, retain_graph=True, materialize_grads=True)

@@ -1,4 +1,4 @@
-"""Scores of the unimodal heads, which say which modality is learned better."""
+"""Scores of the unimodal heads, which show how well each modality is learned."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from fusionlit.types import Batch, FusionOutput, TargetKind
 
 
 def score_means(output: FusionOutput, batch: Batch, kind: TargetKind, names: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Mean of `truth_scores` of each modality's head over the samples that have it, and their number; both `(K,)`."""
+    """Mean `truth_scores` of each unimodal head over the samples with the modality, and their number; both `(K,)`."""
     presence: Mapping[str, Tensor] = batch.get("presence") or {}
     means, counts = [], []
     for name in names:

@@ -27,28 +27,28 @@ Distilled = Literal["features", "predictions"]
 
 
 class UMT(Balance):
-    """UMT: let each modality's encoder learn from a frozen teacher that was trained on that modality alone.
+    """UMT: distil a frozen unimodal teacher into the encoder of each modality.
 
-    The loss is `loss + weight sum_k d_k`. `of: features`: d_k is the mean square of the difference between the
-    features of encoder k and of its teacher, over the samples that have the modality. `of: predictions`: d_k is the
-    divergence of the unimodal head's prediction from the teacher's, `T^2 KL(teacher | head)`; for regression the mean
-    square of the difference. Logged per modality: the epoch's mean of d_k.
+    The loss is `loss + weight sum_k d_k`. With `of: features`, d_k is the mean squared difference between the features
+    of encoder k and of its teacher, over the samples with the modality. With `of: predictions`, d_k is the divergence
+    of the unimodal head's prediction from the teacher's, `T^2 KL(teacher | head)`; for regression, the mean squared
+    difference. Logged per modality: the epoch's mean of d_k.
 
-    Teachers take raw inputs with their own normalisation and are in evaluation mode. They are loaded when training
-    begins and are part of no checkpoint: a student's checkpoint loads alone, and only further training needs them.
+    Teachers use their own input normalisation and are in evaluation mode. They are loaded when training starts and are
+    not part of checkpoints: the student's checkpoint loads without them, and only further training needs them.
 
     Source: Du et al., "On uni-modal feature learning in supervised multi-modal learning", 2023 (arXiv 2305.01233),
-    which distils features; predictions are ours, after Hinton et al. 2015 (arXiv 1503.02531).
+    which distils features; distilling predictions is ours, after Hinton et al. 2015 (arXiv 1503.02531).
 
     Args:
-        modalities: What each modality is; given by the strategy.
-        teachers: Checkpoint of a trained `Unimodal` by modality; what is not named has no teacher.
-        of: Distil the encoders' features or the unimodal heads' predictions.
-        weight: Weight of the distances.
-        temperature: T, for predictions of classes.
+        modalities: Modalities; passed by the model.
+        teachers: Checkpoint of a trained `Unimodal` by modality; omitted modalities have no teacher.
+        of: What to distil: the encoders' `features` or the unimodal heads' `predictions`.
+        weight: Weight of the distances in the loss.
+        temperature: T, for class predictions.
 
     Raises:
-        ConfigError: If `teachers` names none, or a modality that is not there, or another argument cannot be.
+        ConfigError: If `teachers` is empty or names an unknown modality, or another argument is invalid.
     """
 
     def __init__(
@@ -82,21 +82,21 @@ class UMT(Balance):
         self._hooks: list[RemovableHandle] = []
 
     def begin(self, model: FusionModule) -> None:
-        """Load the teachers, and listen to the encoders."""
-        # Here and not above: members are strategies, whose base holds a balance.
+        """Load the teachers, and register hooks on the encoders."""
+        # A circular import at the top: members are fusion models, whose base imports this package.
         from fusionlit.models.members import load_member
 
         self.end(model)
         if self.of == "features" and model.training_setup.compile_mode:
             raise ConfigError(
-                "UMT listens to the encoders for their features, which a compiled network does not allow: leave out"
+                "UMT hooks the encoders for their features, which a compiled network does not allow: leave out"
                 " `training.compile_mode`, or set `of: predictions`."
             )
         for name, path in self.paths.items():
             if not Path(path).is_file():
                 raise ConfigError(
-                    f"Expected `teachers.{name}` to be a checkpoint of Unimodal, but there is no file {path}. A model"
-                    " that is trained on needs its teachers again."
+                    f"Expected `teachers.{name}` to be a checkpoint of Unimodal, but there is no file {path}."
+                    " Further training needs the teachers again."
                 )
             teacher, _ = load_member(path, name, model, "teachers")
             self.teachers[name] = teacher.requires_grad_(False).eval()
@@ -108,7 +108,7 @@ class UMT(Balance):
                 self._hooks.append(last.register_forward_hook(partial(self._keep, name)))
 
     def end(self, model: FusionModule) -> None:
-        """Let the teachers go."""
+        """Remove the hooks and the teachers."""
         for hook in self._hooks:
             hook.remove()
         self._hooks, self._features, self.teachers = [], {}, {}
@@ -116,7 +116,7 @@ class UMT(Balance):
     def loss(
         self, model: FusionModule, total: Tensor, parts: dict[str, BatchMean], output: FusionOutput, batch: Batch
     ) -> Tensor:
-        """The loss and the distances from the teachers."""
+        """The loss plus the weighted distances from the teachers."""
         if self.of == "predictions":
             self.check_output(output)
         distances = []
@@ -127,9 +127,9 @@ class UMT(Balance):
                 _check_shapes(name, student, features)
                 distances.append(feature_distance(student, features, present))
             else:
-                student, said = output.unimodal[name], teacher.head(features)
+                student, taught = output.unimodal[name], teacher.head(features)
                 kind = model.target.kind
-                distances.append(prediction_divergence(student, said, kind, self.temperature, present))
+                distances.append(prediction_divergence(student, taught, kind, self.temperature, present))
         each = torch.stack(distances)
         self.means.add(each)
         return total + self.weight * each.sum()

@@ -1,4 +1,4 @@
-"""Packed data: files that are read and checked once, then gathered from one memory-mapped array per modality."""
+"""Packs: files are read and checked once, then gathered from one memory-mapped array per modality."""
 
 from fusionlit.storage.pack.manifest import Column
 from fusionlit.storage.pack.source import Contents, Source, fingerprint, in_folders

@@ -1,4 +1,4 @@
-"""What a pack says about itself."""
+"""Manifest of a pack."""
 
 import json
 import zlib
@@ -10,11 +10,11 @@ from fusionlit.errors import DataError
 
 FILE = "manifest.json"
 VERSION = 2
-"""Of the format of packs, and of what our readers make of files; one of another version is packed again."""
+"""Version of the pack format and of our readers; a pack with another version is created anew."""
 
 
 class Column(NamedTuple):
-    """Type, as NumPy writes it (`<f4`), and shape `(n, *shape)` of a packed array."""
+    """Type (in NumPy notation, such as `<f4`) and shape `(n, *shape)` of a packed array."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -25,12 +25,12 @@ class Manifest:
     """Contents of a pack.
 
     Args:
-        root: Folder or file of the data set, relative to the folder of all packs, so that both may be moved together.
-        columns: By name; each is an NPY file.
+        root: Folder or file of the data set, relative to the folder of all packs, so that both can be moved together.
+        columns: Arrays by name; each is an NPY file.
         checksums: CRC-32 of every block of every column.
-        step: Rows a block.
-        bad: What is wrong with each row that could not be read, without the root.
-        notes: What else the source has to tell.
+        step: Rows per block.
+        bad: Reason for each row that could not be read; starts with its file, relative to the root.
+        notes: Additional information from the source.
     """
 
     root: str
@@ -41,14 +41,14 @@ class Manifest:
     notes: dict[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Write it, with its own checksum."""
-        content = json.loads(json.dumps(asdict(self)))  # the checksum is of what will be read
+        """Write the manifest, with its own checksum."""
+        content = json.loads(json.dumps(asdict(self)))  # the checksum is of the content as it will be read
         text = json.dumps({"version": VERSION, "checksum": _checksum(content), "content": content})
         (folder / FILE).write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read it.
+        """Read the manifest.
 
         Raises:
             DataError: If it is missing, of another version, or damaged; the message completes "because ...".
@@ -59,7 +59,7 @@ class Manifest:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{FILE} cannot be read ({error!r})") from error
         if version != VERSION:
-            raise DataError(f"it is of version {version} of the format, and this is version {VERSION}")
+            raise DataError(f"its format is version {version}, but this is version {VERSION}")
         if _checksum(content) != read.get("checksum"):
             raise DataError(f"{FILE} is damaged")
         return cls(

@@ -1,4 +1,4 @@
-"""What is packed: of which files, and how rows are made of them."""
+"""Sources of packs: their files, and how rows are built from them."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from fusionlit.storage.pack.manifest import Column
 
 Fingerprint = NDArray[np.uint64]
-"""One number a file, sorted; another path, size or time of the last change gives another number."""
+"""One hash per file, sorted; it depends on path, size and modification time."""
 
 Named = tuple[str, "Path | os.DirEntry[str]"]
-"""A file, and how it is called seen from its data set, so that this may be moved."""
+"""A file, and its name relative to the data set, so that this can be moved."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What goes into a pack.
+    """Contents of a pack.
 
     Args:
         columns: Type and shape of each array, `(n, *shape)`, by name.
-        rows: The rows that there are, in ascending order; the others stay 0.
-        read: Gives the values of a row by name; raises DataError if its files cannot be used.
-        notes: What else there is to keep, as JSON has it.
+        rows: Indices of the rows to read, in ascending order; the others stay 0.
+        read: Function that returns the values of a row by name; raises DataError if its files cannot be used.
+        notes: Additional information, in JSON types.
     """
 
     columns: Mapping[str, Column]
@@ -38,13 +38,13 @@ class Contents:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set of files, as packing sees it.
+    """A data set of files to pack.
 
     Args:
-        root: Its folder or file.
-        recipe: Text of all that decides what is made of the files; another recipe is another pack.
-        look: Gives the fingerprint of all files, as they are when it is called.
-        contents: Gives what is made of them, of which only packing has need: it may read them all.
+        root: Folder or file of the data set.
+        recipe: Text of all settings that determine how rows are built; another recipe is another pack.
+        look: Function that returns the current fingerprint of all files.
+        contents: Function that returns the contents; called only for packing, since it may read all files.
     """
 
     root: Path
@@ -53,12 +53,12 @@ class Source:
     contents: Callable[[], Contents]
 
     def within(self, folder: Path) -> str:
-        """Its root, seen from a folder, so that both may be moved together."""
+        """The root relative to a folder, so that both can be moved together."""
         return os.path.relpath(self.root.resolve(), folder.resolve())
 
 
 def in_folders(root: Path, folders: Iterable[tuple[Path, str]]) -> Iterator[Named]:
-    """The files of some folders in `root`, each folder with the ending of the names of those that count."""
+    """Files in some folders of `root`; each folder comes with the suffix of the files to include."""
     for folder, ending in folders:
         within = folder.relative_to(root).as_posix()
         with os.scandir(folder) as entries:
@@ -66,13 +66,13 @@ def in_folders(root: Path, folders: Iterable[tuple[Path, str]]) -> Iterator[Name
 
 
 def fingerprint(files: Iterable[Named]) -> Fingerprint:
-    """Fingerprint of some files; nothing of them is read."""
+    """Fingerprint of files, without reading them."""
     numbers = []
     for name, file in files:
         try:
             status = file.stat()
-            told = f"{name}\0{status.st_size}\0{status.st_mtime_ns}"
-        except OSError as error:  # such as a link to nowhere: a bad sample like others, as long as it is so
-            told = f"{name}\0{error.errno}"
-        numbers.append(blake2b(os.fsencode(told), digest_size=8).digest())
+            entry = f"{name}\0{status.st_size}\0{status.st_mtime_ns}"
+        except OSError as error:  # such as a broken link: a bad sample, as long as the error persists
+            entry = f"{name}\0{error.errno}"
+        numbers.append(blake2b(os.fsencode(entry), digest_size=8).digest())
     return np.sort(np.frombuffer(b"".join(numbers), np.dtype("<u8")).astype(np.uint64))

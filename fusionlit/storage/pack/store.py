@@ -1,4 +1,4 @@
-"""Where packs lie: found and verified, or made, by one process at a time."""
+"""Finds and verifies packs, or creates them, by one process at a time."""
 
 import shutil
 import time
@@ -22,7 +22,7 @@ from fusionlit.storage.pack.source import Fingerprint, Source
 from fusionlit.storage.pack.writing import FILES, sync, write_pack
 
 FOLDER = ".fusionlit"
-"""All that lies in a folder of this name is ours to remove."""
+"""Folder of packs; fusionlit may remove anything in it."""
 
 UNFINISHED = "unfinished"
 LOCK = "lock"
@@ -33,10 +33,10 @@ class Pack:
     """A data set as a few long arrays.
 
     Args:
-        folder: Where it lies.
-        arrays: `(n, *shape)` by name, mapped from its files.
-        bad: What is wrong with each row that could not be read, beginning with its file.
-        notes: What else the source has to say.
+        folder: Folder of the pack.
+        arrays: Memory-mapped arrays `(n, *shape)` by name.
+        bad: Reason for each row that could not be read, starting with its file.
+        notes: Additional information from the source.
     """
 
     folder: Path
@@ -46,26 +46,26 @@ class Pack:
 
 
 def open_or_pack(source: Source, beside: Path | None = None, contents: bool = True) -> Pack:
-    """The pack of a data set as its files are now; what does not hold is packed again, with one line that says why.
+    """Open the pack of a data set, or create it if it is missing, outdated or damaged, and log the reason.
 
-    A pack is named by what it was made of (format, root, recipe; path, size and time of the last change of every file),
-    and is renamed to that name once it is whole and on disk, so whatever bears the name was finished. An interrupted
-    packing leaves a folder of another name, which the next removes. Packs of one data set by several recipes lie beside
-    each other until its files change. Only the data set itself is the truth: without its files, its pack is not used.
+    The name of a pack is a hash of its origin (format, root, recipe; path, size and modification time of every file).
+    It is given once the pack is complete and on disk, so a pack with this name is complete. An interrupted process
+    leaves a folder of another name, which the next one removes. Packs of one data set with different recipes coexist
+    until its files change. The data set is required: without its files, its pack is not used.
 
-    What is checked when it is opened: that every file is as it was (its size and time, not what is in it); that the
-    manifest has its checksum, and the arrays their types, shapes and lengths; and with `contents` the CRC-32 of every
-    block, which reads all of it once (10,000 frames of the course, 330 MB, in a fifth of a second from memory), and
-    that the files of bad rows still cannot be read.
+    Checks on opening: every file is unchanged (size and modification time, not content); the manifest matches its
+    checksum, and the arrays their types, shapes and lengths. With `contents`, also the CRC-32 of every block, which
+    reads the whole pack (10,000 frames of the course, 330 MB, take 0.2 s from memory), and that the files of bad rows
+    still cannot be read.
 
     Args:
         source: The data set.
-        beside: Folder whose `.fusionlit` holds the pack; default: the data set's own, or that of its file. Several data
-            sets may share one; packs of this one that are of other files are removed.
-        contents: Whether to check the contents too; one process of a node is enough.
+        beside: Folder whose `.fusionlit` contains the pack; default: the folder of the data set. Several data sets can
+            share one; outdated packs of this data set are removed.
+        contents: Whether to check the contents too; one process per node is enough.
 
     Raises:
-        DataError: If the folder cannot be written, its disk is full, or files change meanwhile.
+        DataError: If the folder cannot be written, the disk is full, or files change while they are packed.
     """
     own = source.root.parent if source.root.is_file() else source.root
     folder = (own if beside is None else beside) / FOLDER
@@ -73,7 +73,7 @@ def open_or_pack(source: Source, beside: Path | None = None, contents: bool = Tr
     place = folder / _name(source, folder, files)
     try:
         return _open(place, source, contents)
-    except DataError:  # found again below, unless another process is just making it good
+    except DataError:  # retried below, in case another process is creating it
         pass
     with _locked(folder):
         try:
@@ -102,7 +102,7 @@ def _open(place: Path, source: Source, contents: bool) -> Pack:
 
 
 def _check_contents(array: MappedArray, checksums: list[int], step: int) -> None:
-    # Read, not mapped: where the disk fails, that is an error here, and kills the process there.
+    # Read, not mapped: a disk error raises here, but kills the process when mapped.
     size = step * array.dtype.itemsize * int(np.prod(array.shape[1:]))
     with open_binary(array.path) as file:
         file.seek(array.offset)
@@ -113,7 +113,7 @@ def _check_contents(array: MappedArray, checksums: list[int], step: int) -> None
 
 
 def _check_bad(source: Source, bad: dict[int, str]) -> None:
-    # A permission that lacked, or a disk that was away, leaves size and time as they were.
+    # Missing permissions or an unmounted disk do not change size and time.
     if not bad:
         return
     contents = source.contents()
@@ -122,11 +122,11 @@ def _check_bad(source: Source, bad: dict[int, str]) -> None:
             contents.read(row)
         except DataError:
             continue
-        raise DataError(f"what could not be read now can be ({reason})")
+        raise DataError(f"a file that could not be read can be read now ({reason})")
 
 
 def _make(place: Path, source: Source, files: Fingerprint) -> None:
-    """Write a pack under the lock: whole, or not at all."""
+    """Write a pack atomically, under the lock."""
     folder, unfinished = place.parent, place.parent / UNFINISHED
     begin = time.perf_counter()
     contents = source.contents()
@@ -141,14 +141,14 @@ def _make(place: Path, source: Source, files: Fingerprint) -> None:
         write_pack(unfinished, source, contents, files)
         if not np.array_equal(source.look(), files):
             raise DataError(
-                f"{source.root}: files changed while they were packed. Start again when nothing writes there."
+                f"{source.root}: files changed while they were packed. Start again when no process writes there."
             )
         unfinished.rename(place)
         sync(folder)
     except OSError as error:
         raise DataError(
             f"{folder}: expected room for the packed data, {needed / 1e9:.3g} GB, but writing failed"
-            f" ({error.strerror or error}). Free some, or set `pack` to a folder on another disk."
+            f" ({error.strerror or error}). Free some space, or set `pack` to a folder on another disk."
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -160,7 +160,7 @@ def _make(place: Path, source: Source, files: Fingerprint) -> None:
 
 
 def _why_outdated(other: Path, source: Source, files: Fingerprint) -> str | None:
-    """Why a pack must go: it cannot be used by anybody, or is of this data set as its files were before."""
+    """Reason to remove a pack: it is unusable, or contains outdated files of this data set; None to keep it."""
     try:
         if Manifest.load(other).root != source.within(other.parent):
             return None
@@ -176,14 +176,14 @@ def _others(folder: Path, place: Path) -> list[Path]:
 
 
 def _name(source: Source, folder: Path, files: Fingerprint) -> str:
-    # The root too: in a shared folder, the files of two data sets may have all sizes and times in common.
-    told = repr((VERSION, source.within(folder), source.recipe))
-    return blake2b(told.encode() + files.astype("<u8").tobytes(), digest_size=8).hexdigest()
+    # Includes the root: in a shared folder, two data sets may agree in all sizes and times.
+    origin = repr((VERSION, source.within(folder), source.recipe))
+    return blake2b(origin.encode() + files.astype("<u8").tobytes(), digest_size=8).hexdigest()
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time pack; the lock of a killed process is free.
+    """Hold the lock for packing; the lock of a killed process is released.
 
     Raises:
         DataError: If the folder cannot be written.
@@ -194,12 +194,11 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            rank_zero_info(f"{folder}: waiting for another process, which is packing.")
+            rank_zero_info(f"{folder}: waiting for another process that is packing.")
             lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise DataError(
-            f"{folder}: expected a folder to write packed data to, but got {error!r}. Set `pack` to one that can be"
-            " written."
+            f"{folder}: expected a folder to write packed data to, but got {error!r}. Set `pack` to a writable folder."
         ) from error
     try:
         yield

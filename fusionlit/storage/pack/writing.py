@@ -1,4 +1,4 @@
-"""Writing a pack: files are read block by block in parallel, and go to disk in the order of the rows."""
+"""Writes a pack: files are read in parallel, block by block, and written in the order of the rows."""
 
 import os
 import zlib
@@ -19,17 +19,17 @@ from fusionlit.storage.pack.source import Contents, Fingerprint, Source
 from fusionlit.storage.rows import BLOCK
 
 FILES = "files.npy"
-"""The fingerprint of the packed files, from which is told how many have changed."""
+"""Fingerprint of the packed files, to count how many have changed."""
 
 
 def write_pack(folder: Path, source: Source, contents: Contents, files: Fingerprint) -> None:
-    """Write all of a pack into an empty folder, and see it on disk.
+    """Write a pack to an empty folder, and flush it to disk.
 
     Args:
-        folder: Where to.
+        folder: The folder.
         source: The data set.
-        contents: What is made of its files.
-        files: Their fingerprint.
+        contents: Contents of the pack.
+        files: Fingerprint of the files.
 
     Raises:
         OSError: If something cannot be written.
@@ -76,7 +76,7 @@ def write_pack(folder: Path, source: Source, contents: Contents, files: Fingerpr
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

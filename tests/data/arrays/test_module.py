@@ -63,7 +63,7 @@ def test_sizes_come_from_the_headers_and_the_target_and_nothing_else_is_read(sav
     data = ArrayDataModule(path)
     assert shapes_of(data.modalities) == {"text": (8,), "signal": (3, 20), "map": (4, 8, 9)}
     assert data.target == TargetSpec("multiclass", 3, ("0", "1", "2"))
-    with pytest.raises(DataError, match=r"data\.npz, array 'signal': it cannot be read .*Copy the file again"):
+    with pytest.raises(DataError, match=r"data\.npz, array 'signal': expected a readable array, .*Copy the file again"):
         data.setup("fit")
 
 
@@ -353,7 +353,7 @@ def test_names_that_are_not_in_the_file_are_answered_with_those_that_are(save):
         ({"target": "y"}, "target", "y"),
         ({"groups": "subject"}, "groups", "subject"),
     ):
-        with pytest.raises(ConfigError, match=rf"arrays that `{argument}` names, but {name} is not in it\. {has}"):
+        with pytest.raises(ConfigError, match=rf"arrays named in `{argument}`, but it has no {name}\. {has}"):
             ArrayDataModule(path, **options)
 
 

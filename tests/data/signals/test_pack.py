@@ -326,7 +326,9 @@ def test_data_sets_share_a_folder(tmp_path, reads):
 
 def test_a_root_that_cannot_be_written_says_what_to_set(csv, tmp_path):
     (csv / ".fusionlit").write_text("")  # also root cannot make a folder of it
-    with pytest.raises(DataError, match=r"expected a folder to write packed data to, .* Set `pack` to one that can be"):
+    with pytest.raises(
+        DataError, match=r"expected a folder to write packed data to, .* Set `pack` to a writable folder"
+    ):
         ready(csv, windowing=HALF)
     check(ready(csv, windowing=HALF, pack=tmp_path), CSVReader(HALF).read(csv))
 

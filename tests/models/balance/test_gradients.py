@@ -150,7 +150,7 @@ def test_missing_heads_are_refused(planted, balance):
 
 def test_what_pareto_cannot_do_is_refused(planted, small, make_trainer):
     data = planted()
-    with pytest.raises(ConfigError, match=r"MMPareto takes two backward passes .* leave out `training.compile_mode`"):
+    with pytest.raises(ConfigError, match=r"MMPareto needs two backward passes .* leave out `training.compile_mode`"):
         make_trainer().fit(small(data, MMPareto, compile_mode="default"), datamodule=data)
     model = small(data, MMPareto)
     model._trainer = make_trainer(devices=2, strategy="ddp")

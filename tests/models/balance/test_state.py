@@ -128,7 +128,7 @@ def test_blending_waits_for_its_epochs_and_for_a_validation(planted, small, make
     assert [set(epoch.values()) == {1.0} for epoch in watch.logged] == [True, True, True, False]
     _, watch = run(small, data, make_trainer, BLENDING, 4, check_val_every_n_epoch=2)
     assert [set(epoch.values()) == {1.0} for epoch in watch.logged] == [True, True, True, False]
-    with pytest.raises(ConfigError, match="GBlending measures with the validation split, but the trainer validates no"):
+    with pytest.raises(ConfigError, match="GBlending needs the validation split, but the trainer does not validate"):
         run(small, data, make_trainer, BLENDING, 1, limit_val_batches=0)
 
 

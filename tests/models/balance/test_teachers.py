@@ -115,7 +115,7 @@ def test_teachers_that_do_not_fit_are_refused(planted, teachers, small, make_tra
         ConfigError, match=r"features of 'strong' to have the shape of its teacher's, \(6, .*but got \(8,"
     ):
         fit(model)
-    with pytest.raises(ConfigError, match="UMT listens to the encoders for their features, which a compiled network"):
+    with pytest.raises(ConfigError, match="UMT hooks the encoders for their features, which a compiled network"):
         fit(small(data, partial(UMT, teachers=teachers), compile_mode="default"))
     with pytest.raises(ConfigError, match=r"UMT needs the unimodal head of every modality, but \['strong', 'noise'\]"):
         small(data, partial(UMT, teachers=teachers, of="predictions"), unimodal_loss_weight=0.0)

@@ -109,7 +109,7 @@ def test_a_strategy_without_unimodal_predictions_is_refused(planted, make_traine
     data = planted()
     model = Mute(data.modalities, data.target, Training(unimodal_loss_weight=1.0, balance=AMCo))
     with pytest.raises(
-        ConfigError, match=r"AMCo needs the unimodal prediction of .* gives none for \['strong', 'noise"
+        ConfigError, match=r"AMCo needs the unimodal prediction of .* returns none for \['strong', 'noise"
     ):
         make_trainer(num_sanity_val_steps=0).fit(model, datamodule=data)
 

@@ -127,7 +127,7 @@ def change_version(folder):
         (lambda folder: flip(folder / "manifest.json", -20), r"manifest\.json"),
         (lambda folder: (folder / "manifest.json").unlink(), r"manifest\.json cannot be read"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), r"manifest\.json cannot be read"),
-        (change_version, "it is of version 0 of the format, and this is version 2"),
+        (change_version, "its format is version 0, but this is version 2"),
     ],
 )
 def test_a_pack_that_does_not_hold_is_made_again_and_that_is_said(root, said, damage, why):
@@ -222,7 +222,7 @@ def test_what_could_not_be_read_is_packed_once_it_can_be_though_its_file_is_as_i
     assert list(open_or_pack(refused).bad) == [300]
     said()
     assert disk.values(open_or_pack(source)) == EXPECTED
-    assert "because what could not be read now can be (items/300.txt: Permission denied.)" in said()
+    assert "because a file that could not be read can be read now (items/300.txt: Permission denied.)" in said()
 
 
 def test_data_sets_share_a_folder_and_nothing_else_in_it_is_touched(root, tmp_path, said):
@@ -287,7 +287,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(root):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
     try:
-        with pytest.raises(DataError, match=r"writing failed \(File too large\)\. Free some, or set `pack`"):
+        with pytest.raises(DataError, match=r"writing failed \(File too large\)\. Free some space, or set `pack`"):
             open_or_pack(disk.source(root))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -295,9 +295,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(root):
 
 
 def test_a_folder_that_cannot_be_written_names_the_argument(root):
-    with pytest.raises(
-        DataError, match=r"300\.txt/\.fusionlit: expected a folder to write .*Set `pack` to one that can"
-    ):
+    with pytest.raises(DataError, match=r"300\.txt/\.fusionlit: expected a folder to write .*Set `pack` to a writable"):
         open_or_pack(disk.source(root), root / "items/300.txt")
 
 
