@@ -39,7 +39,7 @@ def compare(root: Path) -> None:
     render(root, FRAMES)
     data, turned = (
         ReplicatorDataModule(root, "shape", FractionSplit(1, 0, 0), orientation=orientation, batch_size=BATCH)
-        for orientation in ("course", "image")
+        for orientation in ("raw", "image")
     )
     for module in (data, turned):
         module.setup("fit")

@@ -33,7 +33,7 @@ from fusionlit.console import quiet_lightning
 from fusionlit.data import FractionSplit, ReplicatorDataModule
 from fusionlit.encoders import ConvEncoder, MLPHead
 from fusionlit.fusion import Concat
-from fusionlit.models import CentralNet, FusionModule, IntermediateFusion, Training
+from fusionlit.models import CentralNet, FusionModule, IntermediateFusion, TrainingConfig
 from fusionlit.synthetic import render
 from fusionlit.types import TargetSpec
 
@@ -57,7 +57,7 @@ class EpochTime(Callback):
             self.seconds = time.perf_counter() - self.begin
 
 
-def concat(data: ReplicatorDataModule, training: Training | None = None) -> Net:
+def concat(data: ReplicatorDataModule, training: TrainingConfig | None = None) -> Net:
     """The notebooks' concat nets: of positions, or of shapes."""
     widths, hidden = ((25, 50, 100), (1000, 100)) if data.task == "position" else ((50, 100, 200), (512, 128))
     model = IntermediateFusion(
@@ -66,7 +66,7 @@ def concat(data: ReplicatorDataModule, training: Training | None = None) -> Net:
         partial(ConvEncoder, widths=widths),
         fusion=Concat,
         head=partial(MLPHead, hidden=hidden),
-        training=training or Training(ADAM),
+        training=training or TrainingConfig(ADAM),
         normalize=False,
     )
     return notebook.ConcatNet(widths, hidden, data.target.size), model
@@ -91,7 +91,7 @@ def central(
         weights="raw" if paper else "softmax",
         source_norm=not paper,
         fuse_predictions=True,
-        training=Training(compile_mode=compile_mode),
+        training=TrainingConfig(compile_mode=compile_mode),
         normalize=False,
     )
     net = notebook.CentralNet(
@@ -288,13 +288,15 @@ def gpu(data: ReplicatorDataModule) -> None:
     theirs = min(
         seconds(lambda: notebook.train(net, optimizer, nn.CrossEntropyLoss(), named(loader))) for _ in range(2)
     )
-    for resident in (False, True):
-        data.resident = resident
+    for cached in (False, True):
+        data.cache_on_device = cached
         for precision in ("32-true", "bf16-mixed", "16-mixed"):
             for mode in (None, "default", "reduce-overhead"):
                 torch.cuda.reset_peak_memory_stats()
-                ours, _ = our_epochs(concat(data, Training(ADAM, compile_mode=mode))[1], data, 3, precision=precision)
-                what = f"epoch, concat shape net, {len(rows)} frames, {precision}, compiled: {mode}, {resident=}"
+                ours, _ = our_epochs(
+                    concat(data, TrainingConfig(ADAM, compile_mode=mode))[1], data, 3, precision=precision
+                )
+                what = f"epoch, concat shape net, {len(rows)} frames, {precision}, compiled: {mode}, cached: {cached}"
                 memory = torch.cuda.max_memory_allocated() / 1e6
                 record("training", {"what": what, "seconds": ours, "notebook_seconds": theirs, "peak_mb": memory})
 
@@ -304,7 +306,7 @@ def main(what: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         positions, shapes = Path(folder) / "positions", Path(folder) / "shapes"
         render(positions, 680, task="position")
-        data = partial(ReplicatorDataModule, split=FractionSplit(1, 0, 0), orientation="course", batch_size=BATCH)
+        data = partial(ReplicatorDataModule, split=FractionSplit(1, 0, 0), orientation="raw", batch_size=BATCH)
         if what == "seeds":
             seeds(data(positions, "position"))
             return

@@ -15,8 +15,8 @@ from fusionlit.contracts import Whole
 from fusionlit.data.array_dataset import ArrayDataset
 from fusionlit.data.assignment import GroupSplit
 from fusionlit.data.augment import Augmentation
+from fusionlit.data.device_cache import DeviceCache, SampleNumbers
 from fusionlit.data.loaders import collate, make_loader
-from fusionlit.data.resident import Resident, SampleNumbers
 from fusionlit.data.statistics import channel_statistics, kept
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.storage.pack import Pack
@@ -36,8 +36,8 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         num_workers: Processes that load data; 0 loads in the main process.
         augmentation: Varies training batches after `convert`, differently in every epoch, batch and process; the
             global seed decides how, also when a run is resumed.
-        resident: Hold the whole data set, raw as it is stored, in the device's memory, from where batches are gathered;
-            only for data sets that are an `ArrayDataset`.
+        cache_on_device: Hold the whole data set, raw as it is stored, in the device's memory, from where batches are
+            gathered; only for data sets that are an `ArrayDataset`.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         batch_size: int = 32,
         num_workers: int = 0,
         augmentation: Augmentation | None = None,
-        resident: bool = False,
+        cache_on_device: bool = False,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.augmentation = augmentation
-        self.resident = resident
+        self.cache_on_device = cache_on_device
         self._arrays: ArrayDataset | None = None
-        self._resident: Resident | None = None
+        self._device_cache: DeviceCache | None = None
         self._tokens: set[str] | None = None
 
     @property
@@ -137,7 +137,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
 
     def teardown(self, stage: str) -> None:
         """Give the device's memory back."""
-        self._resident = None
+        self._device_cache = None
 
     def check_augmentation(self) -> None:
         """Refuse data that the augmentation cannot vary; a constructor that calls it says so before any training.
@@ -208,25 +208,25 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
             )
         return cast(Batch, batch)
 
-    def _on_device(self, dataset: ArrayDataset, device: torch.device) -> Resident:
-        if self._resident is None or self._resident.device != device:
-            self._resident = None  # before the next takes room too
-            self._resident = Resident(dataset, device)
-        return self._resident
+    def _on_device(self, dataset: ArrayDataset, device: torch.device) -> DeviceCache:
+        if self._device_cache is None or self._device_cache.device != device:
+            self._device_cache = None  # before the next takes room too
+            self._device_cache = DeviceCache(dataset, device)
+        return self._device_cache
 
     def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Any]:
         dataset = self.dataset(split)
-        if self.resident:
+        if self.cache_on_device:
             if type(dataset) is not ArrayDataset:  # one derived from it may make other samples of the arrays
                 raise ConfigError(
-                    f"Expected `resident` with data sets that are an ArrayDataset, but {type(self).__name__} has"
+                    f"Expected `cache_on_device` with data sets that are an ArrayDataset, but {type(self).__name__} has"
                     f" {type(dataset).__name__}. Leave it out, or make one of your arrays."
                 )
             self._arrays = self._arrays or dataset
             if not dataset.shares_arrays(self._arrays):
                 raise ConfigError(
-                    f"Expected `resident` with splits that share their arrays, but {type(self).__name__} has others for"
-                    f" {split!r}. Leave it out, or join the arrays, and give each split its rows."
+                    f"Expected `cache_on_device` with splits that share their arrays, but {type(self).__name__} has"
+                    f" others for {split!r}. Leave it out, or join the arrays, and give each split its rows."
                 )
             dataset = SampleNumbers(dataset)
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)

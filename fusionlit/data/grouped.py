@@ -43,7 +43,7 @@ class GroupedDataModule(FusionDataModule):
         batch_size: Samples per batch, per process.
         num_workers: Processes that load data; 0 loads in the main process.
         augmentation: Varies training batches.
-        resident: Hold the whole data set in the device's memory.
+        cache_on_device: Hold the whole data set in the device's memory.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class GroupedDataModule(FusionDataModule):
         batch_size: int = 32,
         num_workers: int = 0,
         augmentation: Augmentation | None = None,
-        resident: bool = False,
+        cache_on_device: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers, augmentation, resident)
+        super().__init__(batch_size, num_workers, augmentation, cache_on_device)
         self.split = split
         self.write_split = write_split
         self._samples: Samples | None = None

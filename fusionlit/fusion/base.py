@@ -81,12 +81,12 @@ class FusionOperator(nn.Module, Whole, ABC):
         """Whether the operator is a sum of weighted sources and so has contributions."""
         return type(self).energy is not FusionOperator.energy
 
-    def present(self, features: Features, presence: Presence | None, absent: float | Tensor) -> list[Tensor]:
-        """Sources in order, with `absent` (the neutral element of the operation) for missing ones."""
+    def fill_missing(self, features: Features, presence: Presence | None, value: float | Tensor) -> list[Tensor]:
+        """Sources in order, with `value` (the neutral element of the operation) in place of missing ones."""
         if presence is None:
             return [features[source] for source in self.shapes]
         return [
-            torch.where(per_sample(presence[source], x), x, torch.as_tensor(absent, dtype=x.dtype, device=x.device))
+            torch.where(per_sample(presence[source], x), x, torch.as_tensor(value, dtype=x.dtype, device=x.device))
             for source, x in ((source, features[source]) for source in self.shapes)
         ]
 

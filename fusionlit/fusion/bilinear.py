@@ -69,7 +69,7 @@ class Bilinear(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Multiply the channels at each position and average over positions."""
-        sources = self.present(features, presence, absent=1.0)
+        sources = self.fill_missing(features, presence, value=1.0)
         # (B, d, *grid) to (B, positions, d); a vector has one position.
         positions = [unit_rms(h).unsqueeze(-1).flatten(2).mT for h in widen(sources)]
         if self.weight is not None:

@@ -69,7 +69,7 @@ class BottleneckAttention(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Fuse the sources through the bottleneck."""
-        sources = self.present(features, presence, absent=0.0)
+        sources = self.fill_missing(features, presence, value=0.0)
         there = presence_matrix(self.shapes, presence, sources[0])
         tokens = [embed(x) for embed, x in zip(self.tokens, sources, strict=True)]
         bottleneck = self.bottleneck.expand(len(there), -1, -1)

@@ -30,4 +30,4 @@ class Concat(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Concatenate in the order of `shapes`."""
-        return torch.cat(self.present(features, presence, absent=0.0), dim=1)
+        return torch.cat(self.fill_missing(features, presence, value=0.0), dim=1)

@@ -57,7 +57,7 @@ class CrossModalAttention(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Let each source attend to the others."""
-        sources = self.present(features, presence, absent=0.0)
+        sources = self.fill_missing(features, presence, value=0.0)
         there = presence_matrix(self.shapes, presence, sources[0])
         tokens = [embed(x) for embed, x in zip(self.tokens, sources, strict=True)]
         pooled, received = [], torch.zeros_like(there, dtype=torch.float32)

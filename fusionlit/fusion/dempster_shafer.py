@@ -54,7 +54,7 @@ class DempsterShafer(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Combine the predictions."""
-        members = self.present(features, presence, absent=0.0)
+        members = self.fill_missing(features, presence, value=0.0)
         logits = class_logits(members)
         there = presence_matrix(self.shapes, presence, members[0])
         evidence = F.softplus(logits) * there.T[..., None]

@@ -31,13 +31,13 @@ class Add(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Add the sources."""
-        return reduce(torch.add, self.present(features, presence, absent=0.0))
+        return reduce(torch.add, self.fill_missing(features, presence, value=0.0))
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
         """Mean square of each source; all weights are 1."""
         return {
             source: mean_square(x)
-            for source, x in zip(self.shapes, self.present(features, presence, absent=0.0), strict=True)
+            for source, x in zip(self.shapes, self.fill_missing(features, presence, value=0.0), strict=True)
         }
 
 
@@ -59,4 +59,4 @@ class Hadamard(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Multiply the sources."""
-        return reduce(torch.mul, self.present(features, presence, absent=1.0))
+        return reduce(torch.mul, self.fill_missing(features, presence, value=1.0))

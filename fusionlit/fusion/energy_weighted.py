@@ -58,7 +58,7 @@ class EnergyWeightedAverage(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Mix the probabilities."""
-        members = self.present(features, presence, absent=0.0)
+        members = self.fill_missing(features, presence, value=0.0)
         logits, log_weights = self._weigh(members, presence)
         there = presence_matrix(self.shapes, presence, members[0])
         self.batch_weights.update(log_weights.exp(), there)
@@ -71,7 +71,7 @@ class EnergyWeightedAverage(FusionOperator):
 
     def energy(self, features: Features, presence: Presence | None = None) -> dict[str, Tensor]:
         """Mean square of each member's weighted probabilities."""
-        logits, log_weights = self._weigh(self.present(features, presence, absent=0.0), presence)
+        logits, log_weights = self._weigh(self.fill_missing(features, presence, value=0.0), presence)
         terms = log_weights.exp().T[..., None] * logits.softmax(-1)
         return {source: mean_square(term) for source, term in zip(self.shapes, terms, strict=True)}
 

@@ -71,7 +71,7 @@ class GatedFusion(FusionOperator):
 
     def _gated(self, features: Features, presence: Presence | None) -> tuple[Tensor, Tensor]:
         """Gated sources and their gates, both `(B, K, O, *grid)`."""
-        sources = self.present(features, presence, absent=0.0)
+        sources = self.fill_missing(features, presence, value=0.0)
         logits = _along_channels(self.gate, torch.cat(sources, dim=1))
         logits = torch.cat([logits, -logits], dim=1) if self.tied else logits  # sigmoid(-x) = 1 - sigmoid(x)
         logits = logits.reshape(logits.shape[0], len(sources), *self._out_shape)

@@ -63,7 +63,7 @@ class LowRankFusion(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Project each source for each rank, multiply over the sources, add over the ranks."""
-        sources = self.present(features, presence, absent=0.0)
+        sources = self.fill_missing(features, presence, value=0.0)
         wide = [unit_rms(h) if self.normalize else h for h in widen(sources)]
         factors = [self.factors[source] for source in self.shapes]
         out = low_rank_product([append_one(h) for h in wide], factors, self.rank_weight) * self._scale

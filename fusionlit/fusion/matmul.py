@@ -40,4 +40,4 @@ class MatMul(FusionOperator):
         """Multiply the maps, in the order of the sources."""
         first = next(iter(features.values()))
         identity = torch.eye(self._out_shape[-1], dtype=first.dtype, device=first.device)
-        return reduce(torch.matmul, self.present(features, presence, absent=identity)) * self._scale
+        return reduce(torch.matmul, self.fill_missing(features, presence, value=identity)) * self._scale

@@ -50,7 +50,7 @@ class TensorFusion(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Take the outer product and map it linearly."""
-        sources = self.present(features, presence, absent=0.0)
+        sources = self.fill_missing(features, presence, value=0.0)
         wide = [unit_rms(h) if self.normalize else h for h in widen(sources)]
         products = outer_product([append_one(h) for h in wide])
         return wide_matmul(products, self.weight.T).to(sources[0].dtype)

@@ -56,7 +56,7 @@ class TransformerFusion(FusionOperator):
 
     def forward(self, features: Features, presence: Presence | None = None) -> Tensor:
         """Fuse the sources into the CLS token."""
-        sources = self.present(features, presence, absent=0.0)
+        sources = self.fill_missing(features, presence, value=0.0)
         there = presence_matrix(self.shapes, presence, sources[0])
         own = [self.tokens[source](pool(x)) for source, x in zip(self.shapes, sources, strict=True)]
         x = torch.cat([self.cls.expand(len(there), -1, -1), *own], dim=1)

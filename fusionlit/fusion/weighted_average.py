@@ -100,7 +100,7 @@ class WeightedAverage(FusionOperator):
 
     def _members(self, features: Features, presence: Presence | None) -> Tensor:
         """Predictions `(K, B, O)`, in at least the weights' dtype: half precision loses the log-odds of a mixture."""
-        members = torch.stack(self.present(features, presence, absent=0.0))
+        members = torch.stack(self.fill_missing(features, presence, value=0.0))
         return members.to(torch.promote_types(members.dtype, self.weight.dtype))
 
     def _weights(self, presence: Presence | None) -> Tensor:

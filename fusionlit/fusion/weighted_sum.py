@@ -86,7 +86,7 @@ class WeightedSum(FusionOperator):
         return {source: mean_square(term) for source, term in self._weighted(features, presence).items()}
 
     def _weighted(self, features: Features, presence: Presence | None) -> Features:
-        sources = dict(zip(self.shapes, self.present(features, presence, absent=0.0), strict=True))
+        sources = dict(zip(self.shapes, self.fill_missing(features, presence, value=0.0), strict=True))
         weights = [per_sample(a, x) for a, x in zip(self._alphas(presence), sources.values(), strict=True)]
         if self.source_norm:  # one factor per sample is cheaper than scaling all features first
             weights = [a * inverse_rms(x) for a, x in zip(weights, sources.values(), strict=True)]

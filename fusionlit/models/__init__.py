@@ -8,9 +8,9 @@ from fusionlit.models.ensemble import Ensemble
 from fusionlit.models.intermediate import IntermediateFusion
 from fusionlit.models.late import LateFusion
 from fusionlit.models.module import MultimodalModule
-from fusionlit.models.presence import StandIns
+from fusionlit.models.presence import Imputation
 from fusionlit.models.schedules import WarmupCosine
-from fusionlit.models.training import Training
+from fusionlit.models.training import TrainingConfig
 from fusionlit.models.unimodal import Unimodal
 
 __all__ = [
@@ -23,12 +23,12 @@ __all__ = [
     "Ensemble",
     "FusionModule",
     "GBlending",
+    "Imputation",
     "IntermediateFusion",
     "LateFusion",
     "MMPareto",
     "MultimodalModule",
-    "StandIns",
-    "Training",
+    "TrainingConfig",
     "Unimodal",
     "WarmupCosine",
 ]

@@ -17,7 +17,7 @@ from fusionlit.models.optimizers import check_one_loss
 from fusionlit.models.penalty import check_raw, fusion_l1
 from fusionlit.models.presence import drop_modalities, without_samples
 from fusionlit.models.schema import check_is_target, check_predictions, check_target
-from fusionlit.models.training import Training
+from fusionlit.models.training import TrainingConfig
 from fusionlit.tasks import BatchMean, Task, TaskFactory, default_task
 from fusionlit.types import Batch, FusionOutput, Modalities, Split, TargetSpec
 
@@ -47,7 +47,7 @@ class FusionModule(MultimodalModule):
         modalities: Modalities,
         target: TargetSpec,
         task: TaskFactory | None = None,
-        training: Training = Training(),
+        training: TrainingConfig = TrainingConfig(),
         normalize: bool = True,
     ) -> None:
         super().__init__(modalities, training, normalize)

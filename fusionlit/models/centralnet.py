@@ -20,8 +20,8 @@ from fusionlit.models.parts import (
     project,
     staged,
 )
-from fusionlit.models.presence import AbsentForm, StandIns
-from fusionlit.models.training import Training
+from fusionlit.models.presence import Imputation, MissingForm
+from fusionlit.models.training import TrainingConfig
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import Energy, FusionOutput, Modalities, Shape, TargetSpec
 
@@ -39,7 +39,7 @@ class CentralNet(FusionModule):
     unimodal head that memorises the training samples takes that weight, and the central network stops learning
     (docs/why_fusion_weights_barely_move.md). The paper's network is
     `weights="raw", source_norm=False, fuse_predictions=True`, trained with
-    `Training(fusion_lr_mult=1, fusion_held_out=0)`.
+    `TrainingConfig(fusion_lr_mult=1, fusion_held_out=0)`.
 
     A tenth of the training samples train only the fusion weights (`training.fusion_held_out`): the weights learn which
     source generalises to samples that the networks were not trained on, so that a source which only memorises gets no
@@ -69,8 +69,8 @@ class CentralNet(FusionModule):
         task: Loss and metrics; default: those for the kind of target.
         training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: Replacement for a missing modality at every layer: `zero` leaves it out of the sums and renormalises the
-            weights; `token` uses one learned token per modality and layer, which keeps its weight. (Predictions have no
+        missing: Replacement for a missing modality at every layer: `zero` leaves it out of the sums and renormalises
+            the weights; `token` uses one learned token per modality and layer, which keeps its weight. (Predictions have no
             token: the head predicts from that of the last stage.)
 
     Raises:
@@ -96,9 +96,9 @@ class CentralNet(FusionModule):
         members: dict[str, str] | None = None,
         head: HeadFactory | None = None,
         task: TaskFactory | None = None,
-        training: Training = Training(),
+        training: TrainingConfig = TrainingConfig(),
         normalize: bool = True,
-        absent: AbsentForm = "zero",
+        missing: MissingForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         first, first_shape = next(iter(self.shapes.items()))
@@ -132,16 +132,16 @@ class CentralNet(FusionModule):
         self.central = nn.ModuleList(own.stages if self.fuse_inputs else own.stages[1:])
         self.central_head = make_head(own.out_shape, target.size, head)
 
-        self.stand_ins = nn.ModuleDict()
+        self.imputation = nn.ModuleDict()
         self.projections = nn.ModuleDict()
         self.fusions = nn.ModuleDict()
         if self.fuse_inputs:
-            self.stand_ins["inputs"] = StandIns(self.shapes, absent)
+            self.imputation["inputs"] = Imputation(self.shapes, missing)
             self.fusions["inputs"] = WeightedSum(self.shapes, weights, False, initial_weights)
         for i, shape in enumerate(own.stage_shapes):
             layer = f"stage{i + 1}"
             shapes = {name: encoder.stage_shapes[i] for name, encoder in twins.items()}
-            self.stand_ins[layer] = StandIns(shapes, absent)
+            self.imputation[layer] = Imputation(shapes, missing)
             self.projections[layer] = project(shapes, shape, layer)
             sources = [CENTRAL, *shapes] if self.fusions else list(shapes)
             self.fusions[layer] = WeightedSum(dict.fromkeys(sources, shape), weights, source_norm, initial_weights)
@@ -165,13 +165,13 @@ class CentralNet(FusionModule):
         stages = iter(self.central)
         features, present = inputs, presence
         if self.fuse_inputs:
-            sources, present = self.stand_ins["inputs"](inputs, presence)
+            sources, present = self.imputation["inputs"](inputs, presence)
             fused, energy = self.fuse_at("inputs", sources, present)
             central = next(stages)(fused)
 
         for i, (layer, projections) in enumerate(self.projections.items()):
             features = {name: encoder.stages[i](features[name]) for name, encoder in twins.items()}
-            features, present = self.stand_ins[layer](features, presence)
+            features, present = self.imputation[layer](features, presence)
             sources = apply_projections(cast(nn.ModuleDict, projections), features)
             if central is not None:
                 sources[CENTRAL] = central

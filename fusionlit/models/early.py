@@ -9,8 +9,8 @@ from fusionlit.errors import ConfigError
 from fusionlit.fusion import Concat, Features, FusionFactory, FusionOperator, Presence
 from fusionlit.models.base import FusionModule
 from fusionlit.models.parts import apply_projections, make_encoder, make_fusion, make_head
-from fusionlit.models.presence import AbsentForm, StandIns, complete
-from fusionlit.models.training import Training
+from fusionlit.models.presence import Imputation, MissingForm, complete
+from fusionlit.models.training import TrainingConfig
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Modalities, TargetSpec
 
@@ -30,7 +30,7 @@ class EarlyFusion(FusionModule):
         task: Loss and metrics; default: those for the kind of target.
         training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: Replacement for a missing input: `zero`, which the operator leaves out, or `token`, one learned token
+        missing: Replacement for a missing input: `zero`, which the operator leaves out, or `token`, one learned token
             per modality, which is treated as present.
 
     Raises:
@@ -45,9 +45,9 @@ class EarlyFusion(FusionModule):
         fusion: FusionFactory | None = None,
         head: HeadFactory | None = None,
         task: TaskFactory | None = None,
-        training: Training = Training(),
+        training: TrainingConfig = TrainingConfig(),
         normalize: bool = True,
-        absent: AbsentForm = "zero",
+        missing: MissingForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         if tokens := [name for name, spec in self.modalities.items() if spec.whole_numbers]:
@@ -55,7 +55,7 @@ class EarlyFusion(FusionModule):
                 f"Expected inputs that can be fused before encoding, but {tokens} are tokens. Use"
                 " IntermediateFusion or LateFusion, with an encoder that embeds them in `encoders`."
             )
-        self.stand_ins = StandIns(self.shapes, absent)
+        self.imputation = Imputation(self.shapes, missing)
         self.projections, self.fusion = make_fusion(fusion or Concat, self.shapes, "inputs")
         self.encoder = make_encoder(self.fusion.out_shape, encoder)
         self.head = make_head(self.encoder.out_shape, target.size, head)
@@ -70,7 +70,7 @@ class EarlyFusion(FusionModule):
         alone = [name for name, weight in self.unimodal_weights.items() if weight]
         if alone:
             inputs, presence = with_each_alone(inputs, presence, alone)
-        sources, presence = self.stand_ins(inputs, presence)
+        sources, presence = self.imputation(inputs, presence)
         sources = apply_projections(self.projections, sources)
         batch, copies = (
             ({name: x[part] for name, x in sources.items()}, presence and {n: x[part] for n, x in presence.items()})

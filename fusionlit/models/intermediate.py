@@ -17,8 +17,8 @@ from fusionlit.models.parts import (
     out_shapes,
     staged,
 )
-from fusionlit.models.presence import AbsentForm, StandIns
-from fusionlit.models.training import Training
+from fusionlit.models.presence import Imputation, MissingForm
+from fusionlit.models.training import TrainingConfig
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Modalities, TargetSpec
 
@@ -41,7 +41,7 @@ class IntermediateFusion(FusionModule):
         task: Loss and metrics; default: those for the kind of target.
         training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: Replacement for the features of a missing modality: `zero`, which the operator leaves out, or `token`,
+        missing: Replacement for the features of a missing modality: `zero`, which the operator leaves out, or `token`,
             one learned token per modality, which is treated as present.
 
     Raises:
@@ -59,9 +59,9 @@ class IntermediateFusion(FusionModule):
         trunk: EncoderFactory | None = None,
         head: HeadFactory | None = None,
         task: TaskFactory | None = None,
-        training: Training = Training(),
+        training: TrainingConfig = TrainingConfig(),
         normalize: bool = True,
-        absent: AbsentForm = "zero",
+        missing: MissingForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         self.encoders = make_encoders(self.modalities, encoder, encoders)
@@ -74,7 +74,7 @@ class IntermediateFusion(FusionModule):
             shapes = {name: e.stage_shapes[stage - 1] for name, e in by_stage.items()}
             branches = {name: nn.Sequential(*e.stages[:stage]) for name, e in by_stage.items()}
             self.encoders = nn.ModuleDict(branches)
-        self.stand_ins = StandIns(shapes, absent)
+        self.imputation = Imputation(shapes, missing)
         self.projections, self.fusion = make_fusion(fusion or Concat, shapes)
         self.trunk = make_encoder(self.fusion.out_shape, trunk) if trunk else None
         self.head = make_head(self.trunk.out_shape if self.trunk else self.fusion.out_shape, target.size, head)
@@ -88,7 +88,7 @@ class IntermediateFusion(FusionModule):
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
         """Encode, fuse, predict."""
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
-        features, presence = self.stand_ins(features, presence)
+        features, presence = self.imputation(features, presence)
         unimodal = {name: head(features[name]) for name, head in self.unimodal_heads.items()}
         sources = apply_projections(self.projections, features)
         fused, energy = self.fuse_at("fusion", sources, presence)

@@ -11,8 +11,8 @@ from fusionlit.models.base import FusionModule
 from fusionlit.models.members import load_members
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.models.parts import make_encoders, make_head, make_heads, make_operator, out_shapes
-from fusionlit.models.presence import AbsentForm, StandIns
-from fusionlit.models.training import Training
+from fusionlit.models.presence import Imputation, MissingForm
+from fusionlit.models.training import TrainingConfig
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Modalities, Shape, TargetSpec
 
@@ -40,7 +40,7 @@ class LateFusion(FusionModule):
         task: Loss and metrics; default: those for the kind of target.
         training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: Replacement for the features of a missing modality: `zero`, which the operator leaves out, or `token`,
+        missing: Replacement for the features of a missing modality: `zero`, which the operator leaves out, or `token`,
             one learned token per modality, which is treated as present.
 
     Raises:
@@ -60,9 +60,9 @@ class LateFusion(FusionModule):
         fusion: FusionFactory | None = None,
         joint: HeadFactory | None = None,
         task: TaskFactory | None = None,
-        training: Training = Training(),
+        training: TrainingConfig = TrainingConfig(),
         normalize: bool = True,
-        absent: AbsentForm = "zero",
+        missing: MissingForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         self.frozen = members is not None
@@ -83,7 +83,7 @@ class LateFusion(FusionModule):
             self.encoders = make_encoders(self.modalities, encoder, encoders)
             self.heads = make_heads(out_shapes(self.encoders), size, head)
             shapes = dict.fromkeys(self.modalities, (size,))
-        self.stand_ins = StandIns(out_shapes(self.encoders), absent)
+        self.imputation = Imputation(out_shapes(self.encoders), missing)
         asked = [name for name, weight in self.unimodal_weights.items() if weight]
         self.unimodal_heads = make_heads({n: shapes[n] for n in asked}, target.size, None) if embedding else None
         self.fusion = make_operator(fusion or WeightedAverage, shapes)
@@ -98,7 +98,7 @@ class LateFusion(FusionModule):
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
         """Run the members and fuse their outputs."""
         features = {name: encoder(inputs[name]) for name, encoder in self.encoders.items()}
-        features, presence = self.stand_ins(features, presence)
+        features, presence = self.imputation(features, presence)
         outputs = {name: head(features[name]) for name, head in self.heads.items()}
         (layer,) = self.fusion_layers()
         prediction, energy = self.fuse_at(layer, outputs, presence)

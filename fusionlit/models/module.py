@@ -25,11 +25,11 @@ from fusionlit.models.hparams import (
     without_initial_files,
 )
 from fusionlit.models.normalization import InputNormalization, pending, take_statistics
-from fusionlit.models.presence import complete, zero_absent
+from fusionlit.models.presence import complete, zero_missing
 from fusionlit.models.saved import read_saved
 from fusionlit.models.schedules import training_length, warn_of_misfit
 from fusionlit.models.schema import check_modalities, check_order, check_schema
-from fusionlit.models.training import Training
+from fusionlit.models.training import TrainingConfig
 from fusionlit.models.trust import INSTANTIATOR, check_checkpoint
 from fusionlit.types import Energy, Modalities, ModalitySpec, as_specs, shapes_of
 
@@ -54,7 +54,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
         ConfigError: If a modality name is invalid.
     """
 
-    def __init__(self, modalities: Modalities, training: Training, normalize: bool) -> None:
+    def __init__(self, modalities: Modalities, training: TrainingConfig, normalize: bool) -> None:
         super().__init__()
         self.save_hyperparameters()
         self._unsaveable: ConfigError | None = None
@@ -126,7 +126,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
             presence = complete(presence, inputs)
         norms = self.normalization
         inputs = {name: norms[name](x) if name in norms else x for name, x in inputs.items()}
-        return zero_absent(inputs, presence), presence
+        return zero_missing(inputs, presence), presence
 
     def run(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> Any:  # noqa: ANN401 (as `forward`)
         """Call `forward`, compiled if `training.compile_mode` is set."""

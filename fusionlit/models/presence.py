@@ -12,13 +12,13 @@ from fusionlit.functional import per_sample
 from fusionlit.fusion import Features, Presence
 from fusionlit.types import Batch, Shape
 
-AbsentForm = Literal["zero", "token"]
+MissingForm = Literal["zero", "token"]
 
 INITIAL_STD = 0.02
 """Initial standard deviation of a token: close to zero, but with a direction that `unit_rms` can scale."""
 
 
-class StandIns(nn.Module):
+class Imputation(nn.Module):
     """Replaces the features `(B, *shape)` of missing modalities.
 
     - `zero`: zeros, with the source marked as missing: the operator leaves it out, renormalising its weights or
@@ -31,18 +31,18 @@ class StandIns(nn.Module):
 
     Args:
         shapes: Shape of each modality's features, without the batch dimension.
-        absent: The replacement, `zero` or `token`.
+        missing: The replacement, `zero` or `token`.
 
     Raises:
-        ConfigError: If `absent` is invalid.
+        ConfigError: If `missing` is invalid.
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], absent: AbsentForm) -> None:
+    def __init__(self, shapes: Mapping[str, Shape], missing: MissingForm) -> None:
         super().__init__()
-        if absent not in get_args(AbsentForm):
-            raise ConfigError(f"Expected `absent` to be one of {get_args(AbsentForm)}, but got {absent!r}.")
+        if missing not in get_args(MissingForm):
+            raise ConfigError(f"Expected `missing` to be one of {get_args(MissingForm)}, but got {missing!r}.")
         self.shapes = dict(shapes)
-        self.learned = absent == "token"
+        self.learned = missing == "token"
         self.tokens = nn.ParameterDict(
             {name: INITIAL_STD * torch.randn(shape[0], *(1,) * (len(shape) - 1)) for name, shape in shapes.items()}
             if self.learned
@@ -61,7 +61,7 @@ class StandIns(nn.Module):
             presence = complete(presence, features)
             tokens = cast(dict[str, Tensor], self.tokens)
             return {name: _where(presence[name], x, tokens[name].to(x.dtype)) for name, x in features.items()}, None
-        return zero_absent(features, presence), presence
+        return zero_missing(features, presence), presence
 
 
 def complete(presence: Presence | None, inputs: Features) -> Presence:
@@ -70,7 +70,7 @@ def complete(presence: Presence | None, inputs: Features) -> Presence:
     return {name: given.get(name, x.new_ones(x.shape[0], dtype=torch.bool)) for name, x in inputs.items()}
 
 
-def zero_absent(features: Features, presence: Presence | None) -> Features:
+def zero_missing(features: Features, presence: Presence | None) -> Features:
     """Features with zeros in place of missing ones."""
     return features if presence is None else {name: _where(presence[name], x, 0.0) for name, x in features.items()}
 

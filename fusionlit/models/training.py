@@ -26,7 +26,7 @@ AdamUnlessNamed = Callable[[Iterable[Any]], torch.optim.Adam] | OptimizerCallabl
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingConfig:
     """Training settings of a fusion model.
 
     The parameters of the fusion weights form an optimizer group of their own, without weight decay. Its learning rate

@@ -6,8 +6,8 @@ from fusionlit.encoders import EncoderFactory, HeadFactory
 from fusionlit.errors import ConfigError
 from fusionlit.models.base import FusionModule
 from fusionlit.models.parts import check_tokens, make_encoder, make_head
-from fusionlit.models.presence import AbsentForm, StandIns
-from fusionlit.models.training import Training
+from fusionlit.models.presence import Imputation, MissingForm
+from fusionlit.models.training import TrainingConfig
 from fusionlit.tasks import TaskFactory
 from fusionlit.types import FusionOutput, Modalities, TargetSpec
 
@@ -24,7 +24,7 @@ class Unimodal(FusionModule):
         task: Loss and metrics; default: those for the kind of target.
         training: Optimizer and scheduler. Modality dropout may drop this modality as long as the sample keeps another.
         normalize: Standardise each input channel with the statistics of the training split.
-        absent: Replacement for the features if the modality is missing: `zero`, or `token`, a learned token.
+        missing: Replacement for the features if the modality is missing: `zero`, or `token`, a learned token.
 
     Raises:
         ConfigError: If the data has no such modality, or a unimodal loss is set.
@@ -38,9 +38,9 @@ class Unimodal(FusionModule):
         encoder: EncoderFactory | None = None,
         head: HeadFactory | None = None,
         task: TaskFactory | None = None,
-        training: Training = Training(),
+        training: TrainingConfig = TrainingConfig(),
         normalize: bool = True,
-        absent: AbsentForm = "zero",
+        missing: MissingForm = "zero",
     ) -> None:
         super().__init__(modalities, target, task, training, normalize)
         if modality not in modalities:
@@ -52,10 +52,10 @@ class Unimodal(FusionModule):
         if encoder is None:
             check_tokens({modality: spec})
         self.encoder = make_encoder(spec.shape, encoder)
-        self.stand_ins = StandIns({modality: self.encoder.out_shape}, absent)
+        self.imputation = Imputation({modality: self.encoder.out_shape}, missing)
         self.head = make_head(self.encoder.out_shape, target.size, head)
 
     def fuse(self, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None) -> FusionOutput:
         """Predict from the modality."""
-        features, _ = self.stand_ins({self.modality: self.encoder(inputs[self.modality])}, presence)
+        features, _ = self.imputation({self.modality: self.encoder(inputs[self.modality])}, presence)
         return FusionOutput(self.head(features[self.modality]))

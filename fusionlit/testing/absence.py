@@ -11,8 +11,8 @@ from fusionlit.testing.cases import Case, close, reseed, subsets, weigh
 GARBAGE = (torch.nan, torch.inf, 1e30)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 REMEDY = (
-    "In an operator, get the sources from `self.present(features, presence, absent=...)`; in a fusion model, the"
-    " features from `StandIns`."
+    "In an operator, get the sources from `self.fill_missing(features, presence, value=...)`; in a fusion model, the"
+    " features from `Imputation`."
 )
 
 

@@ -143,7 +143,9 @@ def no_module_is_skipped(case: StrategyCase) -> str | None:
             torch.autograd.backward(model.multitask_loss(model(batch["inputs"], batch["presence"]), batch)[0])
             left = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
             if left:
-                return f"with only {have}, {left} are not. Run every module, also for missing modalities (`StandIns`)."
+                return (
+                    f"with only {have}, {left} are not. Run every module, also for missing modalities (`Imputation`)."
+                )
     return None
 
 

@@ -10,10 +10,10 @@ from lightning.pytorch.loggers import CSVLogger
 from fusionlit.analysis import permutation_importance
 from fusionlit.callbacks import PermutationLogger
 from fusionlit.encoders import ConvEncoder
-from fusionlit.models import CentralNet, Training, Unimodal
+from fusionlit.models import CentralNet, TrainingConfig, Unimodal
 
 encoder = partial(ConvEncoder, widths=(4, 8))
-adam = Training(optimizer=partial(torch.optim.Adam, lr=0.01))
+adam = TrainingConfig(optimizer=partial(torch.optim.Adam, lr=0.01))
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from torch.utils.data import Dataset
 from fusionlit.callbacks import FusionGain
 from fusionlit.data import FusionDataModule
 from fusionlit.encoders import MLPEncoder, MLPHead
-from fusionlit.models import CentralNet, IntermediateFusion, Training
+from fusionlit.models import CentralNet, IntermediateFusion, TrainingConfig
 from fusionlit.types import TargetSpec
 
 ENCODER = partial(MLPEncoder, widths=[16])
-MULTITASK = Training(optimizer=partial(torch.optim.Adam, lr=0.02), fusion_lr_mult=5.0, unimodal_loss_weight=1.0)
+MULTITASK = TrainingConfig(optimizer=partial(torch.optim.Adam, lr=0.02), fusion_lr_mult=5.0, unimodal_loss_weight=1.0)
 
 
 class Bits(Dataset):

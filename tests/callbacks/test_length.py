@@ -10,7 +10,7 @@ from fusionlit.callbacks import TrainingLength
 from fusionlit.cli.fusion_cli import FusionCLI
 from fusionlit.encoders import MLPEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import Training, Unimodal, WarmupCosine
+from fusionlit.models import TrainingConfig, Unimodal, WarmupCosine
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -26,7 +26,7 @@ def train(data, trainer):
         data.target,
         "strong",
         encoder=partial(MLPEncoder, widths=[4]),
-        training=Training(scheduler=WarmupCosine),
+        training=TrainingConfig(scheduler=WarmupCosine),
     )
     trainer.fit(model, data)
     return trainer

@@ -14,10 +14,10 @@ from fusionlit.callbacks import LastCheckpoint, TemperatureScaling
 from fusionlit.data import Augmentation
 from fusionlit.encoders import MLPEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import Training, Unimodal
+from fusionlit.models import TrainingConfig, Unimodal
 
 encoder = partial(MLPEncoder, widths=[16])
-FAST = Training(optimizer=partial(torch.optim.Adam, lr=0.05))
+FAST = TrainingConfig(optimizer=partial(torch.optim.Adam, lr=0.05))
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def from_anew(data):
 @pytest.mark.parametrize("make", [frames, windows])
 def test_they_are_computed_once_and_are_the_same_bit_for_bit(make, request, computed):
     root = request.getfixturevalue({frames: "shape_root", windows: "signals"}[make])
-    options = {} if make is frames else {"on_missing": "absent", "max_gap": 1, "derived": {"m": Magnitude("acc")}}
+    options = {} if make is frames else {"on_missing": "mask", "max_gap": 1, "derived": {"m": Magnitude("acc")}}
     first = make(root, **options).input_statistics()
     again = make(root, **options)
     torch.set_default_dtype(torch.float64)  # as under the precision 64-true
@@ -164,7 +164,7 @@ def test_changed_files_have_statistics_of_their_own(shape_root, computed, change
 
 @pytest.mark.parametrize(
     "options",
-    [{"orientation": "course"}, {"split": FractionSplit(seed=9)}, {"batch_size": 7}],
+    [{"orientation": "raw"}, {"split": FractionSplit(seed=9)}, {"batch_size": 7}],
 )
 def test_other_frames_and_another_orientation_have_statistics_of_their_own(shape_root, computed, options):
     frames(shape_root).input_statistics()
@@ -181,17 +181,17 @@ def test_targets_do_not_matter(shape_root, computed):
 
 
 RECIPES = [
-    {"on_missing": "absent"},
-    {"on_missing": "absent", "max_gap": 1},
-    {"on_missing": "absent", "max_gap": 4},
+    {"on_missing": "mask"},
+    {"on_missing": "mask", "max_gap": 1},
+    {"on_missing": "mask", "max_gap": 4},
     {"on_missing": "interpolate", "max_gap": 16, "modalities": {"acc": ["acc_x", "acc_y"]}},
-    {"on_missing": "absent", "max_gap": 16, "modalities": {"acc": ["acc_x", "acc_y"]}},
-    {"on_missing": "absent", "keep": ["ecg"]},
-    {"on_missing": "absent", "keep": ["ecg", "acc"]},
-    {"on_missing": "absent", "derived": {"m": Magnitude("acc")}},
-    {"on_missing": "absent", "derived": {"m": Magnitude("ecg")}},
-    {"on_missing": "absent", "derived": {"m": Difference("ecg", "ecg")}},
-    {"on_missing": "absent", "modalities": {"a": ["acc_y"], "b": ["acc_x"]}},
+    {"on_missing": "mask", "max_gap": 16, "modalities": {"acc": ["acc_x", "acc_y"]}},
+    {"on_missing": "mask", "keep": ["ecg"]},
+    {"on_missing": "mask", "keep": ["ecg", "acc"]},
+    {"on_missing": "mask", "derived": {"m": Magnitude("acc")}},
+    {"on_missing": "mask", "derived": {"m": Magnitude("ecg")}},
+    {"on_missing": "mask", "derived": {"m": Difference("ecg", "ecg")}},
+    {"on_missing": "mask", "modalities": {"a": ["acc_y"], "b": ["acc_x"]}},
 ]
 
 
@@ -204,7 +204,7 @@ def test_other_windows_have_statistics_of_their_own(signals, computed):
 
 
 def test_what_is_changed_after_setup_names_no_other_statistics(signals):
-    data = windows(signals, on_missing="absent")
+    data = windows(signals, on_missing="mask")
     before = data.statistics_file()
     data.max_gap = 4
     assert data.statistics_file() == before
@@ -324,7 +324,7 @@ def test_a_conversion_of_ones_own_is_always_computed(shape_root, computed):
 
 
 def test_a_derived_signal_of_ones_own_a_reader_without_origin_and_mapped_arrays_are_always_computed(signals, tmp_path):
-    derived = windows(signals, on_missing="absent", derived={"m": OwnDerived("acc")})
+    derived = windows(signals, on_missing="mask", derived={"m": OwnDerived("acc")})
     reader = SignalDataModule(tmp_path, reader=OwnReader(), split=FractionSplit(0.5, 0.5, 0))
     np.savez(tmp_path / "arrays.npz", x=np.zeros((20, 3)), target=np.arange(20) % 2)
     arrays = ArrayDataModule(tmp_path / "arrays.npz")

@@ -9,7 +9,7 @@ from torch import nn
 
 from fusionlit.encoders import ConvEncoder, InceptionEncoder, MLPHead, RecurrentEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import CentralNet, Training
+from fusionlit.models import CentralNet, TrainingConfig
 from fusionlit.testing import check_strategy
 from fusionlit.types import TargetSpec
 
@@ -141,7 +141,7 @@ def test_every_staged_encoder_keeps_its_laws(name):
 def test_every_staged_encoder_learns_what_is_planted(name, planted, make_trainer):
     seed_everything(0, verbose=False)
     data = planted(size=128)
-    fast = Training(optimizer=partial(torch.optim.Adam, lr=5e-3))
+    fast = TrainingConfig(optimizer=partial(torch.optim.Adam, lr=5e-3))
     model = CentralNet(data.modalities, data.target, ENCODERS[name], head=partial(MLPHead, pool="mean"), training=fast)
     trainer = make_trainer(max_epochs=12)
     trainer.fit(model, datamodule=data)

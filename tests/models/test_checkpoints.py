@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from fusionlit.encoders import ConvEncoder, MLPHead
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import WeightedAverage
-from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, Training, Unimodal
+from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, TrainingConfig, Unimodal
 from fusionlit.models.members import load_any
 from fusionlit.tasks import MulticlassClassification
 from fusionlit.types import ModalitySpec
@@ -41,7 +41,7 @@ def test_loads_safely_and_alone(planted, make_trainer, tmp_path):
         encoder=encoder,
         encoders={"noise": encoder},
         head=partial(MLPHead, hidden=(5,)),
-        training=Training(optimizer=adam, unimodal_loss_weight={"strong": 0.5}),
+        training=TrainingConfig(optimizer=adam, unimodal_loss_weight={"strong": 0.5}),
     )
     path = fit(model, data, make_trainer, tmp_path)
     saved = torch.load(path, weights_only=True)
@@ -77,7 +77,7 @@ def test_a_checkpoint_is_loaded_to_be_trained_on_in_another_way(planted, make_tr
     data = planted()
     model = IntermediateFusion(data.modalities, data.target, encoder)
     path = fit(model, data, make_trainer, tmp_path)
-    training = Training(partial(torch.optim.SGD, lr=0.5), modality_dropout={"noise": 0.25})
+    training = TrainingConfig(partial(torch.optim.SGD, lr=0.5), modality_dropout={"noise": 0.25})
     task = partial(MulticlassClassification, label_smoothing=0.25)
     for changes in ({"training": training}, {"task": task}, {"training": training, "task": task}):
         loaded = IntermediateFusion.load_from_checkpoint(path, map_location="cpu", **changes)
@@ -94,7 +94,7 @@ def test_a_checkpoint_is_loaded_to_be_trained_on_in_another_way(planted, make_tr
     with pytest.raises(
         ConfigError, match=r"(?s)Expected training to fit the network of the checkpoint, .*unimodal_heads"
     ):
-        IntermediateFusion.load_from_checkpoint(path, training=Training(unimodal_loss_weight=1.0))
+        IntermediateFusion.load_from_checkpoint(path, training=TrainingConfig(unimodal_loss_weight=1.0))
     with pytest.raises(TypeError, match="cannot be called on an instance"):
         model.load_from_checkpoint(path)
 
@@ -187,7 +187,7 @@ def test_members_stay_frozen_and_the_ensemble_loads_alone(planted, make_trainer,
     data = planted()
     normed = partial(ConvEncoder, widths=(4, 8), norm="batch", dropout=0.5)
     paths = members(data, make_trainer, tmp_path, normed)
-    model = LateFusion(data.modalities, data.target, members=paths, training=Training(optimizer=adam))
+    model = LateFusion(data.modalities, data.target, members=paths, training=TrainingConfig(optimizer=adam))
     frozen = {
         k: v.clone() for k, v in model.state_dict().items() if k.startswith(("encoders", "heads", "normalization"))
     }
@@ -230,7 +230,7 @@ def test_centralnet_begins_from_trained_members_and_trains_them_on(planted, make
     seed_everything(0, verbose=False)
     data = planted()
     paths = members(data, make_trainer, tmp_path)
-    model = CentralNet(data.modalities, data.target, encoder, members=paths, training=Training(optimizer=adam))
+    model = CentralNet(data.modalities, data.target, encoder, members=paths, training=TrainingConfig(optimizer=adam))
     output = model.eval()(next(iter(data.val_dataloader()))["inputs"])
     for name, path in paths.items():
         torch.testing.assert_close(output.unimodal[name], predict(Unimodal.load_from_checkpoint(path), data))

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import CentralNet, Training
+from fusionlit.models import CentralNet, TrainingConfig
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler on a CPU")
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compi
 def train(planted, make_trainer, mode, folder):
     seed_everything(0, verbose=False)
     data = planted(presence=True)
-    training = Training(partial(torch.optim.SGD, lr=0.1), compile_mode=mode)
+    training = TrainingConfig(partial(torch.optim.SGD, lr=0.1), compile_mode=mode)
     model = CentralNet(data.modalities, data.target, partial(ConvEncoder, widths=(4,)), training=training)
     trainer = make_trainer(max_epochs=1)
     trainer.fit(model, datamodule=data)
@@ -50,4 +50,4 @@ def test_compiled_training_is_that_of_the_eager_network(planted, make_trainer, t
 
 def test_another_mode_is_refused():
     with pytest.raises(ConfigError, match=r"Expected `compile_mode` to be one of .*reduce-overhead.* but got 'fast'"):
-        Training(compile_mode="fast")
+        TrainingConfig(compile_mode="fast")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.testing import assert_close
 
-from fusionlit.models import OGMGE, AMCo, IntermediateFusion, Training
+from fusionlit.models import OGMGE, AMCo, IntermediateFusion, TrainingConfig
 
 
 def test_two_processes_have_the_scores_of_all(tmp_path):
@@ -39,7 +39,7 @@ if __name__ == "__main__":
         seed_everything(0, verbose=False)
         # One step over all samples, so that their order, and on which process they are, is no matter.
         data = PlantedData(size=16, batch_size=16 // devices)
-        training = Training(partial(torch.optim.SGD, lr=0.1), unimodal_loss_weight=0.5, balance=balance)
+        training = TrainingConfig(partial(torch.optim.SGD, lr=0.1), unimodal_loss_weight=0.5, balance=balance)
         encoder = partial(ConvEncoder, widths=(4,), norm="group")
         model = IntermediateFusion(data.modalities, data.target, encoder, training=training)
         quiet = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False)

@@ -11,7 +11,7 @@ from lightning import Trainer, seed_everything
 
 from fusionlit.encoders import ConvEncoder
 from fusionlit.fusion import Bilinear, Concat, CrossModalAttention, GatedFusion
-from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Training, Unimodal
+from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, TrainingConfig, Unimodal
 
 STRATEGIES = {
     "centralnet": CentralNet,
@@ -23,7 +23,7 @@ STRATEGIES = {
     "low rank": partial(IntermediateFusion, fusion=partial(Bilinear, rank=2)),
     "unimodal": partial(Unimodal, modality="noise"),
 }
-CASES = [(name, absent, p) for absent, p in (("token", 0.0), ("token", 0.5), ("zero", 0.5)) for name in STRATEGIES]
+CASES = [(name, missing, p) for missing, p in (("token", 0.0), ("token", 0.5), ("zero", 0.5)) for name in STRATEGIES]
 
 
 def test_every_strategy_trains_on_two_processes():
@@ -34,16 +34,16 @@ def test_every_strategy_trains_on_two_processes():
     run = subprocess.run([sys.executable, __file__], env=env, timeout=280, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     done = [line for line in run.stdout.splitlines() if line.startswith("trained ")]
-    assert done == [f"trained {name} {absent} {dropout}" for name, absent, dropout in CASES]
+    assert done == [f"trained {name} {missing} {dropout}" for name, missing, dropout in CASES]
 
 
-def train(name, absent, dropout, data):
+def train(name, missing, dropout, data):
     """Three steps; then both processes have the same weights, and nothing that had a part stayed as it was."""
     seed_everything(0, verbose=False)
     encoder = partial(ConvEncoder, widths=(4,))
     weight = 0.0 if name == "unimodal" else 0.5
-    training = Training(optimizer=torch.optim.SGD, modality_dropout=dropout, unimodal_loss_weight=weight)
-    model = STRATEGIES[name](data.modalities, data.target, encoder=encoder, training=training, absent=absent)
+    training = TrainingConfig(optimizer=torch.optim.SGD, modality_dropout=dropout, unimodal_loss_weight=weight)
+    model = STRATEGIES[name](data.modalities, data.target, encoder=encoder, training=training, missing=missing)
     before = {key: p.clone() for key, p in model.named_parameters()}
     quiet = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False)
     ddp = {"strategy": "ddp", "accelerator": "cpu", "devices": 2}
@@ -55,7 +55,7 @@ def train(name, absent, dropout, data):
         always_there = dropout == 0 and key.endswith("tokens.strong")
         assert always_there or not torch.equal(p, before[key]), key
     if trainer.is_global_zero:
-        print("trained", name, absent, dropout, flush=True)
+        print("trained", name, missing, dropout, flush=True)
 
 
 if __name__ == "__main__":
@@ -68,5 +68,5 @@ if __name__ == "__main__":
             self.presence = self.trainer is not None and self.trainer.global_rank == 1
             return super().convert(batch)
 
-    for name, absent, dropout in CASES:
-        train(name, absent, dropout, Uneven(size=24, batch_size=4))
+    for name, missing, dropout in CASES:
+        train(name, missing, dropout, Uneven(size=24, batch_size=4))

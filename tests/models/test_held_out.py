@@ -17,7 +17,7 @@ from fusionlit.models import (
     IntermediateFusion,
     LateFusion,
     MMPareto,
-    Training,
+    TrainingConfig,
     Unimodal,
 )
 from fusionlit.models.held_out import is_held_out
@@ -40,7 +40,9 @@ def batch_of(size, *, presence=False, begin=0):
 def network(monkeypatch, **training):
     torch.manual_seed(0)
     encoder = partial(ConvEncoder, widths=(4, 6), norm="batch")
-    model = CentralNet(SHAPES, TargetSpec("multiclass", 4), encoder, training=Training(**training), normalize=False)
+    model = CentralNet(
+        SHAPES, TargetSpec("multiclass", 4), encoder, training=TrainingConfig(**training), normalize=False
+    )
     for method in ("log", "log_dict"):
         monkeypatch.setattr(model, method, lambda *_, **__: None)
     return model
@@ -129,7 +131,7 @@ def test_a_balance_leaves_the_weights_to_their_samples(monkeypatch, planted, mak
 
     for chosen in (None, balance):
         torch.manual_seed(0)
-        training = Training(fusion_held_out=SHARE, balance=chosen)
+        training = TrainingConfig(fusion_held_out=SHARE, balance=chosen)
         model = Watch(data.modalities, data.target, partial(ConvEncoder, widths=(4,)), training=training)
         make = make_trainer(max_steps=1, max_epochs=1, limit_val_batches=0)
         torch.manual_seed(0)
@@ -156,7 +158,7 @@ def test_weights_learn_what_generalises(make_trainer, memory):
     shares = {}
     for held_out in (0.0, 0.2):
         torch.manual_seed(0)
-        training = Training(partial(torch.optim.Adam, lr=3e-3), fusion_lr_mult=10, fusion_held_out=held_out)
+        training = TrainingConfig(partial(torch.optim.Adam, lr=3e-3), fusion_lr_mult=10, fusion_held_out=held_out)
         model = LateFusion(
             memory.modalities, memory.target, partial(MLPEncoder, widths=[64]), training=training, normalize=False
         )
@@ -187,7 +189,7 @@ def test_the_penalty_goes_with_the_weights(monkeypatch):
     found = []
     for factor in (0.0, 0.5):
         torch.manual_seed(0)
-        training = Training(fusion_held_out=SHARE, fusion_l1=factor)
+        training = TrainingConfig(fusion_held_out=SHARE, fusion_l1=factor)
         encoder = partial(ConvEncoder, widths=(4,))
         model = CentralNet(SHAPES, TargetSpec("multiclass", 4), encoder, weights="raw", training=training)
         monkeypatch.setattr(model, "log", lambda *_, **__: None)
@@ -201,9 +203,9 @@ def test_the_penalty_goes_with_the_weights(monkeypatch):
 
 def test_nonsense_is_refused(planted, make_trainer):
     with pytest.raises(ConfigError, match=re.escape("Expected `fusion_held_out` to be a share in [0, 1), but got 1")):
-        Training(fusion_held_out=1)
+        TrainingConfig(fusion_held_out=1)
     data = planted()
-    model = IntermediateFusion(data.modalities, data.target, training=Training(fusion_held_out=0.1))
+    model = IntermediateFusion(data.modalities, data.target, training=TrainingConfig(fusion_held_out=0.1))
     with pytest.raises(ConfigError, match=r"Expected trainable fusion weights .* has none. Set it to 0"):
         make_trainer().fit(model, data)
 
@@ -224,7 +226,7 @@ def test_weights_that_have_no_samples_are_said(planted, make_trainer):
             return super().convert({**batch, "index": batch["index"] + 1})
 
     data = FromOne()
-    training = Training(fusion_held_out=1e-6)
+    training = TrainingConfig(fusion_held_out=1e-6)
     model = CentralNet(data.modalities, data.target, partial(ConvEncoder, widths=(4,)), training=training)
     with pytest.warns(UserWarning, match="None of the training samples was held out"):
         make_trainer(max_epochs=2).fit(model, data)
@@ -244,7 +246,7 @@ def test_teachers_leave_held_out_samples_alone(planted, make_trainer, tmp_path):
             seen.append(max(p.grad.abs().max().item() for p in self.encoders["strong"].parameters()))
 
     for share in (1 - 1e-9, 0.0):  # all samples, none
-        training = Training(fusion_held_out=share, balance=balance)
+        training = TrainingConfig(fusion_held_out=share, balance=balance)
         model = Watch(data.modalities, data.target, encoder, training=training)
         make_trainer(limit_train_batches=1, limit_val_batches=0).fit(model, data)
     assert seen[0] == 0

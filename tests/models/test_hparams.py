@@ -15,7 +15,7 @@ from torch.optim import SGD
 from fusionlit.encoders import ConvEncoder, TorchvisionEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import WeightedSum
-from fusionlit.models import OGMGE, CentralNet, Training, Unimodal
+from fusionlit.models import OGMGE, CentralNet, TrainingConfig, Unimodal
 from fusionlit.models.hparams import class_path, to_config, without_initial_files
 from fusionlit.tasks import MulticlassClassification
 from fusionlit.types import TargetSpec
@@ -25,7 +25,7 @@ def test_classes_partials_and_dataclasses_are_named():
     config = to_config(
         {
             "encoder": partial(ConvEncoder, widths=(4, 8)),
-            "training": Training(optimizer=SGD),
+            "training": TrainingConfig(optimizer=SGD),
             "target": TargetSpec("binary", 1, ("no", "yes")),
             "path": Path("a/b"),
         }

@@ -6,7 +6,7 @@ from torch import nn
 
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import WeightedSum
-from fusionlit.models import FusionModule, MultimodalModule, Training, Unimodal
+from fusionlit.models import FusionModule, MultimodalModule, TrainingConfig, Unimodal
 
 
 class Agreement(MultimodalModule):
@@ -36,7 +36,7 @@ class Agreement(MultimodalModule):
 
 def test_it_trains_without_a_target_and_loads_without_its_class(planted, make_trainer, tmp_path):
     data = planted()
-    model = Agreement(data.modalities, Training(fusion_lr_mult=10))
+    model = Agreement(data.modalities, TrainingConfig(fusion_lr_mult=10))
     batch = next(iter(data.train_dataloader()))
     trainer = make_trainer(max_epochs=2, enable_checkpointing=True, default_root_dir=tmp_path)
     trainer.fit(model, data)
@@ -55,7 +55,7 @@ def test_it_trains_without_a_target_and_loads_without_its_class(planted, make_tr
 def test_a_checkpoint_of_another_kind_is_refused(planted, make_trainer, tmp_path):
     data = planted()
     trainer = make_trainer(max_epochs=1, enable_checkpointing=True, default_root_dir=tmp_path)
-    trainer.fit(Agreement(data.modalities, Training()), data)
+    trainer.fit(Agreement(data.modalities, TrainingConfig()), data)
     with pytest.raises(ConfigError, match="subclass of FusionModule, but got"):
         FusionModule.load_from_checkpoint(trainer.checkpoint_callback.best_model_path)
 

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 
 from fusionlit.data.replicator.points import Rays
 from fusionlit.encoders import ConvEncoder
-from fusionlit.models import CentralNet, Training
+from fusionlit.models import CentralNet, TrainingConfig
 from fusionlit.types import TargetSpec
 
 SHAPE = (3, 16)
@@ -51,7 +51,7 @@ def batch_for(target, move):
 def model_for(spec, target, monkeypatch):
     """A model behind its first batches, whose values are checked once."""
     shapes = dict.fromkeys(["a", "b"], SHAPE)
-    model = CentralNet(shapes, spec, partial(ConvEncoder, widths=(4, 8)), training=Training(modality_dropout=0.5))
+    model = CentralNet(shapes, spec, partial(ConvEncoder, widths=(4, 8)), training=TrainingConfig(modality_dropout=0.5))
     for method in ("log", "log_dict"):
         monkeypatch.setattr(model, method, lambda *_, **__: None)
     for training in (True, False):

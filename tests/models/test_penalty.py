@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from fusionlit.encoders import MLPEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import Concat, FusionOperator, WeightedSum
-from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, Training
+from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, TrainingConfig
 
 ENCODER = partial(MLPEncoder, widths=[4, 4])
 SGD = partial(torch.optim.SGD, lr=0.01)
@@ -30,7 +30,7 @@ class BySign(Callback):
 
 def train(data, trainer, factor, weights="raw"):
     torch.manual_seed(0)
-    training = Training(SGD, fusion_l1=factor, fusion_lr_mult=10)
+    training = TrainingConfig(SGD, fusion_l1=factor, fusion_lr_mult=10)
     model = CentralNet(data.modalities, data.target, ENCODER, weights=weights, training=training)
     trainer.fit(model, data)
     return model
@@ -84,7 +84,7 @@ class Scaled(FusionOperator):
 @pytest.mark.parametrize("fusion", [Scaled, partial(WeightedSum, weights="raw")])
 def test_other_raw_weights_are_penalised_too(planted, make_trainer, fusion):
     data = planted()
-    training = Training(SGD, fusion_l1=0.1)
+    training = TrainingConfig(SGD, fusion_l1=0.1)
     model = IntermediateFusion(data.modalities, data.target, ENCODER, fusion=fusion, training=training)
     trainer = make_trainer(limit_train_batches=1)
     trainer.fit(model, data)
@@ -104,7 +104,7 @@ def test_weights_that_are_made_of_their_parameters_are_refused(planted, make_tra
 
 
 def test_a_model_without_raw_weights_is_refused(planted, make_trainer):
-    data, training = planted(), Training(fusion_l1=0.1)
+    data, training = planted(), TrainingConfig(fusion_l1=0.1)
     averaged = LateFusion(data.modalities, data.target, ENCODER, training=training)
     with pytest.raises(ConfigError, match="Expected raw fusion weights for `fusion_l1`, but those of"):
         make_trainer().fit(averaged, data)
@@ -115,4 +115,4 @@ def test_a_model_without_raw_weights_is_refused(planted, make_trainer):
 
 def test_a_negative_factor_is_refused():
     with pytest.raises(ConfigError, match=r"Expected `fusion_l1` to be a number >= 0, but got -1\.0"):
-        Training(fusion_l1=-1.0)
+        TrainingConfig(fusion_l1=-1.0)

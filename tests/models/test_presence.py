@@ -14,7 +14,7 @@ from fusionlit.fusion import (
     Hadamard,
     WeightedSum,
 )
-from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Training, Unimodal
+from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, TrainingConfig, Unimodal
 from fusionlit.models.presence import drop
 from fusionlit.types import TargetSpec
 
@@ -23,7 +23,7 @@ TARGET = TargetSpec("multiclass", 2)
 SUBSETS = [there for there in product([True, False], repeat=3) if any(there)]
 
 encoder = partial(ConvEncoder, widths=(4, 8), norm="group")
-unimodal_loss = Training(unimodal_loss_weight=0.5)
+unimodal_loss = TrainingConfig(unimodal_loss_weight=0.5)
 STRATEGIES = {
     "early": partial(EarlyFusion, encoder=encoder),
     "early multi-task": partial(EarlyFusion, encoder=encoder, training=unimodal_loss),
@@ -37,9 +37,9 @@ STRATEGIES = {
 }
 
 
-def build(strategy, absent="zero", **options):
+def build(strategy, missing="zero", **options):
     seed_everything(0, verbose=False)
-    return strategy(MODALITIES, TARGET, absent=absent, normalize=False, **options)
+    return strategy(MODALITIES, TARGET, missing=missing, normalize=False, **options)
 
 
 def make_batch(size=7, presence=None):
@@ -65,7 +65,7 @@ def results(model, batch):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_tokens_get_a_gradient_also_where_nothing_is_absent(name):
     model = build(STRATEGIES[name], "token")
-    tokens = {n for n, _ in model.named_parameters() if "stand_ins" in n}
+    tokens = {n for n, _ in model.named_parameters() if "imputation" in n}
     assert tokens
     batch = make_batch()
     output = model(batch["inputs"])
@@ -87,7 +87,7 @@ def test_tokens_compile_to_one_graph(name):
 
 
 def test_zeros_add_nothing_to_the_state():
-    assert not [key for name in STRATEGIES for key in build(STRATEGIES[name]).state_dict() if "stand_ins" in key]
+    assert not [key for name in STRATEGIES for key in build(STRATEGIES[name]).state_dict() if "imputation" in key]
 
 
 def test_absent_sources_leave_a_weighted_average_and_tokens_stay_in_it():
@@ -100,7 +100,7 @@ def test_absent_sources_leave_a_weighted_average_and_tokens_stay_in_it():
     model = build(STRATEGIES["late average"], "token")
     said = {"b": model.heads["b"](model.encoders["b"](inputs["b"]))}
     for name in ("a", "c"):
-        said[name] = model.heads[name](model.stand_ins.tokens[name].expand(1, 8, 4))
+        said[name] = model.heads[name](model.imputation.tokens[name].expand(1, 8, 4))
     torch.testing.assert_close(model(inputs, only_b).prediction, (said["a"] + said["b"] + said["c"]) / 3)
 
 
@@ -111,7 +111,7 @@ def test_a_head_sees_zeros_or_the_token_of_what_is_absent():
     model = build(with_bias)
     torch.testing.assert_close(model(inputs, without).prediction, model.head(torch.zeros(1, 8, 8)).expand(7, 2))
     model = build(with_bias, "token")
-    token = model.stand_ins.tokens["a"].expand(1, 8, 8)
+    token = model.imputation.tokens["a"].expand(1, 8, 8)
     torch.testing.assert_close(model(inputs, without).prediction, model.head(token).expand(7, 2))
 
 
@@ -119,17 +119,17 @@ def test_tokens_of_early_and_intermediate_fusion_are_joined_as_features():
     inputs = make_batch()["inputs"]
     no_b = {name: torch.full((len(SUBSETS),), name != "b") for name in MODALITIES}
     early = build(STRATEGIES["early"], "token")
-    joined = torch.cat([inputs["a"], early.stand_ins.tokens["b"].expand(len(SUBSETS), 3, 16), inputs["c"]], dim=1)
+    joined = torch.cat([inputs["a"], early.imputation.tokens["b"].expand(len(SUBSETS), 3, 16), inputs["c"]], dim=1)
     torch.testing.assert_close(early(inputs, no_b).prediction, early.head(early.encoder(joined)))
     model = build(STRATEGIES["product"], "token")
     a, c = (model.encoders[name](inputs[name]) for name in "ac")
-    torch.testing.assert_close(model(inputs, no_b).prediction, model.head(a * model.stand_ins.tokens["b"] * c))
+    torch.testing.assert_close(model(inputs, no_b).prediction, model.head(a * model.imputation.tokens["b"] * c))
 
 
-@pytest.mark.parametrize("absent", ["zero", "token"])
-def test_centralnet_without_a_modality_is_its_equation(absent):
+@pytest.mark.parametrize("missing", ["zero", "token"])
+def test_centralnet_without_a_modality_is_its_equation(missing):
     """Zeros: the sum over the others, each weight over what they have; tokens: the sum with them, by their weight."""
-    model = build(STRATEGIES["centralnet"], absent, source_norm=False, fuse_predictions=True)
+    model = build(STRATEGIES["centralnet"], missing, source_norm=False, fuse_predictions=True)
     for operator in model.fusions.values():
         torch.nn.init.normal_(operator.weight)
     inputs = make_batch()["inputs"]
@@ -138,14 +138,14 @@ def test_centralnet_without_a_modality_is_its_equation(absent):
 
     def fused(layer, sources):
         weights = model.fusions[layer].fusion_weights()
-        if absent == "token":
+        if missing == "token":
             return sum(weights[name] * x for name, x in sources.items())
         left = sum(w for name, w in weights.items() if name != "b")
         return sum(weights[name] / left * x for name, x in sources.items() if name != "b")
 
     def with_token(layer, sources):
-        if absent == "token":
-            sources = {**sources, "b": model.stand_ins[layer].tokens["b"].expand_as(sources["b"])}
+        if missing == "token":
+            sources = {**sources, "b": model.imputation[layer].tokens["b"].expand_as(sources["b"])}
         return sources
 
     central = next(stages)(fused("inputs", with_token("inputs", inputs)))
@@ -159,10 +159,10 @@ def test_centralnet_without_a_modality_is_its_equation(absent):
     torch.testing.assert_close(model(inputs, no_b).prediction, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("absent", ["zero", "token"])
+@pytest.mark.parametrize("missing", ["zero", "token"])
 @pytest.mark.parametrize("name", ["early multi-task", "early product", "early weighted"])
-def test_a_unimodal_prediction_of_early_fusion_is_that_without_the_others(absent, name):
-    model = build(STRATEGIES[name], absent).eval()
+def test_a_unimodal_prediction_of_early_fusion_is_that_without_the_others(missing, name):
+    model = build(STRATEGIES[name], missing).eval()
     inputs = make_batch()["inputs"]
     unimodal = model(inputs).unimodal
     for modality, prediction in unimodal.items():
@@ -222,7 +222,7 @@ def test_only_training_with_a_probability_drops():
     model = build(STRATEGIES["concat"])
     batch, state = make_batch(), torch.get_rng_state()
     assert model.modality_dropout(batch) is batch
-    model = build(partial(IntermediateFusion, encoder=encoder, training=Training(modality_dropout=0.5)))
+    model = build(partial(IntermediateFusion, encoder=encoder, training=TrainingConfig(modality_dropout=0.5)))
     state = torch.get_rng_state()
     assert model.eval().modality_dropout(batch) is batch
     torch.testing.assert_close(model.train()(batch["inputs"]), model.eval()(batch["inputs"]))
@@ -233,7 +233,7 @@ def test_only_training_with_a_probability_drops():
 
 
 def test_one_probability_a_modality_leaves_the_others():
-    training = Training(modality_dropout={"b": 0.9})
+    training = TrainingConfig(modality_dropout={"b": 0.9})
     model = build(partial(IntermediateFusion, encoder=encoder, training=training))
     presence = model.modality_dropout(make_batch(200, {"c": torch.zeros(200, dtype=torch.bool)}))["presence"]
     assert list(presence) == list(MODALITIES)
@@ -251,13 +251,13 @@ class Reseed(Callback):
 
 
 def test_what_is_dropped_counts_in_no_unimodal_loss(planted, make_trainer):
-    training = Training(
+    training = TrainingConfig(
         optimizer=partial(torch.optim.SGD, lr=0.0),
         modality_dropout=0.5,
         unimodal_loss_weight={"strong": 2.0, "noise": 0.5},
     )
     data = planted(size=16, presence=True)
-    model = IntermediateFusion(data.modalities, data.target, encoder, training=training, absent="token")
+    model = IntermediateFusion(data.modalities, data.target, encoder, training=training, missing="token")
     reseed = Reseed()
     trainer = make_trainer(callbacks=[reseed], limit_val_batches=0)
     trainer.fit(model, datamodule=data)
@@ -285,14 +285,14 @@ def test_what_is_dropped_counts_in_no_unimodal_loss(planted, make_trainer):
 )
 def test_impossible_probabilities_are_refused(dropout, message):
     with pytest.raises(ConfigError) as caught:
-        CentralNet(MODALITIES, TARGET, encoder, training=Training(modality_dropout=dropout))
+        CentralNet(MODALITIES, TARGET, encoder, training=TrainingConfig(modality_dropout=dropout))
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("strategy", [EarlyFusion, IntermediateFusion, LateFusion, CentralNet])
 def test_an_unknown_stand_in_is_refused(strategy):
-    with pytest.raises(ConfigError, match=r"Expected `absent` to be one of \('zero', 'token'\), but got 'mean'"):
-        strategy(MODALITIES, TARGET, encoder=encoder, absent="mean")
+    with pytest.raises(ConfigError, match=r"Expected `missing` to be one of \('zero', 'token'\), but got 'mean'"):
+        strategy(MODALITIES, TARGET, encoder=encoder, missing="mean")
 
 
 def test_names_that_hold_parameters_are_refused():
@@ -305,7 +305,7 @@ def test_names_that_hold_parameters_are_refused():
 
 @pytest.mark.parametrize("given", ["0.5", '{"rgb": 0.5}'])
 def test_yaml_takes_both_forms_and_the_checkpoint_loads_alone(fusionlit, shapes, tmp_path, given):
-    model = ["--model=CentralNet", "--model.absent=token", f"--model.training.modality_dropout={given}"]
+    model = ["--model=CentralNet", "--model.missing=token", f"--model.training.modality_dropout={given}"]
     model += ["--model.encoder=ConvEncoder", "--model.encoder.widths=[4]"]
     data = ["--data=ReplicatorDataModule", f"--data.root={shapes}"]
     fusionlit(
@@ -315,5 +315,5 @@ def test_yaml_takes_both_forms_and_the_checkpoint_loads_alone(fusionlit, shapes,
     loaded = CentralNet.load_from_checkpoint(path)
     assert loaded.drop_probabilities == {"rgb": 0.5, "lidar": 0.5 if given == "0.5" else 0.0}
     saved = torch.load(path, weights_only=True)["state_dict"]
-    key = "stand_ins.stage1.tokens.lidar"
+    key = "imputation.stage1.tokens.lidar"
     assert torch.equal(loaded.state_dict()[key], saved[key])

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from fusionlit.encoders import MLPEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import CentralNet, Training, WarmupCosine
+from fusionlit.models import CentralNet, TrainingConfig, WarmupCosine
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PEAK = 0.01
@@ -34,7 +34,7 @@ class Rates(Callback):
 
 def make_model(data, scheduler, interval=None, **options):
     options |= {"fusion_held_out": 0.0}  # a few batches may hold no sample out
-    training = Training(partial(torch.optim.SGD, lr=PEAK), scheduler, interval, **options)
+    training = TrainingConfig(partial(torch.optim.SGD, lr=PEAK), scheduler, interval, **options)
     return CentralNet(data.modalities, data.target, partial(MLPEncoder, widths=[4, 4]), training=training)
 
 
@@ -45,7 +45,7 @@ def rates_of(planted, make_trainer):
     def fit(scheduler, interval=None, ckpt_path=None, **options):
         data, watch = planted(), Rates()
         make_trainer(callbacks=[watch], **options).fit(make_model(data, scheduler, interval), data, ckpt_path=ckpt_path)
-        assert watch.fusion == pytest.approx([Training().fusion_lr_mult * rate for rate in watch.main])
+        assert watch.fusion == pytest.approx([TrainingConfig().fusion_lr_mult * rate for rate in watch.main])
         return watch.main
 
     return fit
@@ -173,7 +173,7 @@ def test_frozen_fusion_weights_are_let_go_under_a_schedule(planted, make_trainer
     model = make_model(data, WarmupCosine, frozen_fusion_epochs=1)
     make_trainer(max_epochs=2, callbacks=[watch]).fit(model, data)
     assert watch.fusion[:4] == [0] * 4
-    assert watch.fusion[4:] == pytest.approx([Training().fusion_lr_mult * rate for rate in watch.main[4:]])
+    assert watch.fusion[4:] == pytest.approx([TrainingConfig().fusion_lr_mult * rate for rate in watch.main[4:]])
 
 
 class Resumable(DataLoader):

@@ -10,7 +10,7 @@ from torch import nn
 
 from fusionlit.encoders import Encoder
 from fusionlit.errors import ConfigError, DataError
-from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, Training, Unimodal
+from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, TrainingConfig, Unimodal
 from fusionlit.models.schema import check_modalities, check_schema
 from fusionlit.types import ModalitySpec, TargetSpec, as_specs, shapes_of
 
@@ -114,7 +114,7 @@ def test_tokens_train_and_their_checkpoint_says_what_they_are(make_trainer, tmp_
         {"acc": (3, 16), "words": WORDS},
         TWO,
         encoders={"words": Embedded, "acc": Flat},
-        training=Training(optimizer=partial(torch.optim.Adam, lr=0.05)),
+        training=TrainingConfig(optimizer=partial(torch.optim.Adam, lr=0.05)),
     )
     trainer = make_trainer(max_epochs=100)
     with warnings.catch_warnings():

@@ -12,13 +12,13 @@ from torch.utils.data import default_collate
 from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import Add, Concat, GatedFusion, WeightedSum
-from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, Training, Unimodal
+from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, TrainingConfig, Unimodal
 from fusionlit.models.normalization import InputNormalization
 from fusionlit.tasks import MulticlassClassification
 from fusionlit.types import ChannelStatistics, TargetSpec
 
 encoder = partial(ConvEncoder, widths=(4, 8))
-UNIMODAL_LOSS = Training(unimodal_loss_weight=0.5)
+UNIMODAL_LOSS = TrainingConfig(unimodal_loss_weight=0.5)
 STRATEGIES = {
     "early": partial(EarlyFusion, encoder=encoder),
     "early multi-task": partial(EarlyFusion, encoder=encoder, training=UNIMODAL_LOSS),
@@ -70,7 +70,9 @@ def test_multitask_loss_is_the_sum_of_its_parts(planted):
     data = planted()
     seed_everything(0, verbose=False)
     weights = {"strong": 0.25, "noise": 2.0}
-    model = CentralNet(data.modalities, data.target, encoder, training=Training(unimodal_loss_weight=weights)).eval()
+    model = CentralNet(
+        data.modalities, data.target, encoder, training=TrainingConfig(unimodal_loss_weight=weights)
+    ).eval()
     batch = next(iter(data.val_dataloader()))
     output = model(batch["inputs"])
     total, _ = model.multitask_loss(output, batch)
@@ -85,7 +87,7 @@ def test_unimodal_loss_is_the_mean_over_the_samples_that_have_the_modality(plant
     data = planted(presence=True)
     seed_everything(0, verbose=False)
     model = IntermediateFusion(
-        data.modalities, data.target, encoder, training=Training(unimodal_loss_weight={"noise": 1.0})
+        data.modalities, data.target, encoder, training=TrainingConfig(unimodal_loss_weight={"noise": 1.0})
     ).eval()
     batch = data.convert(next(iter(data.val_dataloader())))
     output = model(batch["inputs"], batch["presence"])
@@ -126,10 +128,10 @@ def test_modalities_of_different_rank_meet_through_projections(caplog):
         (lambda m, t: IntermediateFusion(m, t, encoder, stage=3), "`stage` to be from 1 to 2"),
         (lambda m, t: Unimodal(m, t, "radar"), "`modality` to be one of ['strong', 'noise'], but got 'radar'"),
         (
-            lambda m, t: CentralNet(m, t, encoder, training=Training(unimodal_loss_weight={"radar": 1.0})),
+            lambda m, t: CentralNet(m, t, encoder, training=TrainingConfig(unimodal_loss_weight={"radar": 1.0})),
             "the keys of `unimodal_loss_weight` to be among ['strong', 'noise'], but got ['radar']",
         ),
-        (lambda m, t: CentralNet(m, t, encoder, training=Training(unimodal_loss_weight=-1.0)), "to be >= 0"),
+        (lambda m, t: CentralNet(m, t, encoder, training=TrainingConfig(unimodal_loss_weight=-1.0)), "to be >= 0"),
     ],
 )
 def test_misuse_is_explained(planted, make, message):
@@ -142,7 +144,7 @@ def test_misuse_is_explained(planted, make, message):
 def test_validation_losses_do_not_depend_on_the_batch_size(planted, make_trainer):
     """Neither with absent modalities, nor with class weights."""
     seed_everything(0, verbose=False)
-    training = Training(unimodal_loss_weight=1.0)
+    training = TrainingConfig(unimodal_loss_weight=1.0)
     task = partial(MulticlassClassification, class_weights=[1.0, 5.0])
     model = IntermediateFusion(*planted_shapes(planted), encoder, task=task, training=training, normalize=False)
     results = []
@@ -208,7 +210,7 @@ def test_gates_of_early_fusion_are_those_of_the_batch_itself():
     told = []
     for weight in (0.0, 0.5):
         seed_everything(0, verbose=False)
-        model = EarlyFusion(shapes, target, fusion=GatedFusion, training=Training(unimodal_loss_weight=weight))
+        model = EarlyFusion(shapes, target, fusion=GatedFusion, training=TrainingConfig(unimodal_loss_weight=weight))
         model(inputs)
         told.append(model.fusion_weights())
     torch.testing.assert_close(told[0], told[1])

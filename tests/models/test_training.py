@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler
 
 from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import OGMGE, CentralNet, Training
+from fusionlit.models import OGMGE, CentralNet, TrainingConfig
 from fusionlit.types import TargetSpec
 
 encoder = partial(ConvEncoder, widths=(4, 8))
@@ -38,7 +38,7 @@ class Rates(Callback):
 def test_fusion_weights_keep_their_multiple_at_every_step(planted, make_trainer, name):
     interval = "epoch" if name == "plateau" else "step"
     optimizer = partial(torch.optim.AdamW, lr=0.01, weight_decay=0.5)
-    training = Training(optimizer, SCHEDULERS[name], interval=interval, monitor="val/loss", fusion_lr_mult=30)
+    training = TrainingConfig(optimizer, SCHEDULERS[name], interval=interval, monitor="val/loss", fusion_lr_mult=30)
     data, watch = planted(), Rates()
     model = CentralNet(data.modalities, data.target, encoder, training=training)
     trainer = make_trainer(max_epochs=3, callbacks=[watch])
@@ -65,7 +65,7 @@ def test_fusion_weights_move_with_their_own_rate_and_hardly_without(planted, mak
     for mult in (1.0, 30.0):
         seed_everything(0, verbose=False)
         data = planted()
-        model = CentralNet(data.modalities, data.target, encoder, training=Training(fusion_lr_mult=mult))
+        model = CentralNet(data.modalities, data.target, encoder, training=TrainingConfig(fusion_lr_mult=mult))
         make_trainer(max_epochs=6).fit(model, datamodule=data)
         moved[mult] = max((w - 1 / len(s)).abs().item() for s in model.fusion_weights().values() for w in s.values())
     assert moved[30.0] > 5 * moved[1.0]
@@ -73,7 +73,7 @@ def test_fusion_weights_move_with_their_own_rate_and_hardly_without(planted, mak
 
 def test_nothing_to_train_is_refused():
     with pytest.raises(ConfigError, match="run `fusionlit test` on it instead of `fit`"):
-        Training().make_optimizer([], [])
+        TrainingConfig().make_optimizer([], [])
 
 
 LBFGS = partial(torch.optim.LBFGS, lr=0.1, max_iter=4)
@@ -81,7 +81,7 @@ LBFGS = partial(torch.optim.LBFGS, lr=0.1, max_iter=4)
 
 def test_lbfgs_trains_fusion_weights_at_the_rate_of_all_others(planted, make_trainer):
     data = planted(batch_size=64)
-    training = Training(LBFGS, fusion_held_out=0.0, unimodal_loss_weight=1.0)
+    training = TrainingConfig(LBFGS, fusion_held_out=0.0, unimodal_loss_weight=1.0)
     model, watch = CentralNet(data.modalities, data.target, encoder, training=training), Rates()
     batch = data.convert(next(iter(data.val_dataloader())))
     before = model.multitask_loss(model.eval()(batch["inputs"]), batch)[0]
@@ -105,7 +105,9 @@ def test_lbfgs_trains_fusion_weights_at_the_rate_of_all_others(planted, make_tra
 )
 def test_what_an_optimizer_cannot_do_is_refused(planted, make_trainer, training, message):
     data = planted()
-    model = CentralNet(data.modalities, data.target, encoder, training=Training(**{"optimizer": LBFGS, **training}))
+    model = CentralNet(
+        data.modalities, data.target, encoder, training=TrainingConfig(**{"optimizer": LBFGS, **training})
+    )
     with pytest.raises(ConfigError, match=message):
         make_trainer().fit(model, datamodule=data)
 
@@ -119,7 +121,7 @@ def test_frozen_fusion_weights_move_only_when_their_epochs_are_over(planted, mak
             self.moved.append(any(p.any() for op in pl_module.fusion_layers().values() for p in op.fusion_parameters()))
 
     data, watch = planted(), Weights()
-    model = CentralNet(data.modalities, data.target, encoder, training=Training(frozen_fusion_epochs=2))
+    model = CentralNet(data.modalities, data.target, encoder, training=TrainingConfig(frozen_fusion_epochs=2))
     make_trainer(max_epochs=3, callbacks=[watch]).fit(model, datamodule=data)
     assert watch.moved == [False, False, True]  # a softmax begins at zeros
 
@@ -127,7 +129,7 @@ def test_frozen_fusion_weights_move_only_when_their_epochs_are_over(planted, mak
 @pytest.mark.parametrize("mult", [-30.0, float("nan"), float("inf")])
 def test_a_rate_that_cannot_be_is_refused(mult):
     with pytest.raises(ConfigError, match="Expected `fusion_lr_mult` to be a number >= 0, but got"):
-        Training(fusion_lr_mult=mult)
+        TrainingConfig(fusion_lr_mult=mult)
 
 
 @pytest.mark.parametrize("optimizer", [None, partial(torch.optim.AdamW, lr=0.01, weight_decay=0.1)])
@@ -135,7 +137,9 @@ def test_adam_is_fused_and_the_same(optimizer):
     """In float64 and channels-last, against torch's plain loop over the parameters."""
     torch.manual_seed(0)
     shapes = {"a": (3, 8, 8), "b": (3, 8, 8)}
-    model = CentralNet(shapes, TargetSpec("regression", 2), encoder, training=Training(optimizer), normalize=False)
+    model = CentralNet(
+        shapes, TargetSpec("regression", 2), encoder, training=TrainingConfig(optimizer), normalize=False
+    )
     plain = copy.deepcopy(model)
     optimizers = [each.double().configure_optimizers() for each in (model, plain)]
     assert [group["fused"] for group in optimizers[0].param_groups] == [True, True]
@@ -161,7 +165,7 @@ def test_adam_is_fused_and_the_same(optimizer):
     ],
 )
 def test_what_is_said_of_an_optimizer_stands(optimizer):
-    made = Training(optimizer).make_optimizer([torch.nn.Parameter(torch.ones(2))], [])
+    made = TrainingConfig(optimizer).make_optimizer([torch.nn.Parameter(torch.ones(2))], [])
     assert not made.param_groups[0].get("fused")
 
 
@@ -175,10 +179,10 @@ def test_loaded_state_lies_in_memory_as_its_parameter():
         optimizer.step()
 
     before = torch.nn.Parameter(start.clone())
-    first = Training().make_optimizer([before], [])
+    first = TrainingConfig().make_optimizer([before], [])
     step(before, first, gradients[0])
     after = torch.nn.Parameter(before.detach().clone(memory_format=torch.channels_last))
-    second = Training().make_optimizer([after], [])
+    second = TrainingConfig().make_optimizer([after], [])
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     step(before, first, gradients[1])
     step(after, second, gradients[1])
@@ -210,7 +214,10 @@ def test_gradients_and_parameters_may_lie_otherwise(gaps):
         torch.nn.Parameter(part),
         torch.nn.Parameter(part.detach().clone(memory_format=torch.contiguous_format)),
     )
-    for parameter, optimizer in ((ours, Training().make_optimizer([ours], [])), (plain, torch.optim.Adam([plain]))):
+    for parameter, optimizer in (
+        (ours, TrainingConfig().make_optimizer([ours], [])),
+        (plain, torch.optim.Adam([plain])),
+    ):
         parameter.grad = gradient.clone()
         optimizer.step()
     torch.testing.assert_close(ours, plain)

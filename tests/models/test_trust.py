@@ -17,7 +17,15 @@ from fusionlit.encoders import ConvEncoder, MLPEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.fusion import Concat
 from fusionlit.main import main
-from fusionlit.models import CentralNet, Ensemble, FusionModule, IntermediateFusion, LateFusion, Training, Unimodal
+from fusionlit.models import (
+    CentralNet,
+    Ensemble,
+    FusionModule,
+    IntermediateFusion,
+    LateFusion,
+    TrainingConfig,
+    Unimodal,
+)
 from fusionlit.models.balance import UMT
 from fusionlit.models.trust import check_configuration, own_modules
 from fusionlit.types import TargetSpec
@@ -179,7 +187,7 @@ def test_members_and_teachers_are_checkpoints_too(folder, untouched, make_traine
             ):
                 strategy(MODALITIES, TARGET, members={"a": member, "b": member})
     balance = partial(UMT, teachers={"a": by_file})
-    student = IntermediateFusion(MODALITIES, TARGET, ENCODER, training=Training(balance=balance))
+    student = IntermediateFusion(MODALITIES, TARGET, ENCODER, training=TrainingConfig(balance=balance))
     with pytest.raises(ConfigError, match=r"`hyper_parameters.task` of .*teachers.a.* to name a subclass of Task"):
         student.balance.begin(student)
     with pytest.raises(SystemExit, match=r"`hyper_parameters.task` of .*members\[0\].* to name a subclass of Task"):
@@ -231,7 +239,7 @@ def test_a_function_of_an_allowed_package_is_no_factory(folder, untouched):
 def test_an_argument_in_the_place_of_the_checkpoints_counts(folder, untouched):
     path = tampered(folder / "net.ckpt", {"training": {"optimizer": SHELL}})
     with path.open("rb") as file:
-        loaded = IntermediateFusion.load_from_checkpoint(file, training=Training(torch.optim.SGD))
+        loaded = IntermediateFusion.load_from_checkpoint(file, training=TrainingConfig(torch.optim.SGD))
     assert type(loaded.training_setup.make_optimizer(loaded.parameters(), ())) is torch.optim.SGD
 
 
@@ -268,7 +276,7 @@ class Gated(IntermediateFusion):
 
 
 def gated(make_trainer, path: Path, **options: Any) -> Path:
-    training = Training(
+    training = TrainingConfig(
         optimizer=partial(torch.optim.SGD, lr=0.1),
         scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=2),
         balance=partial(UMT, teachers={"a": "a.ckpt"}),

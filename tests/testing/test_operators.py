@@ -94,7 +94,7 @@ class Sum(FusionOperator):
         return reduce(torch.add, self.terms(features, presence))
 
     def terms(self, features, presence):
-        return [a * x for a, x in zip(self.weight, self.present(features, presence, absent=0.0), strict=True)]
+        return [a * x for a, x in zip(self.weight, self.fill_missing(features, presence, value=0.0), strict=True)]
 
     def fusion_weights(self):
         return dict(zip(self.shapes, self.weight, strict=True))
@@ -351,7 +351,7 @@ class OneAlphaTwice(Sum):
     """The last weight of two or more is never used: another is, twice."""
 
     def terms(self, features, presence):
-        sources = self.present(features, presence, absent=0.0)
+        sources = self.fill_missing(features, presence, value=0.0)
         return [self.weight[min(k, max(len(sources) - 2, 0))] * x for k, x in enumerate(sources)]
 
     def fusion_weights(self):

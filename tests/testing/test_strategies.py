@@ -16,17 +16,17 @@ from fusionlit.models import (
     EarlyFusion,
     Ensemble,
     FusionModule,
+    Imputation,
     IntermediateFusion,
     LateFusion,
-    StandIns,
-    Training,
+    TrainingConfig,
     Unimodal,
 )
 from fusionlit.testing import BrokenLawError, absence, check_strategy, laws, strategies
 from fusionlit.types import FusionOutput, Shape, TargetKind, TargetSpec
 
 encoder = partial(ConvEncoder, widths=(4, 8), norm="group")
-unimodal_loss = Training(unimodal_loss_weight=0.5)
+unimodal_loss = TrainingConfig(unimodal_loss_weight=0.5)
 OURS = {
     "early": partial(EarlyFusion, encoder=encoder),
     "early multi-task": partial(EarlyFusion, encoder=encoder, training=unimodal_loss),
@@ -58,10 +58,10 @@ OURS = {
 }
 
 
-@pytest.mark.parametrize("absent", ["zero", "token"])
+@pytest.mark.parametrize("missing", ["zero", "token"])
 @pytest.mark.parametrize("name", OURS)
-def test_ours_keep_every_law(name, absent):
-    check_strategy(partial(OURS[name], absent=absent))
+def test_ours_keep_every_law(name, missing):
+    check_strategy(partial(OURS[name], missing=missing))
 
 
 @pytest.mark.parametrize("name", ["late average", "centralnet", "weighted sum", "unimodal"])
@@ -71,7 +71,7 @@ def test_one_modality_is_enough(name):
 
 @pytest.mark.parametrize(
     "training",
-    [Training(frozen_fusion_epochs=2), Training(scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)],
+    [TrainingConfig(frozen_fusion_epochs=2), TrainingConfig(scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)],
     ids=["frozen weights", "plateau"],
 )
 def test_ways_of_training_are_no_matter(training):
@@ -111,10 +111,10 @@ class Joined(FusionModule):
     """What the broken ones are made from; it breaks no law."""
 
     def __init__(self, modalities: dict[str, Shape], target: TargetSpec):
-        super().__init__(modalities, target, training=Training(unimodal_loss_weight=1.0))
+        super().__init__(modalities, target, training=TrainingConfig(unimodal_loss_weight=1.0))
         self.encoders = nn.ModuleDict({name: encoder(shape) for name, shape in self.modalities.items()})
         shapes = {name: e.out_shape for name, e in self.encoders.items()}
-        self.stand_ins = StandIns(shapes, "zero")
+        self.imputation = Imputation(shapes, "zero")
         self.fusion = WeightedSum(shapes)
         self.head = MLPHead(self.fusion.out_shape, target.size)
         self.heads = nn.ModuleDict({name: MLPHead(shape, target.size) for name, shape in shapes.items()})
@@ -123,7 +123,7 @@ class Joined(FusionModule):
         return {"fusion": self.fusion}
 
     def fuse(self, inputs, presence):
-        features, presence = self.stand_ins(self.encode(inputs), presence)
+        features, presence = self.imputation(self.encode(inputs), presence)
         fused, energy = self.fuse_at("fusion", features, presence)
         return FusionOutput(self.head(fused), self.alone(features), energy)
 
@@ -229,7 +229,7 @@ class Counted(Joined):
         return output if presence is None else output._replace(prediction=2 * output.prediction)
 
 
-class NoStandIns(Joined):
+class NoImputation(Joined):
     """Zeros come in, but not out: the encoder has a bias."""
 
     def fuse(self, inputs, presence):
@@ -336,7 +336,7 @@ BROKEN = {
     Unused: (strategies.every_parameter_gets_a_gradient, "it does not depend on parameter `extra.layers."),
     OneAlphaTwice: (strategies.every_parameter_gets_a_gradient, "it does not depend on parameter `fusion.weight`"),
     Counted: (absence.presence_of_all_is_no_presence, "the results differ."),
-    NoStandIns: (
+    NoImputation: (
         absence.absent_content_reaches_nothing,
         "nan in a missing source changes the result. In an operator an",
     ),

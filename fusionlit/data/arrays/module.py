@@ -50,7 +50,7 @@ class ArrayDataModule(GroupedDataModule):
         augmentation: Varies signals `(channels, time)` or pictures `(channels, height, width)` in training.
         batch_size: Samples per batch, per process.
         num_workers: Processes that load data; 0 loads in the main process.
-        resident: Hold the whole data set in the device's memory.
+        cache_on_device: Hold the whole data set in the device's memory.
 
     Raises:
         DataError: If the file is no NPZ, or an array is not as above.
@@ -70,9 +70,9 @@ class ArrayDataModule(GroupedDataModule):
         augmentation: Augmentation | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
-        resident: bool = False,
+        cache_on_device: bool = False,
     ) -> None:
-        super().__init__(split, write_split, batch_size, num_workers, augmentation, resident)
+        super().__init__(split, write_split, batch_size, num_workers, augmentation, cache_on_device)
         self.path = Path(path)
         self._file = NpzFile(self.path)
         self._file.require("target", [target])

@@ -43,14 +43,14 @@ class ReplicatorDataModule(GroupedDataModule):
         split: Which frames train, validate and test; None is `FractionSplit()`.
         write_split: JSON file to which `setup` writes the frames of each split, for `FileSplit`.
         binary: For two classes, one logit (the second class is positive) instead of one output per class.
-        orientation: `image` turns the LiDAR as the picture; `course` keeps the files' order (rows azimuth).
+        orientation: `image` turns the LiDAR as the picture; `raw` keeps the files' order (rows azimuth).
         on_bad_sample: `error` refuses a data set with unusable samples; `skip` leaves them out, with a warning that
             lists them, and keeps what is wrong with each in `excluded`, by sample index.
         max_class_ratio: Largest accepted ratio between the biggest and the smallest class that a split has.
         augmentation: Varies training batches.
         batch_size: Samples per batch, per process.
         num_workers: Processes that load data; 0 loads in the main process.
-        resident: Hold the whole data set in the device's memory.
+        cache_on_device: Hold the whole data set in the device's memory.
         pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`. It goes to
             `.fusionlit` in it.
 
@@ -66,16 +66,16 @@ class ReplicatorDataModule(GroupedDataModule):
         split: GroupSplit | None = None,
         write_split: Path | None = None,
         binary: bool = False,
-        orientation: Literal["image", "course"] = "image",
+        orientation: Literal["image", "raw"] = "image",
         on_bad_sample: Literal["error", "skip"] = "error",
         max_class_ratio: float = 2.0,
         augmentation: Augmentation | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
-        resident: bool = False,
+        cache_on_device: bool = False,
         pack: Path | None = None,
     ) -> None:
-        super().__init__(split, write_split, batch_size, num_workers, augmentation, resident)
+        super().__init__(split, write_split, batch_size, num_workers, augmentation, cache_on_device)
         self.root = Path(root)
         self.task = task
         self.orientation = orientation

@@ -19,10 +19,10 @@ class Rays:
     Args:
         azimuth: `(H,)` (rad).
         zenith: `(W,)` (rad).
-        orientation: `image`, or `course` for rows azimuth.
+        orientation: `image`, or `raw` for rows azimuth.
     """
 
-    def __init__(self, azimuth: Tensor, zenith: Tensor, orientation: Literal["image", "course"]) -> None:
+    def __init__(self, azimuth: Tensor, zenith: Tensor, orientation: Literal["image", "raw"]) -> None:
         self._order: tuple[Tensor, ...] = image_order(azimuth, zenith) if orientation == "image" else ()
         directions = xyza(torch.ones(1, len(azimuth), len(zenith)), azimuth, zenith)
         self._directions = self._turned(directions).contiguous()

@@ -10,7 +10,7 @@ from fusionlit.data.signals.windows import Floats
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.storage.rows import Rows, blocks
 
-OnMissing = Literal["error", "interpolate", "absent"]
+OnMissing = Literal["error", "interpolate", "mask"]
 
 
 def check_policy(on_missing: OnMissing, max_gap: int) -> None:
@@ -19,11 +19,11 @@ def check_policy(on_missing: OnMissing, max_gap: int) -> None:
     Raises:
         ConfigError: If the two do not fit.
     """
-    fits = {"error": max_gap == 0, "interpolate": max_gap > 0, "absent": max_gap >= 0}
+    fits = {"error": max_gap == 0, "interpolate": max_gap > 0, "mask": max_gap >= 0}
     if not fits[on_missing]:
         raise ConfigError(
             "Expected `max_gap` (samples) of 0 with `on_missing: error`, at least 1 with `interpolate` and at least 0"
-            f" with `absent`, but got {on_missing=}, {max_gap=}."
+            f" with `mask`, but got {on_missing=}, {max_gap=}."
         )
 
 
@@ -100,7 +100,7 @@ def check_complete(source: str, missing: Mapping[str, NDArray[np.int64]], max_ga
     longer = f" in gaps longer than `max_gap` ({max_gap} samples)" if max_gap else ""
     raise DataError(
         f"{source}: values are missing{longer}:\n{_listed(lines)}\nFill them, set `on_missing: interpolate` with a"
-        " `max_gap` that covers them, or `on_missing: absent`, which takes the modality as absent in these windows."
+        " `max_gap` that covers them, or `on_missing: mask`, which takes the modality as absent in these windows."
     )
 
 

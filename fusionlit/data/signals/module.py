@@ -56,7 +56,7 @@ class SignalDataModule(GroupedDataModule):
         write_split: JSON file to which `setup` writes the groups of each split, for `FileSplit`.
         binary: For two classes, one logit (the second class is positive) instead of one output per class.
         on_missing: `error` refuses missing values; `interpolate` fills gaps of up to `max_gap` samples and refuses
-            longer ones; `absent` fills those too, and takes the modality as absent in windows that have longer ones.
+            longer ones; `mask` fills those too, and takes the modality as absent in windows that have longer ones.
             In CSV recordings one lost or empty sample is not missing under any of them: the resampling bridges steps
             of up to 2.5 sampling periods.
         max_gap: Longest gap (samples of the channel) that is filled, window by window: of a gap across a window's edge,
@@ -66,7 +66,7 @@ class SignalDataModule(GroupedDataModule):
         augmentation: Varies training batches.
         batch_size: Samples per batch, per process.
         num_workers: Processes that load data; 0 loads in the main process.
-        resident: Hold the whole data set in the device's memory.
+        cache_on_device: Hold the whole data set in the device's memory.
         pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`, or the folder
             that it is in. It goes to `.fusionlit` in it.
 
@@ -91,10 +91,10 @@ class SignalDataModule(GroupedDataModule):
         augmentation: Augmentation | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
-        resident: bool = False,
+        cache_on_device: bool = False,
         pack: Path | None = None,
     ) -> None:
-        super().__init__(split, write_split, batch_size, num_workers, augmentation, resident)
+        super().__init__(split, write_split, batch_size, num_workers, augmentation, cache_on_device)
         check_policy(on_missing, max_gap)
         self.root = Path(root)
         self.on_missing, self.max_gap = on_missing, max_gap
@@ -191,7 +191,7 @@ class SignalDataModule(GroupedDataModule):
                 counts = filled.missing(gaps)
                 presence[name] = counts.sum(1) == 0
                 missing |= dict(zip(channels, counts.T, strict=True))
-        if self.on_missing != "absent":
+        if self.on_missing != "mask":
             check_complete(str(self.root), missing, self.max_gap)
         return inputs, self._derivation.presence(presence)
 

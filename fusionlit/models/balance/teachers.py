@@ -15,7 +15,7 @@ from fusionlit.errors import ConfigError
 from fusionlit.functional import feature_distance, prediction_divergence
 from fusionlit.models.balance.base import Balance
 from fusionlit.models.balance.encoders import own_encoders, own_parameters
-from fusionlit.models.presence import zero_absent
+from fusionlit.models.presence import zero_missing
 from fusionlit.tasks import BatchMean
 from fusionlit.types import Batch, FusionOutput, Modalities
 
@@ -144,7 +144,7 @@ class UMT(Balance):
         x = batch["inputs"][name]
         if teacher.normalization:
             x = teacher.normalization[name](x)
-        x = zero_absent({name: x}, None if present is None else {name: present})[name]
+        x = zero_missing({name: x}, None if present is None else {name: present})[name]
         return cast(Tensor, teacher.encoder(x)), present
 
     def _keep(self, name: str, module: nn.Module, inputs: Any, features: Tensor) -> None:  # noqa: ANN401

@@ -102,7 +102,7 @@ def test_a_flip_is_one_for_all_modalities_of_a_sample(frames):
     assert torch.equal(varied["lidar"], Scan("lidar", rays["lidar"]).moved(inputs["lidar"], flipped, still))
 
 
-@pytest.mark.parametrize("orientation", ["image", "course"])
+@pytest.mark.parametrize("orientation", ["image", "raw"])
 def test_beams_are_those_of_one_zenith_and_are_lost_with_their_probability(scenes, orientation):
     sensor, points = scenes.points(scenes.draw(), orientation=orientation)
     points[:, 3] = 1
@@ -211,7 +211,7 @@ def test_without_check_it_is_refused():
 # In data modules
 
 
-@pytest.mark.parametrize("orientation", ["image", "course"])
+@pytest.mark.parametrize("orientation", ["image", "raw"])
 def test_training_batches_of_a_rendered_data_set_are_varied(shapes, make_trainer, orientation):
     data = ReplicatorDataModule(shapes, orientation=orientation, augmentation=FrameAugmentation(**EVERYTHING))
     data.setup("fit")

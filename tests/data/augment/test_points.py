@@ -21,7 +21,7 @@ def check_scene(found, expected, known):
     assert (~known).any()
 
 
-@pytest.mark.parametrize("orientation", ["image", "course"])
+@pytest.mark.parametrize("orientation", ["image", "raw"])
 @pytest.mark.parametrize("order", [slice(None), shuffled()], ids=["sorted", "shuffled"])
 @pytest.mark.parametrize("hit", [hit_cube, hit_sphere])
 def test_a_flip_is_what_the_sensor_sees_of_the_mirrored_scene(scenes, orientation, order, hit):
@@ -35,7 +35,7 @@ def test_a_flip_is_what_the_sensor_sees_of_the_mirrored_scene(scenes, orientatio
     torch.testing.assert_close(found[:, :3, lost], (NO_RETURN * rays.directions[:, lost]).expand(24, -1, -1))
 
 
-@pytest.mark.parametrize("orientation", ["image", "course"])
+@pytest.mark.parametrize("orientation", ["image", "raw"])
 @pytest.mark.parametrize("order", [slice(None), shuffled()], ids=["sorted", "shuffled"])
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_shift_is_what_the_turned_sensor_sees(scenes, orientation, order, flip):
@@ -51,7 +51,7 @@ def test_a_shift_is_what_the_turned_sensor_sees(scenes, orientation, order, flip
     check_scene(found, expected, (looked > azimuth.min() - half) & (looked < azimuth.max() + half))
 
 
-@pytest.mark.parametrize("orientation", ["image", "course"])
+@pytest.mark.parametrize("orientation", ["image", "raw"])
 def test_moved_points_lie_on_the_rays_of_the_sensor(scenes, orientation):
     rays, points = scenes.points(scenes.draw(), orientation=orientation)
     flipped = torch.arange(24) % 2 == 0
@@ -83,7 +83,7 @@ def test_samples_that_do_not_move_stay_bit_for_bit_and_reach_no_other(scenes):
     assert torch.isfinite(found[[0, 1, 3]]).all()
 
 
-@pytest.mark.parametrize("orientation", ["image", "course"])
+@pytest.mark.parametrize("orientation", ["image", "raw"])
 def test_the_dimension_of_azimuth_is_found(scenes, orientation):
     rays, _ = scenes.points(scenes.draw(1), orientation=orientation)
     scan = Scan("lidar", rays.directions)

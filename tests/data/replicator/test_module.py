@@ -78,7 +78,7 @@ def test_any_class_folders_become_labels_in_the_order_of_their_names(shape_root)
 # What it delivers
 
 
-@pytest.mark.parametrize("orientation", ["image", "course"])
+@pytest.mark.parametrize("orientation", ["image", "raw"])
 def test_every_batch_is_what_the_files_say(rendered, orientation):
     found = everything(ready(rendered / "shape", orientation=orientation))
     assert sorted(found) == list(range(40))
@@ -113,7 +113,7 @@ def test_other_sizes_come_from_the_files(shape_root):
             np.save(path, np.load(path)[:, ::4])
         for path in folder.glob("rgb/*.png"):
             Image.open(path).resize((48, 40)).save(path)
-    course = ReplicatorDataModule(shape_root, orientation="course")
+    course = ReplicatorDataModule(shape_root, orientation="raw")
     assert shapes_of(course.modalities) == {"rgb": (4, 40, 48), "lidar": (4, 64, 16)}
     data = ready(shape_root)
     assert shapes_of(data.modalities) == {"rgb": (4, 40, 48), "lidar": (4, 16, 64)}

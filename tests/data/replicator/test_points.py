@@ -5,7 +5,7 @@ from fusionlit.data.replicator.points import Rays
 from fusionlit.geometry import image_orientation, xyza
 
 
-@pytest.mark.parametrize("orientation", ["image", "course"])
+@pytest.mark.parametrize("orientation", ["image", "raw"])
 def test_points_are_those_of_the_formulas_bit_for_bit(orientation):
     generator = torch.Generator().manual_seed(0)
     azimuth, zenith = torch.rand(6, generator=generator) - 0.5, torch.rand(5, generator=generator) - 0.5

@@ -98,7 +98,7 @@ def file(tmp_path):
 
 
 def ready(path, **options):
-    data = SignalDataModule(path, split=FractionSplit(1, 0, 0), on_missing="absent", batch_size=24, **options)
+    data = SignalDataModule(path, split=FractionSplit(1, 0, 0), on_missing="mask", batch_size=24, **options)
     data.setup("fit")
     return data
 

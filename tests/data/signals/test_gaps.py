@@ -75,7 +75,7 @@ def test_infinite_values_are_refused():
         check_finite("set", {"b": values})
 
 
-@pytest.mark.parametrize(("on_missing", "max_gap"), [("error", 1), ("interpolate", 0), ("absent", -1)])
+@pytest.mark.parametrize(("on_missing", "max_gap"), [("error", 1), ("interpolate", 0), ("mask", -1)])
 def test_a_policy_that_does_not_fit_is_refused(on_missing, max_gap):
     with pytest.raises(ConfigError, match=f"but got on_missing='{on_missing}', max_gap={max_gap}"):
         check_policy(on_missing, max_gap)

@@ -206,7 +206,7 @@ def test_short_gaps_are_interpolated(make):
 
 def test_modalities_with_gaps_are_absent_and_out_of_the_statistics(make):
     values = holes((3, 1, slice(4, 8)), (5, 1, 2), (7, 2, slice(None)))
-    data = make(values, on_missing="absent", max_gap=1, split=FractionSplit(0.5, 0.5, 0), batch_size=5)
+    data = make(values, on_missing="mask", max_gap=1, split=FractionSplit(0.5, 0.5, 0), batch_size=5)
     there = {"acc": np.arange(N) != 3, "ecg": np.arange(N) != 7}
     for split in ("train", "val"):
         for batch in batches(data, split):
@@ -223,7 +223,7 @@ def test_modalities_with_gaps_are_absent_and_out_of_the_statistics(make):
 
 def test_windows_without_any_modality_are_left_out(make):
     with pytest.warns(UserWarning, match="Left out 1 windows"):
-        data = make(holes((3, slice(None), 4)), on_missing="absent", split=FractionSplit(1, 0, 0))
+        data = make(holes((3, slice(None), 4)), on_missing="mask", split=FractionSplit(1, 0, 0))
     assert 3 not in data.dataset("train").rows.tolist()
     assert len(data.dataset("train")) == N - 1
 

@@ -168,7 +168,7 @@ def test_workers_gather_the_same_however_they_start(csv, context):
     for row in rows[40:60]:
         row[1] = ""
     (csv / "a.csv").write_text("\n".join(map(",".join, rows)))
-    dataset = ready(csv, windowing=HALF, on_missing="absent").dataset("train")
+    dataset = ready(csv, windowing=HALF, on_missing="mask").dataset("train")
     options = {"num_workers": 1, "multiprocessing_context": context, "collate_fn": collate}
     (batch,) = DataLoader(dataset, len(dataset), **options)
     expected = dataset.__getitems__(list(range(len(dataset))))
@@ -255,7 +255,7 @@ def test_what_is_done_to_the_windows_is_not_packed(tmp_path, reads):
     values = dict(np.load(root))
     values["X"][3, 1, 4:6] = values["X"][5, 2, 4] = np.nan
     np.savez(root, **values)
-    for on_missing, max_gap in (("interpolate", 2), ("absent", 1), ("absent", 0)):
+    for on_missing, max_gap in (("interpolate", 2), ("mask", 1), ("mask", 0)):
         data = ready(root, on_missing=on_missing, max_gap=max_gap)
         acc = everything(data)[0]["acc"]
         ends = values["X"][3, 1, [3, 6]].astype(np.float32)
@@ -264,13 +264,13 @@ def test_what_is_done_to_the_windows_is_not_packed(tmp_path, reads):
         presence = data.dataset("train").presence
         assert {name: np.flatnonzero(~there).tolist() for name, there in presence.items()} == {
             ("interpolate", 2): {},
-            ("absent", 1): {"acc": [3], "ecg": []},
-            ("absent", 0): {"acc": [3], "ecg": [5]},
+            ("mask", 1): {"acc": [3], "ecg": []},
+            ("mask", 0): {"acc": [3], "ecg": [5]},
         }[on_missing, max_gap]
     for _ in range(2):
         with pytest.raises(DataError, match=r"channel 'acc_y': 2 values in 1 windows \(the first is window 3, with 2"):
             ready(root)
-    ready(root, split=FractionSplit(0.4, 0.3, 0.3, seed=3), on_missing="absent")
+    ready(root, split=FractionSplit(0.4, 0.3, 0.3, seed=3), on_missing="mask")
     assert len(reads) == 1
 
 
@@ -362,7 +362,7 @@ def test_memory_stays_flat(tmp_path):
     x = np.random.default_rng(0).normal(size=(1000, 4, 3000)).astype(np.float32)  # 48 MB
     x[7, 1, 2] = np.nan
     np.savez(tmp_path / "set.npz", X=x, y=np.arange(1000) % 2, groups=np.arange(1000) // 250)
-    options = {"split": FractionSplit(0.5, 0.5, 0), "on_missing": "absent"}
+    options = {"split": FractionSplit(0.5, 0.5, 0), "on_missing": "mask"}
     ready(tmp_path / "set.npz", **options)
     tracemalloc.start()
     data = ready(tmp_path / "set.npz", **options)

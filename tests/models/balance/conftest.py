@@ -8,7 +8,7 @@ from lightning import seed_everything
 from lightning.pytorch.callbacks import Callback
 
 from fusionlit.encoders import ConvEncoder
-from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, Training
+from fusionlit.models import CentralNet, IntermediateFusion, LateFusion, TrainingConfig
 
 MODELS = {"intermediate": IntermediateFusion, "late": LateFusion, "centralnet": CentralNet}
 
@@ -33,7 +33,9 @@ def make_model(data, balance, name="intermediate", **training):
     alone = {"unimodal_loss_weight": 0.5, "fusion_held_out": 0.0}  # the oracles learn from all samples of a batch
     training = {"optimizer": partial(torch.optim.SGD, lr=0.1), **alone, **training}
     encoder = partial(ConvEncoder, widths=(4, 6), norm="group")
-    return MODELS[name](data.modalities, data.target, encoder=encoder, training=Training(balance=balance, **training))
+    return MODELS[name](
+        data.modalities, data.target, encoder=encoder, training=TrainingConfig(balance=balance, **training)
+    )
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from fusionlit.errors import ConfigError
 from fusionlit.functional import pareto_gradient
-from fusionlit.models import OGMGE, EarlyFusion, LateFusion, MMPareto, Training, Unimodal
+from fusionlit.models import OGMGE, EarlyFusion, LateFusion, MMPareto, TrainingConfig, Unimodal
 
 
 def losses(model, batch):
@@ -132,7 +132,7 @@ def test_scaled_losses_give_scaled_gradients(planted, small, make_trainer, balan
 )
 def test_a_shared_encoder_is_refused(planted, make_trainer, balance, message):
     data = planted()
-    training = Training(unimodal_loss_weight=1.0, balance=balance)
+    training = TrainingConfig(unimodal_loss_weight=1.0, balance=balance)
     with pytest.raises(ConfigError) as caught:
         make_trainer().fit(EarlyFusion(data.modalities, data.target, training=training), datamodule=data)
     assert message in str(caught.value)
@@ -143,9 +143,11 @@ def test_missing_heads_are_refused(planted, balance):
     data = planted()
     message = r"needs the unimodal head of every modality, but \['noise'\] have none: set `training.unimodal_loss_wei"
     with pytest.raises(ConfigError, match=message):
-        LateFusion(data.modalities, data.target, training=Training(unimodal_loss_weight={"strong": 1}, balance=balance))
+        LateFusion(
+            data.modalities, data.target, training=TrainingConfig(unimodal_loss_weight={"strong": 1}, balance=balance)
+        )
     with pytest.raises(ConfigError, match="needs the unimodal head of every modality"):
-        Unimodal(data.modalities, data.target, "strong", training=Training(balance=balance))
+        Unimodal(data.modalities, data.target, "strong", training=TrainingConfig(balance=balance))
 
 
 def test_what_pareto_cannot_do_is_refused(planted, small, make_trainer):

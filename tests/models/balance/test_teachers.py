@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
-from fusionlit.models import UMT, CentralNet, IntermediateFusion, Training, Unimodal
+from fusionlit.models import UMT, CentralNet, IntermediateFusion, TrainingConfig, Unimodal
 
 ENCODER = partial(ConvEncoder, widths=(4, 6), norm="group")
 
@@ -109,7 +109,7 @@ def test_teachers_that_do_not_fit_are_refused(planted, teachers, small, make_tra
     with pytest.raises(ConfigError, match="Expected teacher 'noise' to predict from 'noise', but its checkpoint predi"):
         fit(small(data, partial(UMT, teachers={"noise": teachers["strong"]})))
     wide = partial(ConvEncoder, widths=(4, 8))
-    training = Training(balance=partial(UMT, teachers=teachers))
+    training = TrainingConfig(balance=partial(UMT, teachers=teachers))
     model = IntermediateFusion(data.modalities, data.target, wide, training=training)
     with pytest.raises(
         ConfigError, match=r"features of 'strong' to have the shape of its teacher's, \(6, .*but got \(8,"

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fusionlit.errors import ConfigError
 from fusionlit.functional import enhanced_gradient, pareto_gradient
-from fusionlit.models import OGMGE, AMCo, FusionModule, GBlending, IntermediateFusion, MMPareto, Training
+from fusionlit.models import OGMGE, AMCo, FusionModule, GBlending, IntermediateFusion, MMPareto, TrainingConfig
 from fusionlit.types import FusionOutput
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -107,7 +107,7 @@ class Mute(FusionModule):
 
 def test_a_strategy_without_unimodal_predictions_is_refused(planted, make_trainer):
     data = planted()
-    model = Mute(data.modalities, data.target, Training(unimodal_loss_weight=1.0, balance=AMCo))
+    model = Mute(data.modalities, data.target, TrainingConfig(unimodal_loss_weight=1.0, balance=AMCo))
     with pytest.raises(
         ConfigError, match=r"AMCo needs the unimodal prediction of .* returns none for \['strong', 'noise"
     ):
@@ -117,4 +117,4 @@ def test_a_strategy_without_unimodal_predictions_is_refused(planted, make_traine
 def test_another_class_is_refused(planted):
     data = planted()
     with pytest.raises(ConfigError, match="Expected a Balance, but got"):
-        IntermediateFusion(data.modalities, data.target, training=Training(balance=lambda modalities: object()))
+        IntermediateFusion(data.modalities, data.target, training=TrainingConfig(balance=lambda modalities: object()))

@@ -35,7 +35,7 @@ class SampleNumbers(Dataset[Batch]):
         return {"inputs": {}, "target": self.dataset.targets[rows], "index": rows}
 
 
-class Resident:
+class DeviceCache:
     """Inputs and presence of all samples on one device, in the type in which they are stored.
 
     Args:
@@ -52,8 +52,8 @@ class Resident:
         free, needed = _free_bytes(device), sum(len(samples) * x[samples[:1]].nbytes for x in dataset.inputs.values())
         if free is not None and needed > SHARE * free:
             raise ConfigError(
-                f"Expected a data set for `resident` that takes up to {SHARE:.0%} of the free memory of {device},"
-                f" {free / 1e9:.3g} GB, but it takes {needed / 1e9:.3g} GB. Leave out `resident`: batches are gathered"
+                f"Expected a data set for `cache_on_device` that takes up to {SHARE:.0%} of the free memory of"
+                f" {device}, {free / 1e9:.3g} GB, but it takes {needed / 1e9:.3g} GB. Leave it out: batches are gathered"
                 " from the files then."
             )
         self.inputs = {name: _copy(name, values, samples, device) for name, values in dataset.inputs.items()}

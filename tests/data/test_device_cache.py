@@ -43,11 +43,11 @@ def batches(data, split):
 
 @KINDS
 def test_batches_are_those_of_the_files(make):
-    plain, resident = make(), make(resident=True)
-    for data in (plain, resident):
+    plain, cached = make(), make(cache_on_device=True)
+    for data in (plain, cached):
         data.setup("fit")
     for split in ("train", "val", "test"):
-        found = batches(resident, split)
+        found = batches(cached, split)
         for (_, expected), (raw, batch) in zip(batches(plain, split), found, strict=True):
             assert raw["inputs"] == {}
             assert "presence" not in raw
@@ -57,9 +57,9 @@ def test_batches_are_those_of_the_files(make):
 @KINDS
 def test_training_is_the_same(make, make_trainer):
     states = []
-    for resident in (False, True):
+    for cached in (False, True):
         seed_everything(0, verbose=False)
-        data = make(resident=resident)
+        data = make(cache_on_device=cached)
         model = IntermediateFusion(data.modalities, data.target)
         trainer = make_trainer(max_epochs=1)
         trainer.fit(model, datamodule=data)
@@ -70,7 +70,7 @@ def test_training_is_the_same(make, make_trainer):
 
 @pytest.mark.parametrize("make", ["array"], indirect=True)
 def test_a_data_set_that_does_not_fit_is_refused(make, monkeypatch):
-    data = make(resident=True)
+    data = make(cache_on_device=True)
     data.setup("fit")
     needed = 60 * (5 * 8 + 2 * 8)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed / 0.81))
@@ -82,8 +82,10 @@ def test_a_data_set_that_does_not_fit_is_refused(make, monkeypatch):
 
 def test_other_data_sets_are_refused(planted):
     data = planted()
-    data.resident = True
-    with pytest.raises(ConfigError, match="`resident` with data sets that are an ArrayDataset, but PlantedData has Pl"):
+    data.cache_on_device = True
+    with pytest.raises(
+        ConfigError, match="`cache_on_device` with data sets that are an ArrayDataset, but PlantedData has Pl"
+    ):
         data.train_dataloader()
 
 
@@ -102,6 +104,6 @@ def test_splits_of_other_arrays_are_refused(planted, kind, message):
             return kind(inputs, torch.zeros(8, dtype=torch.long), {}, torch.arange(8))
 
     data = Separate()
-    data.resident = True
+    data.cache_on_device = True
     with pytest.raises(ConfigError, match=message):
         (data.train_dataloader(), data.val_dataloader())
