@@ -53,8 +53,8 @@ class DeviceCache:
         if free is not None and needed > SHARE * free:
             raise ConfigError(
                 f"Expected a data set for `cache_on_device` that takes up to {SHARE:.0%} of the free memory of"
-                f" {device}, {free / 1e9:.3g} GB, but it takes {needed / 1e9:.3g} GB. Leave it out: batches are gathered"
-                " from the files then."
+                f" {device}, {free / 1e9:.3g} GB, but it takes {needed / 1e9:.3g} GB. Leave it out: batches are"
+                " gathered from the files then."
             )
         self.inputs = {name: _copy(name, values, samples, device) for name, values in dataset.inputs.items()}
         self.presence = {name: torch.from_numpy(there).to(device) for name, there in dataset.presence.items()}

@@ -70,8 +70,8 @@ class CentralNet(FusionModule):
         training: Optimizer, scheduler, learning rate of the fusion weights, multi-task loss, modality dropout.
         normalize: Standardise each input channel with the statistics of the training split.
         missing: Replacement for a missing modality at every layer: `zero` leaves it out of the sums and renormalises
-            the weights; `token` uses one learned token per modality and layer, which keeps its weight. (Predictions have no
-            token: the head predicts from that of the last stage.)
+            the weights; `token` uses one learned token per modality and layer, which keeps its weight. (Predictions
+            have no token: the head predicts from that of the last stage.)
 
     Raises:
         ConfigError: If the encoders are not staged or differ in their number of stages, inputs of different shapes are

@@ -50,7 +50,7 @@ def test_small_data_gets_its_steps(data, make_trainer, caplog, length, options, 
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0)  # the schedule ends with it
     said = [r.message for r in caplog.records if r.message.startswith("Training")]
     assert said == (
-        [] if epochs == length["epochs"] else [s for s in said if s.startswith(f"Training {epochs} epochs")]
+        [] if epochs == length["epochs"] else [s for s in said if s.startswith(f"Training for {epochs} epochs")]
     )
     assert len(said) == (epochs != length["epochs"])
 

@@ -155,7 +155,7 @@ def test_where_no_temperature_is_best_it_stays_one(planted, make_trainer, tmp_pa
             return data
 
     with pytest.warns(
-        UserWarning, match=r"there is no optimal temperature for .*\. .* all of the 40 validation samples"
+        UserWarning, match=r"there is no optimal temperature for .*: it is correct on all of the 40 validation samples"
     ):
         model, _ = fit(Clear(size=40), make_trainer, tmp_path)
     assert model.task.temperature.value == 1

@@ -214,7 +214,7 @@ def test_members_that_do_not_fit_are_refused(planted, make_trainer, tmp_path):
     cases = [
         ({"members": {"strong": paths["strong"]}}, "`members` to name every modality"),
         ({"members": {**paths, "noise": "gone.ckpt"}}, "there is no file gone.ckpt"),
-        ({"members": {**paths, "noise": str(other)}}, "is one of fusionlit.models.IntermediateFusion"),
+        ({"members": {**paths, "noise": str(other)}}, "is a checkpoint of fusionlit.models.IntermediateFusion"),
         ({"members": swapped}, "to predict from 'strong', but its checkpoint predicts from 'noise'"),
         ({"members": paths, "normalize": False}, "`normalize` to be True"),
         ({"members": paths, "encoder": encoder}, "`members` without encoder"),

@@ -277,7 +277,7 @@ def test_what_is_dropped_counts_in_no_unimodal_loss(planted, make_trainer):
 @pytest.mark.parametrize(
     ("dropout", "message"),
     [
-        ({"radar": 0.5}, "Expected `modality_dropout` to name modalities ['a', 'b', 'c'], but got ['radar']."),
+        ({"radar": 0.5}, "Expected the keys of `modality_dropout` to be among ['a', 'b', 'c'], but got ['radar']."),
         (1.0, "Expected `modality_dropout` to be in [0, 1), but got {'a': 1.0, 'b': 1.0, 'c': 1.0}."),
         ({"a": 0.5, "b": -0.1}, "Expected `modality_dropout` to be in [0, 1), but got {'b': -0.1}."),
         ({"c": float("nan")}, "Expected `modality_dropout` to be in [0, 1), but got {'c': nan}."),

@@ -112,7 +112,7 @@ class Joined(FusionModule):
 
     def __init__(self, modalities: dict[str, Shape], target: TargetSpec):
         super().__init__(modalities, target, training=TrainingConfig(unimodal_loss_weight=1.0))
-        self.encoders = nn.ModuleDict({name: encoder(shape) for name, shape in self.modalities.items()})
+        self.encoders = nn.ModuleDict({name: encoder(shape) for name, shape in self.shapes.items()})
         shapes = {name: e.out_shape for name, e in self.encoders.items()}
         self.imputation = Imputation(shapes, "zero")
         self.fusion = WeightedSum(shapes)
@@ -338,13 +338,13 @@ BROKEN = {
     Counted: (absence.presence_of_all_is_no_presence, "the results differ."),
     NoImputation: (
         absence.absent_content_reaches_nothing,
-        "nan in a missing source changes the result. In an operator an",
+        "nan in a missing source changes the result. In an operator, get",
     ),
     SharesAbsence: (absence.absence_is_each_samples_own, "in evaluation mode, the result of a sample that has ['a', "),
     NotAlone: (absence.every_subset_is_answered, "with only ['a'], the"),
     Skips: (
         strategies.no_module_is_skipped,
-        "with ['a', 'b'] alone, ['heads.c.layers.1.weight', 'heads.c.lay",
+        "with only ['a', 'b'], ['heads.c.layers.1.weight', 'heads.c.lay",
     ),
     AlwaysMeasures: (strategies.energies_are_returned_while_measuring, "it always returns them, which slows training"),
     NeverMeasures: (
