@@ -1,18 +1,9 @@
-"""fusionlit: train, compare and explain multimodal fusion with PyTorch Lightning."""
+"""fusionlit: train, compare and explain multimodal fusion with PyTorch Lightning.
 
-from typing import TYPE_CHECKING, Any
+The names in `__init__.pyi` are imported on first use: importing torch takes seconds, and the help needs none of it.
+"""
 
-if TYPE_CHECKING:
-    from fusionlit.cli.run import Run, build_run
+import lazy_loader
 
-__all__ = ["Run", "__version__", "build_run"]
 __version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (a class or a function)
-    """Import what is exported when it is first used: it takes seconds, and the command line's help needs none of it."""
-    if name in ("Run", "build_run"):
-        from fusionlit.cli import run
-
-        return getattr(run, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
