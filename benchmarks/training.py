@@ -35,7 +35,7 @@ from fusionlit.encoders import ConvEncoder, MLPHead
 from fusionlit.fusion import Concat
 from fusionlit.models import CentralNet, FusionModule, IntermediateFusion, TrainingConfig
 from fusionlit.synthetic import render
-from fusionlit.types import TargetSpec
+from fusionlit.types import Modalities, TargetSpec, shapes_of
 
 ROUNDS, STEPS, BATCH = 5, 20, 32
 ADAM = partial(torch.optim.Adam, lr=1e-4)
@@ -73,7 +73,7 @@ def concat(data: ReplicatorDataModule, training: TrainingConfig | None = None) -
 
 
 def central(
-    modalities: dict[str, tuple[int, ...]],
+    modalities: Modalities,
     target: TargetSpec,
     paper: bool,
     kernel: int = 3,
@@ -82,7 +82,8 @@ def central(
     compile_mode: Any = None,  # noqa: ANN401
 ) -> Net:
     """CentralNet with widths 16, 32, 64, whose predictions are fused as in the paper."""
-    shape, signals = next(iter(modalities.values())), len(next(iter(modalities.values()))) == 2
+    shape = next(iter(shapes_of(modalities).values()))
+    signals = len(shape) == 2
     model = CentralNet(
         modalities,
         target,

@@ -248,7 +248,7 @@ def test_unlabelled_data_is_predicted_alone(fusionlit, shapes, tmp_path, fit_arg
     assert others == [{key: value for key, value in row.items() if key != "target"} for row in rows]
     with pytest.raises(SystemExit, match="Expected batches with a `target` to measure, but they hold"):
         fusionlit("test", *unlabelled, ckpt)
-    with pytest.raises(SystemExit, match=r"`target` to be a TargetSpec, but got None\. Unlabelled data has none"):
+    with pytest.raises(SystemExit, match=r"`target` to be a TargetSpec, but got None\. Give the data module"):
         fusionlit("fit", *unlabelled, "--model=CentralNet")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,7 +108,8 @@ def load_any(member: str, argument: str) -> tuple[FusionModule, dict[str, Any]]:
         config = json.loads(member)
         strategy: type[FusionModule] = check_hyperparameters(config, FusionModule, f"the configuration in `{argument}`")
         known = signature(strategy).parameters
-        return instantiate_module(strategy, {key: value for key, value in config.items() if key in known}), config
+        arguments = {key: value for key, value in deepcopy(config).items() if key in known}  # the parser changes them
+        return instantiate_module(strategy, arguments), config
     if not Path(member).is_file():
         raise ConfigError(f"Expected `{argument}` to be a checkpoint, but there is no file {member}.")
     saved = read_saved(member)

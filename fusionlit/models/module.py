@@ -31,7 +31,7 @@ from fusionlit.models.schedules import training_length, warn_of_misfit
 from fusionlit.models.schema import check_modalities, check_order, check_schema
 from fusionlit.models.training import TrainingConfig
 from fusionlit.models.trust import INSTANTIATOR, check_checkpoint
-from fusionlit.types import Energy, Modalities, ModalitySpec, as_specs, shapes_of
+from fusionlit.types import Energy, Modalities, as_specs, shapes_of
 
 if TYPE_CHECKING:
     guarded = classmethod
@@ -236,7 +236,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
         """Raise ConfigError if the checkpoint was trained on other modalities."""
         if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
             keep_the_average(checkpoint)
-        saved = {name: ModalitySpec(**spec) for name, spec in checkpoint["modalities"]}
+        saved = as_specs(dict(checkpoint["modalities"]))
         check_schema(saved, self.modalities)
         check_order(list(saved), list(self.modalities), type(self).__name__)
 

@@ -41,7 +41,10 @@ def check_is_target(target: object) -> None:
         ConfigError: If it is not.
     """
     if not isinstance(target, TargetSpec):
-        unlabelled = " Unlabelled data has none: it can be predicted alone, with `fusionlit predict`."
+        unlabelled = (
+            " Give the data module a property `target: TargetSpec`. Unlabelled data has none and can only be predicted,"
+            " by `fusionlit predict` with a checkpoint."
+        )
         of_a_checkpoint = (
             " In the constructor of the model, annotate it as `target: TargetSpec`: otherwise, it cannot be rebuilt"
             " from the configuration in a checkpoint."

@@ -14,7 +14,7 @@ from torch import nn
 from fusionlit.compare import Ledger, Row, flat
 from fusionlit.errors import ConfigError
 from fusionlit.synthetic import render
-from fusionlit.types import TargetSpec
+from fusionlit.types import TargetSpec, shapes_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,7 +74,7 @@ def test_settings_say_what_they_change(question, plan):
     run = question.make_run(question.SETTINGS["default"], 0, plan)
     assert all(operator.form == "softmax" for operator in run.model.fusions.values())
     run, _, _ = question.train(question.QUESTION, 0, plan)
-    inputs = {name: torch.randn(4, *shape) for name, shape in run.datamodule.modalities.items()}
+    inputs = {name: torch.randn(4, *shape) for name, shape in shapes_of(run.datamodule.modalities).items()}
     assert run.model(inputs).prediction.min() == 0  # by the ReLU
     assert isinstance(run.model.task, question.OneAgainstRest)
     assert run.model.configure_optimizers().param_groups[1]["lr"] == question.RATE

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from fusionlit.callbacks import EfficiencyMonitor
 from fusionlit.encoders import MLPEncoder
-from fusionlit.models import CentralNet
+from fusionlit.models import CentralNet, TrainingConfig
 
 
 class Pace(Callback):
@@ -33,7 +33,8 @@ def data(planted):
 
 @pytest.fixture
 def model(data):
-    return CentralNet(data.modalities, data.target, encoder=partial(MLPEncoder, widths=[8, 8]))
+    training = TrainingConfig(fusion_held_out=0)  # of so few samples none may be held out, which is warned of
+    return CentralNet(data.modalities, data.target, partial(MLPEncoder, widths=[8, 8]), training=training)
 
 
 def test_time_and_throughput_of_training(model, data, make_trainer):

@@ -88,7 +88,7 @@ def test_a_checkpoint_overrides_nothing_that_was_asked_for(fusionlit, shapes, tm
         return str(stop.value)
 
     early = fit_args(shapes, tmp_path, f"--model={ROOT}/configs/model/early.yaml", f"--ckpt_path={last}")
-    assert "holds a fusionlit.models.CentralNet, but the command line asks" in stop_message("test", *early)
+    assert "holds a fusionlit.CentralNet, but the command line asks" in stop_message("test", *early)
     wider = fit_args(shapes, tmp_path, "--model.encoder.init_args.widths=[4, 9]", f"--ckpt_path={last}")
     assert "The checkpoint holds another model: encoder is" in stop_message("fit", *wider)
     assert "there is no file none.ckpt" in stop_message("test", *fit_args(shapes, tmp_path), "--ckpt_path=none.ckpt")

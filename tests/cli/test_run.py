@@ -157,5 +157,5 @@ def test_options_are_written_as_on_the_command_line():
 
 def test_what_is_exported_is_found_and_nothing_else():
     assert fusionlit.build_run is build_run
-    with pytest.raises(AttributeError, match="has no attribute 'biuld_run'"):
+    with pytest.raises(AttributeError, match="No fusionlit attribute biuld_run"):
         _ = fusionlit.biuld_run

@@ -50,7 +50,7 @@ def test_loads_safely_and_alone(planted, make_trainer, tmp_path):
         ("noise", ModalitySpec((3, 16))),
     ]
     assert saved["hyper_parameters"]["encoder"]["class_path"] == "fusionlit.encoders.ConvEncoder"
-    assert saved["hyper_parameters"]["_class_path"] == "fusionlit.models.CentralNet"
+    assert saved["hyper_parameters"]["_class_path"] == "fusionlit.CentralNet"
     loaded = CentralNet.load_from_checkpoint(path)
     torch.testing.assert_close(predict(loaded, data), predict(model, data))
     assert loaded.unimodal_weights == {"strong": 0.5, "noise": 0.0}
@@ -214,7 +214,7 @@ def test_members_that_do_not_fit_are_refused(planted, make_trainer, tmp_path):
     cases = [
         ({"members": {"strong": paths["strong"]}}, "`members` to name every modality"),
         ({"members": {**paths, "noise": "gone.ckpt"}}, "there is no file gone.ckpt"),
-        ({"members": {**paths, "noise": str(other)}}, "is a checkpoint of fusionlit.models.IntermediateFusion"),
+        ({"members": {**paths, "noise": str(other)}}, "is a checkpoint of fusionlit.IntermediateFusion"),
         ({"members": swapped}, "to predict from 'strong', but its checkpoint predicts from 'noise'"),
         ({"members": paths, "normalize": False}, "`normalize` to be True"),
         ({"members": paths, "encoder": encoder}, "`members` without encoder"),

@@ -456,7 +456,7 @@ def test_a_strategy_without_fuse(refused, mine, planted):
         ("NoShapeEncoder", "out_shape"),
         ("NoStageShapes", "stage_shapes"),
         ("NoHead", "forward"),
-        ("NoData", "dataset, modalities, target"),
+        ("NoData", "dataset, modalities"),
     ],
 )
 def test_a_class_that_lacks_something_is_refused_wherever_it_is_made(mine, name, lacks):
@@ -477,7 +477,7 @@ BATCHES = {
     "Lacking": "Expected `inputs` to hold all modalities ['rgb', 'lidar'], but ['lidar'] are missing. For a missing",
     "Cut": "Expected `inputs` of 'rgb' to be (B, *(4, 64, 64)), but got (",
     "Nothing": "Expected `convert` of Nothing to give the batch, a dict, but got NoneType. Write `return {**batch,",
-    "NoTarget": "and numbers as `target` and `index`, but it holds {'inputs': 'dict', 'index': 'Tensor'",
+    "NoTarget": "Expected batches with a `target` to train on, but they hold ['inputs', 'index'",
     "Doubles": "Expected `inputs` of torch.float32, but got {'rgb': torch.float64}. Make them `.float()` in `convert`",
     "NotFinite": "Expected 'rgb' of every training sample to be finite, but that of sample [",
     "Misspelt": "Expected the keys of `presence` to be among ['rgb', 'lidar'], but got 'lydar'",
