@@ -28,7 +28,8 @@ from fusionlit.cli.trainer import with_our_callbacks
 from fusionlit.data import FusionDataModule
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
-from fusionlit.models.trust import check_configuration
+from fusionlit.models.schema import check_annotation
+from fusionlit.models.trust import check_configuration, imported
 from fusionlit.types import Modalities, TargetSpec
 
 IMPORTS = "Modules with classes of your own that a checkpoint names and nothing else on the command line does."
@@ -153,6 +154,9 @@ class FusionCLI(LightningCLI):
             )
         for name in ("model", "data", "trainer"):
             check_configuration(self._get(self.config, name).as_dict(), name, saved=name == "model")
+        model = imported(self._get(self.config, "model").class_path)
+        if isinstance(model, type):
+            check_annotation(model)
 
     def after_instantiate_classes(self) -> None:
         """Refuse to measure a network that has never been trained, or to go on with other heads than a checkpoint has.

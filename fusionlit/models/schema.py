@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from math import isclose
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
@@ -32,6 +32,27 @@ def check_modalities(modalities: Mapping[str, ModalitySpec]) -> None:
                 f" of torch.nn.ModuleDict and ParameterDict, but got {name!r}. Rename it in the data."
             )
         check_spec(name, spec)
+
+
+def check_annotation(model: type) -> None:
+    """Raise unless the constructor of a model can be given specs, by its annotation of `modalities` if it has one.
+
+    Raises:
+        ConfigError: If the annotation has no place for a ModalitySpec; a checkpoint could not be loaded either.
+    """
+    try:
+        hint = get_type_hints(model.__init__).get("modalities")  # type: ignore[misc]  # the class's own, as it is
+    except NameError:  # imported for type checkers only
+        hint = None
+    if hint is not None and hint is not Any and not _mentions(hint, ModalitySpec):
+        raise ConfigError(
+            f"Expected `modalities` of {model.__module__}.{model.__qualname__} to be annotated as"
+            f" `fusionlit.types.Modalities`, but got {hint}. The model then has the bare shapes as `self.shapes`."
+        )
+
+
+def _mentions(hint: Any, cls: type) -> bool:  # noqa: ANN401 (any type hint)
+    return hint is cls or any(_mentions(arg, cls) for arg in get_args(hint))
 
 
 def check_is_target(target: object) -> None:

@@ -12,7 +12,7 @@ from fusionlit.encoders import Encoder
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, TrainingConfig, Unimodal
 from fusionlit.models.schema import check_modalities, check_schema
-from fusionlit.types import ModalitySpec, TargetSpec, as_specs, shapes_of
+from fusionlit.types import ModalitySpec, Shape, TargetSpec, as_specs, shapes_of
 
 TWO = TargetSpec("multiclass", 2)
 ACC = ModalitySpec((3, 16), channels=("x", "y", "z"), rate_hz=50.0, unit="m/s2")
@@ -154,3 +154,16 @@ class Flat(Encoder):
 def test_tokens_without_an_encoder_of_their_own_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+class BareShapes(IntermediateFusion):
+    def __init__(self, modalities: dict[str, Shape], target: TargetSpec):
+        super().__init__(modalities, target)
+
+
+def test_a_constructor_annotated_for_bare_shapes_takes_no_specs():
+    BareShapes({"acc": (3, 16)}, TWO)
+    with pytest.raises(
+        ConfigError, match=r"`modalities` of .*BareShapes to be annotated as `fusionlit\.types"
+    ):
+        BareShapes({"acc": ACC}, TWO)
