@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (a class or a function)
-    """Import what is exported when it is first used: it takes seconds, and the command line's help needs none of it."""
+    """Import the exported names on first use: importing them takes seconds, and `fusionlit --help` does not need it."""
     if name in ("Run", "build_run"):
         from fusionlit.cli import run
 
