@@ -1,6 +1,6 @@
 """The command line: `fusionlit fit`, `validate`, `test`, `predict`, `compare`, `pack`, `render`, `weights`.
 
-What a command needs is imported when it runs: torch and Lightning alone take seconds.
+Modules are imported only when their command runs, since importing torch and Lightning takes seconds.
 """
 
 import sys
@@ -18,9 +18,9 @@ from fusionlit.errors import ConfigError, FusionlitError
 
 
 class Command(NamedTuple):
-    """Where a command is, and its line of help.
+    """Import path and one-line help of a command.
 
-    It is a LightningCLI, or a function whose signature and docstring are its command line.
+    The path leads to a LightningCLI, or to a function whose signature and docstring define its command line.
     """
 
     where: str
@@ -30,13 +30,15 @@ class Command(NamedTuple):
 FIT = "fusionlit.fit:FitCLI"
 COMMANDS = {
     "fit": Command(FIT, "Train a model on data."),
-    "validate": Command(FIT, "Measure a trained model on the validation split."),
-    "test": Command(FIT, "Measure a trained model on the test split."),
+    "validate": Command(FIT, "Evaluate a trained model on the validation split."),
+    "test": Command(FIT, "Evaluate a trained model on the test split."),
     "predict": Command(FIT, "Write a trained model's predictions to a CSV file."),
-    "compare": Command("fusionlit.compare:compare", "Train models on the same frozen splits, and print one table."),
-    "pack": Command("fusionlit.data.packing:pack", "Pack a data set ahead of its first use."),
+    "compare": Command("fusionlit.compare:compare", "Train models on the same fixed splits, and print one table."),
+    "pack": Command("fusionlit.data.packing:pack", "Pack a data set before its first use."),
     "render": Command("fusionlit.synthetic:render", "Write a data set: RGB/LiDAR frames, or signals."),
-    "weights": Command("fusionlit.analysis:weights", "Show how a run's fusion weights moved, and contributions."),
+    "weights": Command(
+        "fusionlit.analysis:weights", "Show how the fusion weights of a run moved, and the contributions."
+    ),
 }
 
 HELP = """usage: fusionlit [-h] [--version] COMMAND ...
@@ -53,16 +55,16 @@ Train, compare and explain multimodal fusion.
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run one command; `args` stands for what follows `fusionlit` on the command line.
+    """Run one command; `args` replaces the arguments after `fusionlit` on the command line.
 
     Raises:
-        SystemExit: With the message alone, if what was given cannot be used.
+        SystemExit: With only the error message, if the input is invalid.
     """
     if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # a user's own module is found by class path, without being installed
-    # lightning 2.6.6 under torch 2.15: its own pytree helper, nothing of ours or of the user's
+        sys.path.insert(0, str(Path.cwd()))  # so that class paths find the user's modules without installation
+    # lightning 2.6.6 with torch 2.15: caused by Lightning's pytree helper, not by our code or the user's
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    # The weights of a checkpoint are the average: what it says it cannot restore is needed to train on alone.
+    # A checkpoint's weights are the average: what the callback cannot restore is needed only to continue training.
     warnings.filterwarnings("ignore", message="You're using the WeightAveraging callback, but loading a checkpoint")
     command, *rest = (sys.argv[1:] if args is None else list(args)) or ["--help"]
     try:
@@ -73,11 +75,11 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def run(command: str, args: Sequence[str]) -> None:
-    """Run a command, or answer an option that stands in its place.
+    """Run a command, or print the help or the version.
 
     Raises:
-        ConfigError: If there is no such command; the message names all that there are.
-        SystemExit: After the help or the version.
+        ConfigError: If the command does not exist; the message lists all commands.
+        SystemExit: After printing the help or the version.
     """
     if command in ("-h", "--help", "--version"):
         print(f"fusionlit {__version__}" if command == "--version" else HELP)
@@ -88,7 +90,7 @@ def run(command: str, args: Sequence[str]) -> None:
     if where == FIT:
         check_options(args)
     found: Any = resolve_name(where)
-    if isclass(found):  # an option may stand before its command
+    if isclass(found):  # an option may precede its command
         cast(Callable[..., Any], found)(args=[command, *args], parser_kwargs={"prog": "fusionlit"})
     else:
         resolve_name("fusionlit.cli.function:run_function")(command, found, args)

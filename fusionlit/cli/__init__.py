@@ -1,1 +1,1 @@
-"""From files and options to a run: its trainer, model and data. Importing this package alone loads nothing heavy."""
+"""Builds a run (trainer, model and data) from files and options. Importing this package alone loads nothing heavy."""

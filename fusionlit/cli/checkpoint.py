@@ -1,4 +1,4 @@
-"""What a checkpoint holds, against what is asked of it."""
+"""Reading checkpoints, and checking that they match the command line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -16,29 +16,29 @@ from fusionlit.models.hparams import MAY_CHANGE, without_initial_files
 from fusionlit.models.trust import check_checkpoint, imported
 
 HEADS = "unimodal_heads."
-"""What the weights of heads that `training.unimodal_loss_weight` asks for are called."""
+"""Prefix of the weights of the unimodal heads, which `training.unimodal_loss_weight` adds."""
 
 
 def untrained(folders: Sequence[Path]) -> ConfigError:
-    """What to say where a trained network is missing: the checkpoints of runs in these folders, the newest first."""
+    """Error for a missing `--ckpt_path`; it lists the newest checkpoints of runs in these folders."""
     patterns = ("checkpoints/*.ckpt", "*/checkpoints/*.ckpt")
     found = {file.resolve(): file for folder in folders for pattern in patterns for file in folder.glob(pattern)}
     newest = sorted(found.values(), key=lambda file: file.stat().st_mtime, reverse=True)
-    there_are = f"The newest are {', '.join(map(str, newest[:5]))}." if newest else "`fusionlit fit` writes some."
-    return ConfigError(f"Expected --ckpt_path, since this network has never been trained. {there_are}")
+    hint = f"The newest are {', '.join(map(str, newest[:5]))}." if newest else "`fusionlit fit` writes checkpoints."
+    return ConfigError(f"Expected --ckpt_path, since this model has not been trained. {hint}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint of a strategy holds, once all that it names can be trusted.
+    """Load the checkpoint of a fusion model, after checking that every class it names can be trusted.
 
     Raises:
-        ConfigError: If the file is not there, holds something else, or cannot be trusted.
+        ConfigError: If the file does not exist, is not such a checkpoint, or cannot be trusted.
     """
     if not path.is_file():
         raise no_checkpoint(path)
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever the file holds
+    except Exception as error:  # a damaged file may raise nearly anything
         raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but {path} cannot be loaded ({error}).") from error
     check_checkpoint(saved, FusionModule, str(path))
     checkpoint: dict[str, Any] = saved
@@ -46,15 +46,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_heads(model: FusionModule, saved: Mapping[str, Any], path: str) -> None:
-    """Refuse to go on with other unimodal heads than a checkpoint has: their weights would be missing, or left over.
+    """Raise ConfigError unless the model has the unimodal heads of the checkpoint, so that all weights match.
 
     Args:
-        model: As it is to be trained or measured.
-        saved: What the checkpoint holds.
-        path: Of the checkpoint.
+        model: Model to train or evaluate.
+        saved: Content of the checkpoint.
+        path: Path of the checkpoint.
 
     Raises:
-        ConfigError: If `training` asks for heads that the checkpoint lacks, or leaves out some that it has.
+        ConfigError: If the heads that `training` asks for differ from those of the checkpoint.
     """
     asked, held = (
         sorted({name.split(".")[1] for name in names if name.startswith(HEADS)})
@@ -64,24 +64,24 @@ def check_heads(model: FusionModule, saved: Mapping[str, Any], path: str) -> Non
         weight = (saved["hyper_parameters"].get("training") or {}).get("unimodal_loss_weight")
         raise ConfigError(
             f"Expected the unimodal heads of the checkpoint {path}, {held}, but `training.unimodal_loss_weight` asks"
-            f" for {asked}. Set it as in the checkpoint, to {'null' if weight is None else weight}, or train anew,"
-            " without --ckpt_path."
+            f" for {asked}. Set it to {'null' if weight is None else weight}, as in the checkpoint, or train from"
+            " scratch, without --ckpt_path."
         )
 
 
-def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
-    """Hold what the command line asked of a model against what the checkpoint has made of it.
+def merge_model_arguments(asked: Namespace, model: Namespace) -> None:
+    """Merge the model arguments of the command line into those of the checkpoint.
 
-    How it is trained (`training`, `task`) may change from a checkpoint on, and is as asked. Everything else must be as
-    in the checkpoint, or left at its default.
+    `training` and `task` may change when training continues from a checkpoint: the command line's values are kept. All
+    other arguments must equal those of the checkpoint or be left at their defaults.
 
     Raises:
-        ConfigError: If the checkpoint holds another model.
+        ConfigError: If the checkpoint contains a different model.
     """
     if imported(asked.class_path) is not imported(model.class_path):
         raise ConfigError(
-            f"The checkpoint holds a {model.class_path}, but the command line asks for a {asked.class_path}."
-            " Give the model's own configuration, such as RUN/config.yaml."
+            f"The checkpoint contains a {model.class_path}, but the command line asks for a {asked.class_path}."
+            " Pass the configuration of this model, such as RUN/config.yaml."
         )
     strategy: Any = imported(model.class_path)
     defaults = {name: parameter.default for name, parameter in signature(strategy).parameters.items()}
@@ -96,11 +96,11 @@ def keep_what_was_asked(asked: Namespace, model: Namespace) -> None:
         elif without_initial_files(plain(value)) != plain(held):
             differences.append(f"{name} is {plain(held)} in the checkpoint, but {plain(value)} on the command line")
     if differences:
-        raise ConfigError(f"The checkpoint holds another model: {'; '.join(differences)}.")
+        raise ConfigError(f"The checkpoint contains a different model: {'; '.join(differences)}.")
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 (any default or part of a configuration)
-    """The value as a configuration file would have it."""
+    """The value as written in a configuration file."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, dict):

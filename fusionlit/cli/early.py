@@ -1,4 +1,4 @@
-"""Mistakes that are seen before anything heavy is imported: torch and Lightning alone take seconds."""
+"""Checks that run before anything heavy is imported: importing torch and Lightning takes seconds."""
 
 import ast
 import sys
@@ -6,48 +6,48 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from fusionlit.cli.errors import SEE, meant_option, no_checkpoint, no_file
+from fusionlit.cli.errors import SEE, no_checkpoint, no_file, suggest_option
 
 OPTIONS = (
     *("help", "config", "print_config", "seed_everything", "trainer", "model", "data", "imports"),
     *("smoothing", "checkpoint", "fusion_weights", "refit", "folds"),
     *("ckpt_path", "weights_only", "verbose", "return_predictions"),
 )
-"""What the options of `fit`, `validate`, `test` and `predict` begin with."""
+"""First parts of the option names of `fit`, `validate`, `test` and `predict`."""
 
 READ = ("config", "data", "model", "trainer")
-"""Options that take a configuration file; another option may name a file that is to be written."""
+"""Options that take a configuration file; other options may name a file to be written."""
 
 
 def check_options(args: Sequence[str]) -> None:
-    """Refuse options and files that there are not, where that is plain without the classes that they are of.
+    """Reject missing files and unknown options, as far as they can be recognised without importing any class.
 
-    All else is left to the parser.
+    Everything else is left to the parser.
 
     Args:
-        args: What follows the command.
+        args: Arguments after the command.
 
     Raises:
-        ConfigError: If a checkpoint is not there.
-        SystemExit: With what was probably meant, as the parser would say it.
+        ConfigError: If a checkpoint does not exist.
+        SystemExit: If a file or option does not exist, with the parser's message and suggestion.
     """
     options = list(_options(args))
     for name, value in options:
         if name in READ and value.endswith((".yaml", ".yml")) and not Path(value).exists():
-            _refuse(no_file(value))
+            _exit(no_file(value))
         if name == "ckpt_path" and value.endswith(".ckpt") and not Path(value).is_file():
             raise no_checkpoint(value)
     trainers = [f"trainer.{name}" for name in trainer_arguments()]
     for name, _ in options:
         group, *rest = name.rstrip("+").split(".")
         asked = f"{group}.{rest[0]}" if group == "trainer" and rest else group
-        there_are = trainers if "." in asked else OPTIONS
-        if there_are and asked not in there_are and (said := meant_option(asked, there_are)):
-            _refuse(said)
+        available = trainers if "." in asked else OPTIONS
+        if available and asked not in available and (message := suggest_option(asked, available)):
+            _exit(message)
 
 
 def trainer_arguments() -> list[str]:
-    """Arguments of Lightning's trainer, from its source alone; none where that is not as expected."""
+    """Arguments of Lightning's trainer, parsed from its source; empty if the source is not as expected."""
     spec = find_spec("lightning")
     file = Path(spec.origin).parent / "pytorch/trainer/trainer.py" if spec and spec.origin else None
     if file is None or not file.is_file():
@@ -59,14 +59,14 @@ def trainer_arguments() -> list[str]:
 
 
 def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Name and value of each option; the value is empty where none follows."""
+    """Name and value of each option; the value is empty if none follows."""
     for i, arg in enumerate(args):
         if arg.startswith("--"):
-            name, is_there, value = arg[2:].partition("=")
-            after = args[i + 1] if i + 1 < len(args) and not args[i + 1].startswith("--") else ""
-            yield name, value if is_there else after
+            name, equals, value = arg[2:].partition("=")
+            following = args[i + 1] if i + 1 < len(args) and not args[i + 1].startswith("--") else ""
+            yield name, value if equals else following
 
 
-def _refuse(said: str) -> None:
-    sys.stderr.write(f"fusionlit: {said}\n  {SEE}\n")
+def _exit(message: str) -> None:
+    sys.stderr.write(f"fusionlit: {message}\n  {SEE}\n")
     raise SystemExit(2)

@@ -1,4 +1,4 @@
-"""What was wrong, of all that is raised on the way from an option to an object."""
+"""Finds the original error among the exceptions that jsonargparse raises between an option and its object."""
 
 from argparse import ArgumentError
 from collections.abc import Iterable, Iterator
@@ -9,18 +9,18 @@ from traceback import walk_tb
 from fusionlit.errors import ConfigError, FusionlitError
 
 SEE = (
-    "See fusionlit fit --help, fusionlit fit --model.help CLASS (or --data.help CLASS), and for the arguments of a part"
-    " fusionlit fit --model CLASS --model.encoder.help CLASS."
+    "See fusionlit fit --help, fusionlit fit --model.help CLASS (or --data.help CLASS), and for the arguments of a"
+    " component fusionlit fit --model CLASS --model.encoder.help CLASS."
 )
 
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """Raise what was wrong itself, and not what jsonargparse has wrapped around it.
+    """Raise the original error instead of the exceptions that jsonargparse wraps around it.
 
     Raises:
-        FusionlitError: If that is an error of ours, or a module that exits when it is imported.
-        BaseException: Any other; its traceback ends where the bug is.
+        FusionlitError: If the original error is one, or if a module exits when it is imported.
+        BaseException: Any other original error; its traceback ends at the bug.
     """
     try:
         yield
@@ -32,7 +32,7 @@ def unwrapped() -> Iterator[None]:
 
 
 def innermost(error: BaseException | None) -> FusionlitError | None:
-    """The error of ours that `error` is, or that jsonargparse has wrapped around what a constructor raised."""
+    """The FusionlitError at the end of the chain of causes of `error`, if any: jsonargparse wraps such errors."""
     while error is not None and not isinstance(error, FusionlitError):
         wrapped = type(error) in (ValueError, TypeError, ArgumentError) or isinstance(error, SystemExit)
         error = error.__cause__ or (error.__context__ if wrapped else None)
@@ -40,20 +40,20 @@ def innermost(error: BaseException | None) -> FusionlitError | None:
 
 
 def exiting_module(error: BaseException) -> ConfigError | None:
-    """What to say of a module that exits when it is imported; else it would end the program in silence."""
+    """Error for a module that exits when it is imported, which would otherwise end the program silently."""
     files = [
         frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>"
     ]
     if not files or not isinstance(error, SystemExit):
         return None
     return ConfigError(
-        f"Expected {files[-1]} to be a module of classes, but it exits when it is imported ({error}). Put what it does"
-        " as a script under `if __name__ == '__main__':`."
+        f"Expected {files[-1]} to be a module of classes, but it exits when it is imported ({error}). Put the code that"
+        " it runs as a script under `if __name__ == '__main__':`."
     )
 
 
 def beneath_jsonargparse(error: BaseException) -> BaseException:
-    """The error that jsonargparse has wrapped, if it has: a bug in a class that it made, say."""
+    """The error that jsonargparse wrapped, if any, such as a bug in a class that it instantiated."""
     while type(error) is ValueError and error.__cause__ is not None:
         *_, (frame, _) = walk_tb(error.__traceback__)
         if not frame.f_globals["__name__"].startswith("jsonargparse"):
@@ -62,19 +62,19 @@ def beneath_jsonargparse(error: BaseException) -> BaseException:
     return error
 
 
-def meant_option(name: str, there_are: Iterable[str]) -> str | None:
-    """What to say of an option that there is not, if one of its group is called nearly so."""
+def suggest_option(name: str, available: Iterable[str]) -> str | None:
+    """Message for an unknown option with the most similar name in its group; None without a similar one."""
     head, _, last = name.rpartition(".")
-    own = {path.rpartition(".")[2] for path in there_are if path.rpartition(".")[0] == head}
+    own = {path.rpartition(".")[2] for path in available if path.rpartition(".")[0] == head}
     close = get_close_matches(last, own, n=1, cutoff=0.7)
     return f"There is no {name}; did you mean {close[0]}?" if close else None
 
 
 def no_file(path: object) -> str:
-    """What to say of a file that is not there."""
+    """Message for a missing file."""
     return f"There is no file {path}."
 
 
 def no_checkpoint(path: object) -> ConfigError:
-    """What to say of a checkpoint that is not there."""
+    """Error for a missing checkpoint."""
     return ConfigError(f"Expected `ckpt_path` to be a checkpoint, but there is no file {path}.")

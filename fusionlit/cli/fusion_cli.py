@@ -1,4 +1,4 @@
-"""From YAML and flags to a trainer, a strategy and a data module: LightningCLI with fusionlit's links and callbacks."""
+"""LightningCLI with fusionlit's links and callbacks: builds trainer, fusion model and data module from YAML and flags."""
 
 from argparse import ArgumentError
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from fusionlit.callbacks import (
     SmoothedMetric,
 )
 from fusionlit.callbacks.smoothing import MAIN_METRIC, SMOOTHED
-from fusionlit.cli.checkpoint import check_heads, keep_what_was_asked, read_checkpoint, untrained
+from fusionlit.cli.checkpoint import check_heads, merge_model_arguments, read_checkpoint, untrained
 from fusionlit.cli.parser import FusionParser, causes
 from fusionlit.cli.trainer import with_our_callbacks
 from fusionlit.data import FusionDataModule
@@ -32,33 +32,33 @@ from fusionlit.models.schema import check_annotation
 from fusionlit.models.trust import check_configuration, imported
 from fusionlit.types import Modalities, TargetSpec
 
-IMPORTS = "Modules with classes of your own that a checkpoint names and nothing else on the command line does."
+IMPORTS = "Modules of your own classes to import: needed if only the checkpoint names these classes."
 MEASURING = ("validate", "test", "predict")
-"""Commands that need a network which is trained."""
+"""Commands that need a trained model."""
 
 
 class SaveFitConfig(SaveConfigCallback):
-    """Save the whole configuration beside a training run; a test of that run leaves it as it is."""
+    """Save the whole configuration in the folder of a training run; testing that run leaves it unchanged."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save only when training starts, and only where the run writes something else too.
+        """Save only when training starts, and only if the run writes logs or checkpoints.
 
         Raises:
-            ConfigError: If another run's configuration lies there, and this run does not go on from its checkpoint.
+            ConfigError: If the folder contains another run and this run does not continue from its checkpoint.
         """
         if stage != "fit" or not (trainer.loggers or trainer.checkpoint_callbacks):
             return
         folder = Path(trainer.log_dir or ".")
-        # Looked up once, before it is written, so that all processes decide alike.
+        # Checked by one process, before the file is written, so that all processes take the same decision.
         taken = trainer.strategy.broadcast(trainer.is_global_zero and (folder / self.config_filename).exists())
         if taken and not self.overwrite:
             if not self._goes_on(trainer, folder):
-                raise taken_folder(folder, "give its --ckpt_path")
+                raise taken_folder(folder, "pass its --ckpt_path")
             self.overwrite = True
         super().setup(trainer, pl_module, stage)
 
     def _goes_on(self, trainer: Trainer, folder: Path) -> bool:
-        """Whether the run begins from a checkpoint of the run in the folder, and not of one in a folder below."""
+        """Whether training starts from a checkpoint of the run in this folder (not of one in a subfolder)."""
         given = self.config.get("ckpt_path")
         own = [
             folder,
@@ -69,30 +69,30 @@ class SaveFitConfig(SaveConfigCallback):
 
 
 def taken_folder(folder: Path, to_go_on: str) -> ConfigError:
-    """What to say of a folder that holds a run."""
+    """Error for a folder that already contains a run."""
     return ConfigError(
-        f"Expected a folder without a run, but {folder} holds one: choose another with the logger's save_dir, name or"
-        f" version, or --trainer.default_root_dir; to go on with that run {to_go_on}."
+        f"Expected a folder without a run, but {folder} contains one: choose another with the logger's save_dir, name"
+        f" or version, or --trainer.default_root_dir; to continue that run {to_go_on}."
     )
 
 
 class FusionCLI(LightningCLI):
-    """`fit`, `validate`, `test` and `predict` of any strategy on any data.
+    """`fit`, `validate`, `test` and `predict` for any fusion model and any data.
 
-    From Python `FusionCLI(run=False, args=...)` builds one run, its `trainer`, `model` and `datamodule`, of a
-    configuration (a dict as in config.yaml) or a list of options. The command line is not looked at then.
+    In Python, `FusionCLI(run=False, args=...)` builds the `trainer`, `model` and `datamodule` of one run from a
+    configuration (a dict as in config.yaml) or a list of options, and ignores the command line.
 
-    The data module's `modalities` and `target` are linked into the model, so that nobody types a size twice. A run
-    trains as long as its `TrainingLength` says, unless `--trainer.max_epochs` is given; Lightning's own default is a
-    thousand epochs. Every run has a `FusionWeightLogger` (`--fusion_weights.*`), a `FusionGain`, an
-    `EfficiencyMonitor`, a `PredictionWriter`, and a `BestCheckpoint` (`--checkpoint.*`) that keeps `best.ckpt`, by the
-    main metric of the task as a `SmoothedMetric` (`--smoothing.*`) has it, beside the `last.ckpt` of a
-    `LastCheckpoint`; and, where `--trainer.log_every_n_steps` is not given, a `LoggingInterval`. Where training has
-    nothing to validate on (`limit_val_batches: 0`, `RefitSplit`), callbacks that follow validation are left out.
+    The data module's `modalities` and `target` are linked into the model, so that no size is given twice. Without
+    `--trainer.max_epochs`, `TrainingLength` sets the number of epochs (Lightning's default is 1000). Every run has a
+    `FusionWeightLogger` (`--fusion_weights.*`), a `FusionGain`, an `EfficiencyMonitor`, a `PredictionWriter`, a
+    `BestCheckpoint` (`--checkpoint.*`), which keeps `best.ckpt` by the task's main metric, smoothed by a
+    `SmoothedMetric` (`--smoothing.*`), and a `LastCheckpoint`, which keeps `last.ckpt`; without
+    `--trainer.log_every_n_steps` also a `LoggingInterval`. Training without validation (`limit_val_batches: 0`,
+    `RefitSplit`) leaves out the callbacks that depend on it.
     """
 
     _saved: Mapping[str, Any] | None = None
-    """What the checkpoint holds, if one was given."""
+    """Content of the checkpoint, if one was given."""
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 (LightningCLI's own arguments)
         super().__init__(
@@ -108,14 +108,14 @@ class FusionCLI(LightningCLI):
         )
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Trainer, model and data; only the model can be left out, since a checkpoint names it too."""
+        """Add trainer, model and data; only the model is optional, since a checkpoint also names it."""
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.add_lightning_class_args(FusionModule, "model", subclass_mode=True, required=False)
         parser.add_lightning_class_args(FusionDataModule, "data", subclass_mode=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Links, callbacks and imports."""
-        # Not from "data.<name>": an error in the property would pass as None.
+        """Add links, callbacks and imports."""
+        # Not linked from "data.<name>": an error in the property would be turned into None.
         links: dict[str, Callable[[Any], Any]] = {
             "modalities": lambda data: self._in_order(data.modalities),
             "target": self._target,
@@ -142,15 +142,15 @@ class FusionCLI(LightningCLI):
         parser.add_argument("--imports", nargs="*", default=[], help=IMPORTS)
 
     def before_instantiate_classes(self) -> None:
-        """Refuse to go on without a model, or with functions in the places of classes.
+        """Check that a model is given, and that every class path names a class.
 
         Raises:
-            ConfigError: If neither the command line nor a checkpoint names a model, or a function is named as a class.
+            ConfigError: If neither the command line nor a checkpoint names a model, or a class path names a function.
         """
         if self._get(self.config, "model") is None:
             raise ConfigError(
-                "Expected a model, but got none: give --model with a file (configs/model/centralnet.yaml) or a class"
-                " (CentralNet), or for a trained one --ckpt_path."
+                "Expected a model, but got none: pass --model with a file (configs/model/centralnet.yaml) or a class"
+                " (CentralNet), or --ckpt_path for a trained model."
             )
         for name in ("model", "data", "trainer"):
             check_configuration(self._get(self.config, name).as_dict(), name, saved=name == "model")
@@ -159,15 +159,15 @@ class FusionCLI(LightningCLI):
             check_annotation(model)
 
     def after_instantiate_classes(self) -> None:
-        """Refuse to measure a network that has never been trained, or to go on with other heads than a checkpoint has.
+        """Check that a model to evaluate has been trained, and that its unimodal heads match the checkpoint.
 
         Raises:
-            ConfigError: If there is something to train in it, and no checkpoint (the message names those that lie
-                near), or the checkpoint has other heads.
+            ConfigError: If a model with trainable parameters is to be evaluated without a checkpoint (the message lists
+                nearby ones), or the checkpoint has other heads.
         """
         if self._saved is not None:
             check_heads(self.model, self._saved, self.config[self.subcommand].ckpt_path)
-            self._saved = None  # its weights are loaded by the trainer
+            self._saved = None  # the trainer loads its weights
         if self.subcommand not in MEASURING or self.config[self.subcommand].get("ckpt_path"):
             return
         if any(parameter.requires_grad for parameter in self.model.parameters()):
@@ -176,7 +176,7 @@ class FusionCLI(LightningCLI):
             raise untrained([*given, root, root / "lightning_logs"])
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse what was given in place of the command line; Lightning's own warns that there is one too."""
+        """Parse `args`, or the command line if None, without Lightning's warning that both exist; import `imports`."""
         if args is None:
             super().parse_arguments(parser, args)
         else:
@@ -196,16 +196,16 @@ class FusionCLI(LightningCLI):
         try:
             return super()._instantiate_trainer(config, callbacks)
         except (MisconfigurationException, ImportError, ValueError) as error:
-            raise ConfigError(f"The trainer cannot be as its options (--trainer.*) ask: {error}") from error
+            raise ConfigError(f"The trainer cannot be built from its options (--trainer.*): {error}") from error
 
     def _parse_ckpt_path(self) -> None:
-        """Take from a checkpoint the model's arguments that the command line leaves open.
+        """Take the model arguments that the command line leaves open from the checkpoint.
 
-        Lightning's own lets the checkpoint replace all of them, and says nothing.
+        Lightning's version silently replaces all of them.
 
         Raises:
-            ConfigError: If the file is no checkpoint, names what it must not (`models/trust.py`), or holds another
-                model than the command line asks for.
+            ConfigError: If the file is not a checkpoint, names something it must not (`models/trust.py`), or contains
+                another model than the command line asks for.
         """
         command = self.config.get("subcommand")
         config = self.config.get(command) if command else None
@@ -213,22 +213,22 @@ class FusionCLI(LightningCLI):
             return
         self._saved = read_checkpoint(Path(config.ckpt_path))
         asked = config.get("model").clone() if config.get("model") else None
-        self.parser.exit_on_error = False  # the parser would look up what the checkpoint says, to guess what was meant
+        self.parser.exit_on_error = False  # otherwise the parser would import names from the checkpoint for its hints
         try:
             super()._parse_ckpt_path()
         except ArgumentError as error:
             raise ConfigError(
-                f"{config.ckpt_path} holds a model that cannot be made: {' '.join(causes(str(error)))}"
+                f"{config.ckpt_path} contains a model that cannot be built: {' '.join(causes(str(error)))}"
             ) from error
         self.parser.exit_on_error = True
         if asked is not None:
-            keep_what_was_asked(asked, self.config[command].model)
+            merge_model_arguments(asked, self.config[command].model)
 
     def _in_order(self, modalities: Modalities) -> Modalities:
-        """The data's modalities, in the checkpoint's order if there is one: weights depend on it."""
+        """The data's modalities, in the order of the checkpoint, if any: the weights depend on it."""
         order = [name for name, _ in self._saved["modalities"]] if self._saved else []
         return {name: modalities[name] for name in order if name in modalities} | dict(modalities)
 
     def _target(self, data: FusionDataModule) -> TargetSpec | None:
-        """The data's target; that of the checkpoint where the data is not labelled."""
+        """The data's target, or that of the checkpoint if the data is unlabelled."""
         return data.target if data.target or not self._saved else TargetSpec(**self._saved["target"])

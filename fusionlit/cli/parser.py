@@ -1,4 +1,4 @@
-"""The parser of the command line: its errors say what was wrong, and what was probably meant."""
+"""The command-line parser: its error messages name the mistake and suggest the closest valid name."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fusionlit.cli.errors import SEE, meant_option, no_file
+from fusionlit.cli.errors import SEE, no_file, suggest_option
 from fusionlit.contracts import lacking
 from fusionlit.data import Augmentation, FusionDataModule
 from fusionlit.encoders import Encoder, Head
@@ -43,13 +43,13 @@ NOISE = re.compile(
 WORDS = {
     "int": "a whole number",
     "float": "a number",
-    "str": "a text",
+    "str": "text",
     "bool": "true or false",
     "list": "a list",
     "tuple": "a list",
     "dict": "a mapping",
 }
-"""What types are called in a message."""
+"""Names of types in messages."""
 PLAINER: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"Expected a path but (\S+) either not accessible or invalid"), r"\1 cannot be used:"),
     (re.compile(r"Type \S*Callable\[.*\] expects a function or a callable class: "), ""),
@@ -60,7 +60,7 @@ PLAINER: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (re.compile(r"<class '(?:[\w.]+\.)?(\w+)'>"), r"\1"),
     (re.compile(r"\b(?:typing|collections\.abc)\.(?=[A-Z])"), ""),
 )
-"""What jsonargparse says, and how to say it to a user."""
+"""Phrases of jsonargparse, and their replacements in plain words."""
 CLASS_PATH = re.compile(r"(\w+\.)+[A-Za-z_]\w*")
 FILE_AND_CLASS = re.compile(r"([\w/]+?)(?:\.py)?[:.]([A-Z]\w*)")
 UNKNOWN_OPTION = re.compile(
@@ -69,11 +69,11 @@ UNKNOWN_OPTION = re.compile(
 
 
 def attempt_order(subtype: object, usual: Callable[[object], int] = _typehints.union_subtype_sort_key) -> int:
-    """When jsonargparse tries a type of a union: `int` first, since it takes nothing but whole numbers.
+    """Sort key for the order in which jsonargparse tries the types of a union: `int` comes first.
 
-    A float takes whole numbers too: of `float | int` a 1 would become 1.0, which to Lightning's limits is all of the
-    data. That Lightning writes `int | float` is of no help: of unions that differ in order alone, `typing` keeps the
-    first of the process.
+    `float` accepts whole numbers too: as `float | int`, 1 would become 1.0, which Lightning's batch limits read as all
+    of the data. Lightning writes `int | float`, but `typing` treats unions that differ only in order as equal, and
+    keeps the first one of the process.
     """
     return -1 if subtype is int else usual(subtype)
 
@@ -82,60 +82,57 @@ _typehints.union_subtype_sort_key = attempt_order
 
 
 class FusionParser(LightningArgumentParser):
-    """LightningArgumentParser whose errors leave out what only repeats them.
-
-    That is: every other type that did not fit, and the entire configuration.
-    """
+    """LightningArgumentParser with shorter errors: without the other types that did not fit and the configuration."""
 
     def __init__(self, *args: Any, allow_abbrev: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 (LightningArgumentParser's own arguments)
         super().__init__(*args, allow_abbrev=allow_abbrev, **kwargs)
 
     def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401 (ArgumentParser's own arguments)
-        """Parse; jsonargparse hands the null of an option of a part to the parser of its class as Python's `None`."""
+        """Parse `args`; jsonargparse passes the null of a nested option to the parser of its class as `None`."""
         if args is not None and not self.exit_on_error:
             args = [arg.removesuffix("=None") + "=null" if arg.endswith("=None") else arg for arg in args]
         return super().parse_args(args, *rest, **kwargs)
 
     def add_class_arguments(self, theclass: Any, *args: Any, **kwargs: Any) -> list[str]:  # noqa: ANN401 (ArgumentParser's own arguments)
-        """Add the arguments of a class; a scheduler may leave its length open, which the trainer then fills in."""
+        """Add the arguments of a class; a scheduler may leave its length open, for the trainer to fill in."""
         added: list[str] = super().add_class_arguments(theclass, *args, **kwargs)
         if isclass(theclass) and issubclass(theclass, LRScheduler):
             for action in self._actions:
                 action.required &= action.dest not in LENGTHS
                 if action.dest in LENGTHS and not issubclass(theclass, WARMING_UP):
-                    action.default = None  # PolynomialLR's own default, 5, would not look open
+                    action.default = None  # PolynomialLR's default, 5, would not count as open
         return added
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the causes and where to look further, and exit with 2."""
+        """Print the causes and where to find help, and exit with status 2."""
         options = [each.dest for each in (getattr(ex, "subcommand_parser", None) or self)._actions]
         if not self.exit_on_error:
             error = ArgumentError(None, message)
-            error.options = options  # type: ignore[attr-defined]  # for who catches it: the parser around, or Python
+            error.options = options  # type: ignore[attr-defined]  # for the caller: the outer parser, or Python code
             raise error from ex
         sys.stderr.write(f"fusionlit: {explained(message, [*options, *options_within(ex)])}\n  {SEE}\n")
         raise SystemExit(2) from ex
 
 
 def explained(message: str, options: Sequence[str]) -> str:
-    """What was wrong in a user's words, and what was probably meant, in a few lines.
+    """A few lines in plain words that name the mistake and suggest a fix.
 
     Args:
-        message: What jsonargparse says.
-        options: Those that there are.
+        message: Message of jsonargparse.
+        options: Available options.
     """
     lines = causes(message)
     hints = [hint for word in re.findall(r"[\w./:-]+", message) if (hint := guess(word.rstrip(":.")))]
     for found in UNKNOWN_OPTION.finditer(message):
-        hints.append(what_was_meant(".".join(filter(None, found.groups())), options))
+        hints.append(suggestion(".".join(filter(None, found.groups())), options))
     bases = [base for base in BASES if "is abstract" in message and re.search(rf"\b{base.__name__}\b", message)]
-    hints += [f"Write one of {', '.join(whole(base))} as class_path, its arguments in init_args." for base in bases]
+    hints += [f"Write one of {', '.join(concrete(base))} as class_path, its arguments in init_args." for base in bases]
     lines = list(dict.fromkeys([*lines, *list(dict.fromkeys(hints))[:3]]))
     return "\n  ".join(line if len(line) <= 400 else f"{line[:400]} ..." for line in lines)
 
 
 def options_within(error: BaseException | None) -> list[str]:
-    """The arguments of the parts whose parsers have raised what led to an error."""
+    """Arguments of the components whose parsers raised the causes of an error."""
     found: list[str] = []
     while error is not None:
         found += getattr(error, "options", [])
@@ -144,19 +141,19 @@ def options_within(error: BaseException | None) -> list[str]:
 
 
 def causes(message: str) -> list[str]:
-    """The lines of a message that say what was wrong, in a user's words."""
+    """The lines of a message that name the mistake, in plain words."""
     return [plainer(line) for line in message.splitlines() if line.strip() and not NOISE.match(line)]
 
 
 def plainer(line: str) -> str:
-    """A line of a message in a user's words."""
+    """A line of a message in plain words."""
     for pattern, replacement in PLAINER:
         line = pattern.sub(replacement, line)
     return line
 
 
 def guess(word: str) -> str | None:
-    """What a word of an error message was probably meant to be."""
+    """A suggestion for a word of an error message: a missing file, a wrong class path, or a mistyped class name."""
     if word.endswith((".yaml", ".yml", ".ckpt")) and not Path(word).exists():
         return no_file(word)
     if (file := FILE_AND_CLASS.fullmatch(word)) and Path(f"{file[1]}.py").exists():
@@ -168,53 +165,50 @@ def guess(word: str) -> str | None:
         and not word.endswith(".py")
         and (word.rpartition(".")[2][0].isupper() or Path(f"{word.split('.')[0]}.py").exists())
     ):
-        return what_is_wrong(word)
+        return class_problem(word)
     names = known_names()
     if word in (*names, *(base.__name__ for base in BASES)) or not word[:1].isupper() or "." in word:
         return None
     close = did_you_mean(word, names)
-    return f"{word!r} is no class that is known here{close}" if close else None
+    return f"{word!r} is not a known class{close}" if close else None
 
 
-def what_is_wrong(class_path: str) -> str | None:
-    """Why the class of this path cannot be used, if it cannot be found or is not whole."""
+def class_problem(class_path: str) -> str | None:
+    """Why the class with this path cannot be used: it cannot be found, or lacks methods; None if it can."""
     path, _, name = class_path.rpartition(".")
     try:
         module = import_module(path)
-    except (Exception, SystemExit) as error:  # whatever the module does
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name in (path, path.split(".")[0]):
             known = [file.stem for file in Path.cwd().glob("*.py")]
             return f"There is no module {path}, neither in {Path.cwd()} nor installed{did_you_mean(path, known) or '.'}"
         return f"The module {path} cannot be imported: {type(error).__name__}: {error}."
     if not hasattr(module, name):
-        of = getattr(module, "__file__", "Python itself")  # which is not always the one that was meant
-        return f"The module {path} has no {name}{did_you_mean(name, dir(module)) or '.'} It is that of {of}."
+        file = getattr(module, "__file__", "Python itself")  # not always the intended one
+        return f"The module {path} has no {name}{did_you_mean(name, dir(module)) or '.'} It was loaded from {file}."
     found = getattr(module, name)
     users_own = isclass(found) and issubclass(found, BASES) and not path.startswith("fusionlit.")
     return lacking(found) if users_own else None
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """The end of a sentence about a word that is not known; empty if no name is nearly the word."""
+    """The end of a sentence about an unknown word; empty without a similar name."""
     close = get_close_matches(word, names, n=2, cutoff=0.8)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def what_was_meant(name: str, there_are: Iterable[str]) -> str:
-    """What to say of an argument that a class or a command does not take: one of its own that is nearly called so.
-
-    Without any, the classes that do take it.
-    """
-    if meant := meant_option(name, there_are):
-        return meant
+def suggestion(name: str, available: Iterable[str]) -> str:
+    """Message for an unknown argument: the available one with the most similar name, or else the classes that have it."""
+    if message := suggest_option(name, available):
+        return message
     last = name.rpartition(".")[2]
     takers = sorted({cls.__name__ for cls in known_classes() if last in signature(cls).parameters})
     of = f"; it is an argument of {', '.join(takers[:3])}. Name the class first (class_path)" if takers else ""
     return f"There is no {name} here{of}."
 
 
-def whole(base: type) -> list[str]:
-    """Short names of the classes of the package below a base that can be made."""
+def concrete(base: type) -> list[str]:
+    """Short names of the package's concrete subclasses of a base class."""
     ours = [cls for cls in known_classes(base) if cls.__module__.startswith("fusionlit.")]
     return sorted(cls.__name__ for cls in ours if not isabstract(cls))
 
@@ -225,7 +219,7 @@ def known_names() -> list[str]:
 
 
 def known_classes(*bases: type) -> list[type]:
-    """All classes below these bases, or below all bases."""
+    """All subclasses of these base classes, or of all of `BASES`."""
     found: list[type] = []
     rest = list(bases or BASES)
     while rest:

@@ -1,4 +1,4 @@
-"""A run as an object: trainer, model and data of a configuration, made in Python as the command line makes them."""
+"""A run as an object: trainer, model and data, built in Python exactly as the command line builds them."""
 
 import json
 from argparse import ArgumentError
@@ -18,9 +18,9 @@ from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
 
 Config = dict[str, Any]
-"""What a configuration file holds."""
+"""Content of a configuration file."""
 Source = Path | str | Config
-"""A part of a configuration: its file, the name of a class, or what a file would hold."""
+"""A part of a configuration: a file, the name of a class, or the content of a file."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Run:
     """One run, ready for `run.trainer.fit(run.model, run.datamodule)`.
 
     Args:
-        trainer: With the callbacks that every run has.
-        model: The strategy, with sizes from the data.
-        datamodule: The data.
-        config: The whole configuration, as config.yaml holds it.
+        trainer: Trainer with the callbacks that every run has.
+        model: Fusion model, with sizes from the data.
+        datamodule: Data module.
+        config: Whole configuration, as in config.yaml.
     """
 
     trainer: Trainer
@@ -51,29 +51,29 @@ def build_run(
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Make what `fusionlit fit` would train, from files or dicts; `sys.argv` is not looked at.
+    """Build the run that `fusionlit fit` would train, from files or dicts; `sys.argv` is ignored.
 
-    Each part may be a YAML file, a dict as the file would hold, or the name of a class. The global seed is set, as on
-    the command line.
+    Each part may be a YAML file, a dict with the content of such a file, or the name of a class. The global seed is
+    set, as on the command line.
 
     Args:
-        data: The data module, such as `configs/data/replicator_shape.yaml`.
-        model: The strategy, such as `configs/model/centralnet.yaml` or `{"class_path": "EarlyFusion"}`.
-        trainer: The trainer's arguments; default: Lightning's, but for the length (`TrainingLength`).
-        seed: Of everything random.
-        overrides: Any options of `fusionlit fit` by name, `{"trainer.max_epochs": 3, "data.root": "frames"}`; they take
-            precedence over the parts, the last over those before it.
+        data: Data module, such as `configs/data/replicator_shape.yaml`.
+        model: Fusion model, such as `configs/model/centralnet.yaml` or `{"class_path": "EarlyFusion"}`.
+        trainer: Trainer arguments; default: Lightning's, except for the number of epochs (`TrainingLength`).
+        seed: Global random seed.
+        overrides: Options of `fusionlit fit` by name, such as `{"trainer.max_epochs": 3, "data.root": "frames"}`; they
+            take precedence over the parts, and later ones over earlier ones.
 
     Raises:
-        ConfigError: If a file is missing, an option is unknown (with the name that was probably meant), or a value
-            does not fit.
+        ConfigError: If a file is missing, an option is unknown (the message suggests a similar one), or a value is
+            invalid.
         DataError: If the data is not as expected.
     """
     return _build(run_options(data, model, trainer, seed, overrides))
 
 
 def rebuild_run(config: Config) -> Run:
-    """The run of a whole configuration, as config.yaml holds it.
+    """Build the run of a whole configuration, as in config.yaml.
 
     Raises:
         ConfigError: If it does not fit the classes that it names.
@@ -88,7 +88,7 @@ def run_options(
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """The arguments of `build_run` as options of the command line.
+    """The arguments of `build_run` as command-line options.
 
     Raises:
         ConfigError: If a file is missing.
@@ -96,13 +96,13 @@ def run_options(
     parts: dict[str, Source] = {"data": data, "model": model} | ({} if trainer is None else {"trainer": trainer})
     for name, part in parts.items():
         if isinstance(part, Path) and not part.is_file():
-            raise ConfigError(f"Expected `{name}` to be a configuration file, but there is none at {part}.")
+            raise ConfigError(f"Expected `{name}` to be a configuration file, but {part} does not exist.")
     options = {**parts, "seed_everything": seed, **(overrides or {})}
     return [f"--{name}={_written(value)}" for name, value in options.items()]
 
 
 def whole_config(cli: FusionCLI) -> Config:
-    """What config.yaml would hold of the run that a command line has made, or is to make."""
+    """Content of config.yaml for the run that a command line builds."""
     command = cli.subcommand
     config = cli.config[command] if command else cli.config
     dumped: Config = json.loads(cli._parser(command).dump(config, skip_none=False, format="json"))
@@ -118,5 +118,5 @@ def _build(args: list[str] | Config) -> Run:
     return Run(cli.trainer, cli.model, cli.datamodule, whole_config(cli))
 
 
-def _written(value: Any) -> str:  # noqa: ANN401 (whatever an option takes)
+def _written(value: Any) -> str:  # noqa: ANN401 (any value of an option)
     return str(value) if isinstance(value, str | Path) else json.dumps(value, default=str)

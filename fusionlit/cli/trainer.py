@@ -1,4 +1,4 @@
-"""What the trainer of a run has beside what was asked for."""
+"""Trainer arguments and callbacks that every run gets in addition to the configured ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,21 +10,21 @@ from lightning.pytorch.utilities import rank_zero_info
 from fusionlit.callbacks import LoggingInterval, TrainingLength
 
 REFRESH_RATE = 10
-"""Batches between two drawings of the progress bar; Lightning's default takes more of a step (`benchmarks/loop.py`)."""
+"""Batches between progress bar updates; Lightning's default costs more time per step (`benchmarks/loop.py`)."""
 
 
 def with_our_callbacks(
     config: dict[str, Any], callbacks: list[Callback], command: str | None, validates: bool
 ) -> tuple[dict[str, Any], list[Callback]]:
-    """The trainer's arguments and the callbacks beside them, for one command.
+    """Trainer arguments and additional callbacks for one command.
 
-    A progress bar that costs little, a `TrainingLength` and a `LoggingInterval` come where nothing else was asked for;
-    without validation, what follows it goes.
+    Adds a cheap progress bar, a `TrainingLength` and a `LoggingInterval` unless configured otherwise. Without
+    validation, callbacks that depend on it are removed.
 
     Args:
-        config: The trainer's arguments.
-        callbacks: Those of every run.
-        command: `fit` and so on; None for a run that is made in Python.
+        config: Trainer arguments.
+        callbacks: Callbacks of every run.
+        command: Name of the command, such as `fit`; None for a run built in Python.
         validates: Whether the data has a validation split.
     """
     if config.get("enable_checkpointing") is False:
@@ -32,14 +32,17 @@ def with_our_callbacks(
     asked = config.get("callbacks") or []
     asked = asked if isinstance(asked, list) else [asked]
     if command == "validate" and not validates:
-        config = {**config, "limit_val_batches": None}  # the data module refuses; a limit of 0 would be silent
+        config = {
+            **config,
+            "limit_val_batches": None,
+        }  # so that the data module raises its error; a limit of 0 would be silent
     if command in (None, "fit"):
         if not validates:
             config = {**config, "limit_val_batches": 0}
         if config.get("limit_val_batches") == 0:
             left_out = [type(each).__name__ for each in (*asked, *callbacks) if follows_validation(each)]
             if left_out:
-                rank_zero_info(f"Nothing is validated, so there is no {', '.join(left_out)} in this run.")
+                rank_zero_info(f"This run has no validation and therefore leaves out: {', '.join(left_out)}.")
             asked, callbacks = ([x for x in xs if not follows_validation(x)] for xs in (asked, callbacks))
             config = {**config, "callbacks": asked}
     bars = [each for each in asked if isinstance(each, ProgressBar)]
@@ -54,11 +57,11 @@ def with_our_callbacks(
 
 
 def follows_validation(callback: Callback) -> bool:
-    """Whether a callback has no use without validation: it says so, or follows one of its metrics."""
-    return of_validation(type(callback), vars(callback))
+    """Whether a callback depends on validation: it declares `needs_validation`, or follows a validation metric."""
+    return class_follows_validation(type(callback), vars(callback))
 
 
-def of_validation(cls: type, arguments: Mapping[str, Any]) -> bool:
-    """The same of a callback that is not made yet: it has `needs_validation`, or a `monitor` or `metric` of `val/`."""
+def class_follows_validation(cls: type, arguments: Mapping[str, Any]) -> bool:
+    """Like `follows_validation`, before instantiation: `needs_validation`, or a `monitor` or `metric` in `val/`."""
     followed = [str(arguments.get(name)) for name in ("monitor", "metric")]
     return getattr(cls, "needs_validation", False) or any(name.startswith("val/") for name in followed)

@@ -1,4 +1,4 @@
-"""Models on the same frozen splits: the runs, the ledger of their results, and tables of it."""
+"""Comparison of models on the same fixed splits: the runs, the ledger of their results, and tables."""
 
 from fusionlit.compare.origin import Origin, canonical, look_at, origin_of
 from fusionlit.compare.rows import Ledger, Row, flat

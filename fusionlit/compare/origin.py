@@ -1,4 +1,4 @@
-"""What a row of results was measured with: configuration, data and splits, each as a fingerprint."""
+"""The origin of a row of results: fingerprints of configuration, data and splits."""
 
 import json
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ from fusionlit.storage.pack.manifest import Manifest
 from fusionlit.types import SPLITS, Split, as_specs
 
 OUTPUTS = ("default_root_dir", "dirpath", "logger", "pack", "save_dir", "write_split")
-"""Arguments that say where something is written, and change no result."""
-LOOKED_AT = 64
-"""Samples whose values are looked at, of data that has no pack."""
+"""Arguments that name output paths, which do not affect the results."""
+FINGERPRINTED = 64
+"""Number of samples whose values enter the fingerprint of data without a pack."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run was made of, beside its seed.
+    """Configuration, data and splits of a run; the seed is not included.
 
     Args:
-        configuration: The whole configuration, without seed and without paths of what is written.
+        configuration: Whole configuration, without seed and output paths.
         data: Fingerprint of the data set.
         split: Fingerprint of the samples of each split.
         hash: Fingerprint of the configuration.
@@ -42,7 +42,7 @@ class Origin:
         object.__setattr__(self, "hash", digest(self.configuration))
 
     def differences(self, other: "Origin") -> list[str]:
-        """In what another origin differs, field by field, in words; empty if it does not."""
+        """Differences from another origin, one text per field; empty if there are none."""
         before, now = dict(_leaves(self.configuration, "")), dict(_leaves(other.configuration, ""))
         found = [
             f"{name} was {_shown(before, name)}, now {_shown(now, name)}"
@@ -52,25 +52,26 @@ class Origin:
         if found:
             return found
         parts = {"the data set": (self.data, other.data), "the split": (self.split, other.split)}
-        return [f"{what} has changed under the same configuration" for what, (a, b) in parts.items() if a != b]
+        return [f"{what} has changed, with the same configuration" for what, (a, b) in parts.items() if a != b]
 
 
 def origin_of(run: Run) -> "Origin":
-    """The origin of a run, whose data is set up."""
+    """Origin of a run; sets up its data."""
     return Origin(canonical(run.config), *look_at(run.datamodule))
 
 
 def canonical(config: Config) -> Config:
-    """A whole configuration without the seed, and without paths of what is written."""
+    """A whole configuration without seed and output paths."""
     kept: Config = _without_outputs({key: value for key, value in config.items() if key != "seed_everything"})
     return kept
 
 
 def look_at(data: FusionDataModule) -> tuple[str, str]:
-    """Fingerprints of a data set and of its splits; sets the data module up.
+    """Fingerprints of a data set and of its splits; sets up the data module.
 
-    Of packed data the first covers every value. Of other arrays it covers shapes, all targets, and the values of 64
-    samples at even distances. Of any other data set both cover the sizes of the splits and as many samples of each.
+    For packed data, the first covers every value; for other arrays, it covers shapes, all targets and the values of 64
+    evenly spaced samples. For any other data set, both cover the sizes of the splits and 64 evenly spaced samples of
+    each.
     """
     packed = data.pack()
     for stage in ("fit", "test"):
@@ -87,7 +88,7 @@ def look_at(data: FusionDataModule) -> tuple[str, str]:
         about += [manifest.columns, manifest.checksums, manifest.bad]
     if arrays is not None:
         rows = _spread(len(arrays.targets))
-        about += [_text(arrays.targets), {name: int(there.sum()) for name, there in arrays.presence.items()}]
+        about += [_text(arrays.targets), {name: int(present.sum()) for name, present in arrays.presence.items()}]
         if packed is None:
             about.append({name: _text(values[rows]) for name, values in arrays.inputs.items()})
         return digest(about), digest({split: _text(each.rows) for split, each in datasets.items()})
@@ -97,8 +98,8 @@ def look_at(data: FusionDataModule) -> tuple[str, str]:
     return digest([*about, samples]), digest(samples)
 
 
-def digest(content: Any) -> str:  # noqa: ANN401 (whatever JSON holds)
-    """A short fingerprint of what JSON can hold."""
+def digest(content: Any) -> str:  # noqa: ANN401 (any JSON value)
+    """Short fingerprint of a JSON value."""
     return sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -110,11 +111,11 @@ def _dataset(data: FusionDataModule, split: Split) -> Any | None:  # noqa: ANN40
 
 
 def _spread(size: int) -> NDArray[np.int64]:
-    return np.unique(np.linspace(0, size - 1, min(size, LOOKED_AT)).astype(np.int64))
+    return np.unique(np.linspace(0, size - 1, min(size, FINGERPRINTED)).astype(np.int64))
 
 
 def _text(value: Any) -> Any:  # noqa: ANN401 (a sample or a part of one)
-    """Values as what JSON can hold: of an array its type, shape and a fingerprint of its bytes."""
+    """Values as JSON: an array as its type, its shape and a fingerprint of its bytes."""
     if isinstance(value, dict):
         return {str(key): _text(item) for key, item in value.items()}
     array = np.ascontiguousarray(value)
@@ -128,7 +129,7 @@ def _without_outputs(part: Any) -> Any:  # noqa: ANN401 (any part of a configura
 
 
 def _leaves(part: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 (any part of a configuration)
-    """Every value of a configuration, by its name on the command line."""
+    """Every value of a configuration, with its name on the command line."""
     items = list(part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ())
     if not items:
         yield name, part
@@ -137,4 +138,4 @@ def _leaves(part: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 
 
 
 def _shown(leaves: dict[str, Any], name: str) -> str:
-    return json.dumps(leaves[name], default=str) if name in leaves else "not there"
+    return json.dumps(leaves[name], default=str) if name in leaves else "missing"

@@ -1,4 +1,4 @@
-"""The ledger of results: one row per finished run, with all that says what the run was."""
+"""The ledger of results: one row per finished run, with everything that identifies the run."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -15,14 +15,14 @@ from fusionlit.compare.origin import Origin
 from fusionlit.errors import ConfigError, DataError
 
 FORMAT = 1
-"""Of rows. Rows of format 0 are flat dicts of figures, and do not say what they were measured with."""
+"""Format of the rows. Rows of format 0 are flat dicts of figures without an origin."""
 PACKAGES = ("torch", "lightning", "torchmetrics")
 SHOWN = 5
-"""Differences that a message lists."""
+"""Maximum number of differences listed in a message."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a result."""
+    """Versions of Python and of the packages that affect results."""
     return {"python": python_version(), "fusionlit": __version__, **{name: version(name) for name in PACKAGES}}
 
 
@@ -38,11 +38,11 @@ class Row:
     Args:
         model: Name of the model.
         seed: Seed of the run.
-        metrics: Every figure, by name.
-        seconds: How long the run took; None: unknown.
-        origin: What it was measured with, beside the seed; None: unknown, in rows of format 0.
-        versions: Of Python and packages.
-        date: When it was measured.
+        metrics: All figures by name.
+        seconds: Duration of the run; None if unknown.
+        origin: Configuration, data and splits of the run; None if unknown (rows of format 0).
+        versions: Versions of Python and of packages.
+        date: Date and time of the measurement.
     """
 
     model: str
@@ -59,40 +59,40 @@ class Row:
 
     @classmethod
     def of_line(cls, line: str) -> "Row":
-        """Read a line.
+        """Read a row from a line of JSON.
 
         Raises:
-            DataError: If it is no row, or one of a newer format; the message completes "line 3 ...".
+            DataError: If it is not a row, or has a newer format; the message completes "line 3 ...".
         """
         try:
             content: dict[str, Any] = json.loads(line)
             number = content.pop("format", 0)
             if number > FORMAT:
-                raise DataError(f"is of format {number}, and this fusionlit reads formats up to {FORMAT}: update it")
+                raise DataError(f"has format {number}, but this fusionlit reads formats up to {FORMAT}: update it")
             if number == 0:
                 return _of_flat(content)
             return cls(**{**content, "origin": _origin(content["origin"])})
         except DataError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"is no row of results ({error!r}): remove it") from error
+            raise DataError(f"is not a row of results ({error!r}): remove it") from error
 
 
 class Ledger:
     """Rows in a file of JSON lines, appended under a lock; several processes may share it.
 
     Args:
-        path: The file; it need not be there yet.
+        path: The file, which need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def rows(self) -> list[Row]:
-        """All rows, as they were appended.
+        """All rows, in the order in which they were appended.
 
         Raises:
-            DataError: If a line is no row, or one of a newer format; the message says which line.
+            DataError: If a line is not a row, or has a newer format; the message names the line.
         """
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         rows = []
@@ -104,21 +104,21 @@ class Ledger:
         return rows
 
     def find(self, model: str, seed: int, origin: Origin) -> Row | None:
-        """The row of a run, if it is finished.
+        """The row of a run, or None if it has not finished.
 
-        A row that does not say what it was measured with (format 0) is taken as it is.
+        A row without an origin (format 0) is accepted as it is.
 
         Raises:
-            ConfigError: If it was measured with another configuration, which the message names field by field, or on
-                other data or splits.
+            ConfigError: If it was measured with another configuration (the message lists the fields), or on other data
+                or splits.
         """
         row = next((row for row in self.rows() if (row.model, row.seed) == (model, seed)), None)
         differences = row.origin.differences(origin) if row is not None and row.origin is not None else []
         if differences:
             more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
             raise ConfigError(
-                f"{self.path} has a row of {model}, seed {seed}, that was measured otherwise:"
-                f" {'; '.join(differences[:SHOWN])}{more}. Go on as before, or choose another `out` or file."
+                f"{self.path} has a row of {model}, seed {seed}, that was measured differently:"
+                f" {'; '.join(differences[:SHOWN])}{more}. Restore these settings, or choose another `out` or file."
             )
         return row
 
@@ -126,12 +126,12 @@ class Ledger:
         """Add a row.
 
         Raises:
-            ConfigError: If there is a row of this model and seed already.
+            ConfigError: If there is already a row of this model and seed.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
             if any((each.model, each.seed) == (row.model, row.seed) for each in self.rows()):
-                raise ConfigError(f"{self.path} has a row of {row.model}, seed {row.seed}, already: run it once.")
+                raise ConfigError(f"{self.path} already has a row of {row.model}, seed {row.seed}: run it only once.")
             with self.path.open("a", encoding="utf-8") as lines:
                 lines.write(row.line() + "\n")
 
@@ -142,12 +142,12 @@ def _origin(content: dict[str, Any] | None) -> Origin | None:
     held = content.pop("hash")
     origin = Origin(**content)
     if origin.hash != held:
-        raise DataError(f"has a configuration that is not the one of its hash {held}: it was edited; remove it")
+        raise DataError(f"has a configuration that does not match its hash {held}: it was edited; remove it")
     return origin
 
 
 def _of_flat(content: dict[str, Any]) -> Row:
-    """A row of format 0: a name (`model` or `setting`), a number (`seed` or `run`), and figures beside them."""
+    """A row of format 0: a name (`model` or `setting`), a number (`seed` or `run`), and figures."""
     model = content.pop("model" if "model" in content else "setting")
     seed = content.pop("seed" if "seed" in content else "run")
     seconds = content.pop("seconds", None)
@@ -159,7 +159,7 @@ def _of_flat(content: dict[str, Any]) -> Row:
 
 
 def flat(value: Any, name: str) -> dict[str, float]:  # noqa: ANN401 (figures, nested in dicts)
-    """Figures in nested dicts by one name each, `layers/stage1/rgb`; what is no number is left out."""
+    """Figures of nested dicts, by flat names such as `layers/stage1/rgb`; other values are left out."""
     if isinstance(value, dict):
         return {key: x for inner, item in value.items() for key, x in flat(item, f"{name}/{inner}").items()}
     return {name: value} if isinstance(value, int | float) and not isinstance(value, bool) else {}

@@ -1,4 +1,4 @@
-"""Every model on the same frozen splits."""
+"""Training and testing of every model on the same fixed splits."""
 
 import shutil
 import sys
@@ -19,15 +19,15 @@ from fusionlit.console import quiet_lightning
 from fusionlit.errors import ConfigError
 
 LEDGER = "rows.jsonl"
-"""The ledger of a comparison, in its folder."""
+"""File name of a comparison's ledger, in its folder."""
 
 
 class Candidate(NamedTuple):
     """One model of a comparison.
 
     Args:
-        model: Its file, the name of its class, or what a file would hold.
-        overrides: Options of its own: see `build_run`.
+        model: Model file, class name, or content of a model file.
+        overrides: Options for this model: see `build_run`.
     """
 
     model: Source
@@ -41,24 +41,24 @@ def compare(
     trainer: Path | None = None,
     out: Path = Path("runs/compare"),
 ) -> list[Row]:
-    """Train every model on the same frozen splits, test its best checkpoint, and print one table.
+    """Train every model on the same fixed splits, test its best checkpoint, and print one table.
 
-    The splits belong to the data file and do not change with the seed. The checkpoint is chosen by the main metric of
-    validation; the test split is looked at once a run. Every run is written to `out/<model>/seed<seed>`, and its result
-    as one line of `out/rows.jsonl`. The same command goes on with a comparison that was interrupted: what has a row is
-    not run again, a run that was cut off begins anew. Several processes may share `out` if their models differ.
+    The splits belong to the data file and do not change with the seed. The checkpoint is selected by the main
+    validation metric; each run is tested once. A run is written to `out/<model>/seed<seed>`, and its result to one line
+    of `out/rows.jsonl`. The same command continues an interrupted comparison: runs with a row are not repeated, an
+    interrupted run starts again. Several processes may share `out` if their models differ.
 
     Args:
-        data: Data file, such as configs/data/replicator_shape.yaml, or what it holds; any argument in it can be given
-            beside it, as in `fusionlit fit`: `--data.root FOLDER`.
-        models: Model files; each is called by its file's name.
-        seeds: Number of seeds, 0 to seeds - 1, that every model is trained with.
-        trainer: Trainer file; default: as long as `fusionlit fit` trains, and Lightning's other defaults.
+        data: Data file, such as configs/data/replicator_shape.yaml, or its content; its arguments can be overridden, as
+            in `fusionlit fit`: `--data.root FOLDER`.
+        models: Model files; each model is named after its file.
+        seeds: Number of seeds per model; seeds are 0 to seeds - 1.
+        trainer: Trainer file; default: the training length of `fusionlit fit`, and Lightning's other defaults.
         out: Folder for the runs and the rows.
 
     Raises:
-        ConfigError: If a file is missing, two models have one name, a row in `out` was measured with another
-            configuration, data or split, or the trainer runs several processes.
+        ConfigError: If a file is missing, two models have the same name, a row in `out` was measured with another
+            configuration, data or split, or the trainer uses several processes.
     """
     names = [model.stem for model in models]
     if len(set(names)) < len(names):
@@ -85,19 +85,19 @@ def train_all(
     ledger: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """What `compare` does, from Python and without the table: one row per seed and model, in this order.
+    """`compare` for Python, without the table: returns one row per seed and model, in this order.
 
     Args:
-        data: The data: see `build_run`.
-        models: By the names that the rows bear.
-        seeds: Seeds that every model is trained with.
-        trainer: The trainer's arguments.
+        data: Data: see `build_run`.
+        models: Models, by their names in the rows.
+        seeds: Seeds to train every model with.
+        trainer: Trainer arguments.
         out: Folder for the runs.
         ledger: File of the rows; default: `rows.jsonl` in `out`.
         overrides: Options for all models.
 
     Raises:
-        ConfigError: As of `compare`.
+        ConfigError: See `compare`.
     """
     book = Ledger(ledger or out / LEDGER)
     begun = book.path.exists()
@@ -106,17 +106,17 @@ def train_all(
         options = {**(overrides or {}), **models[name].overrides, "trainer.logger": _logger(out, name, seed)}
         run = build_run(data, models[name].model, trainer, seed, options)
         if run.trainer.world_size > 1:
-            raise ConfigError(f"Expected one process to compare in, but {trainer} asks for {run.trainer.world_size}.")
+            raise ConfigError(f"Expected one process for a comparison, but {trainer} uses {run.trainer.world_size}.")
         return run
 
     todo = [(name, seed) for seed in seeds for name in models]
     origins, prints = {}, dict[str, tuple[str, str]]()
-    with quiet_lightning():  # a mistake in the last file shows before the first is trained
+    with quiet_lightning():  # a mistake in the last file is reported before the first model is trained
         for name in models:
             run = build(name, seeds[0])
-            of_data = digest(run.config["data"])
-            prints[of_data] = prints.get(of_data) or look_at(run.datamodule)
-            origins[name] = Origin(canonical(run.config), *prints[of_data])
+            key = digest(run.config["data"])
+            prints[key] = prints.get(key) or look_at(run.datamodule)
+            origins[name] = Origin(canonical(run.config), *prints[key])
             for seed in seeds:
                 book.find(name, seed, origins[name])
     book.path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def train_all(
         if row is None:
             console.rule(f"run {i + 1} of {len(todo)}: {name}, seed {seed}")
             run = build(name, seed)
-            if begun:  # then a run without a row is one that was cut off
+            if begun:  # then a run without a row was interrupted
                 shutil.rmtree(cast(str, run.trainer.log_dir), ignore_errors=True)
             row = train(run, name, seed, origins[name])
             book.append(row)
@@ -155,6 +155,6 @@ def _warn_of_unknown(book: Ledger) -> None:
     unknown = [row for row in book.rows() if row.origin is None]
     if unknown:
         rank_zero_warn(
-            f"{book.path}: {len(unknown)} rows do not say with which configuration, data and splits they were measured;"
-            " they are taken as they are."
+            f"{book.path}: {len(unknown)} rows do not record their configuration, data and splits; they are accepted as"
+            " they are."
         )

@@ -1,4 +1,4 @@
-"""Tables of results, for the terminal and for pages."""
+"""Tables of results, for the terminal and for Markdown."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from fusionlit.compare.rows import Row
 
 Figure = str | Callable[[Row], float | None]
-"""A metric by its name, or a figure that is computed of a row."""
+"""The name of a metric, or a function that computes a figure from a row."""
 LEFT_OUT = ("efficiency/trainable_parameters", "efficiency/peak_host_memory_mb")
 """Metrics that every row has, and that `common_figures` leaves out."""
 
@@ -20,8 +20,8 @@ class Column(NamedTuple):
     """One column of a table.
 
     Args:
-        cells: By the name of the line: values of all seeds, or a text as it is. A line that is missing has no cell.
-        digits: Digits after the point; default: four significant ones, and two of the deviation.
+        cells: Values of all seeds, or a text, by the name of the line; a missing line leaves its cell empty.
+        digits: Decimal places; default: four significant digits, and two for the standard deviation.
     """
 
     cells: Mapping[str, Sequence[float] | str]
@@ -41,7 +41,7 @@ class Table:
     lines: Sequence[Sequence[str]]
 
     def rich(self, title: str | None = None) -> RichTable:
-        """For the terminal."""
+        """The table for the terminal."""
         view = RichTable(title=title)
         for i, name in enumerate(self.head):
             view.add_column(name, justify="right" if i else "left")
@@ -50,19 +50,19 @@ class Table:
         return view
 
     def markdown(self) -> str:
-        """For a page."""
+        """The table in Markdown."""
         head = f"| {' | '.join(self.head)} |"
         rule = "|---|" + "---:|" * (len(self.head) - 1)
         return "\n".join([head, rule, *(f"| {' | '.join(line)} |" for line in self.lines)])
 
 
 def table(columns: Mapping[str, Column], corner: str = "model", order: Iterable[str] = ()) -> Table:
-    """A line per name, mean ± standard deviation over the seeds in every cell.
+    """One line per name, with mean ± standard deviation over the seeds in every cell.
 
     Args:
-        columns: By their names.
-        corner: Name of the first column, which holds the names of the lines.
-        order: Names of lines that come first, in this order; the others follow as they come.
+        columns: Columns by name.
+        corner: Name of the first column, which contains the names of the lines.
+        order: Names of the first lines, in this order; the others follow in the order of their appearance.
     """
     names = dict.fromkeys([*order, *(name for column in columns.values() for name in column.cells)])
     lines = []
@@ -74,12 +74,12 @@ def table(columns: Mapping[str, Column], corner: str = "model", order: Iterable[
 
 
 def values(rows: Iterable[Row], figure: Figure, factor: float = 1.0) -> dict[str, list[float]]:
-    """A figure of every model, in the order of the seeds; NaN where a row does not have it.
+    """A figure of every model, in the order of the seeds; NaN where a row lacks it.
 
     Args:
-        rows: Of any models and seeds.
-        figure: Which figure.
-        factor: What it is multiplied by, such as 100 for percent.
+        rows: Rows of any models and seeds.
+        figure: The figure.
+        factor: Factor to multiply it by, such as 100 for percent.
     """
     found: dict[str, list[float]] = {row.model: [] for row in rows}
     for row in sorted(rows, key=lambda row: row.seed):
@@ -89,14 +89,14 @@ def values(rows: Iterable[Row], figure: Figure, factor: float = 1.0) -> dict[str
 
 
 def spread(numbers: Sequence[float], digits: int | None = None) -> str:
-    """Mean ± standard deviation; without the latter of one number, empty of none, `nan` where one is not a number."""
+    """Mean ± standard deviation; only the mean of a single number, empty without numbers, `nan` if one is NaN."""
     if not numbers or any(map(math.isnan, numbers)):
         return "nan" if numbers else ""
-    of_mean, of_deviation = (".4g", ".2g") if digits is None else (f".{digits}f", f".{digits}f")
-    deviation = f" ± {stdev(numbers):{of_deviation}}" if len(numbers) > 1 else ""
-    return f"{mean(numbers):{of_mean}}{deviation}"
+    mean_format, deviation_format = (".4g", ".2g") if digits is None else (f".{digits}f", f".{digits}f")
+    deviation = f" ± {stdev(numbers):{deviation_format}}" if len(numbers) > 1 else ""
+    return f"{mean(numbers):{mean_format}}{deviation}"
 
 
 def common_figures(rows: Sequence[Row]) -> list[str]:
-    """Metrics that all rows have, in their order, without those that say little."""
+    """Metrics that all rows have, in order, without those in `LEFT_OUT`."""
     return [name for name in rows[0].metrics if name not in LEFT_OUT and all(name in row.metrics for row in rows)]

@@ -1,4 +1,4 @@
-"""Data modules, the ways to split their data, and the renderer of RGB/LiDAR data sets (`fusionlit.synthetic`)."""
+"""Data modules, splits and augmentations."""
 
 from fusionlit.data.arrays.module import ArrayDataModule
 from fusionlit.data.assignment import GroupSplit

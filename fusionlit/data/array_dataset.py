@@ -1,4 +1,4 @@
-"""The one data set of all data modules here: batches gathered from arrays, in memory or mapped from a file."""
+"""The data set class of all data modules here: gathers batches from arrays in memory or memory-mapped files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,15 +14,15 @@ from fusionlit.types import Batch
 
 
 class ArrayDataset(Dataset[dict[str, Any]]):
-    """Samples of one split; a batch is one gather a modality, in the type in which the values are stored.
+    """Samples of one split; a batch is gathered with one indexing per modality, in the stored data type.
 
-    `__getitems__` gives a whole `Batch`: a loader of one's own takes `fusionlit.data.collate` as its `collate_fn`.
+    `__getitems__` returns a whole `Batch`: a custom loader needs `fusionlit.data.collate` as its `collate_fn`.
 
     Args:
-        inputs: `(n, *shape)` of all samples, by modality.
-        targets: `(n,)` or `(n, size)`.
-        presence: `(n,)` by modality; empty if all are there.
-        rows: Numbers of the samples in this split, which are also their index.
+        inputs: Values `(n, *shape)` of all samples, by modality.
+        targets: Targets `(n,)` or `(n, size)` of all samples.
+        presence: Presence masks `(n,)` by modality; empty if no modality is missing.
+        rows: Numbers of the samples in this split, which are also their `index`.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ArrayDataset(Dataset[dict[str, Any]]):
         return len(self.rows)
 
     def shares_arrays(self, other: "ArrayDataset") -> bool:
-        """Whether both are splits of one data set, whose numbers of samples mean the same in both."""
+        """Whether both are splits of the same arrays, so that sample numbers mean the same in both."""
         mine, theirs = ([*x.inputs.items(), *x.presence.items(), ("", x.targets)] for x in (self, other))
         return len(mine) == len(theirs) and all(a == b and x is y for (a, x), (b, y) in zip(mine, theirs, strict=True))
 
@@ -56,5 +56,5 @@ class ArrayDataset(Dataset[dict[str, Any]]):
             "index": rows,
         }
         if self.presence:
-            batch["presence"] = {name: torch.from_numpy(there[rows.numpy()]) for name, there in self.presence.items()}
+            batch["presence"] = {name: torch.from_numpy(mask[rows.numpy()]) for name, mask in self.presence.items()}
         return batch

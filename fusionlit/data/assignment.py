@@ -1,8 +1,8 @@
-"""What a split of groups is, and what every split must hold to.
+"""Base class of splits, and the checks that every assignment of groups must pass.
 
-A group is whatever must never be torn apart: a frame with its twins (frame k of every class shows the same place in the
-same color), or all windows of one subject or recording. A split over single samples would show the scene or the person
-to both sides.
+A group is a set of samples that must stay in the same split: a frame with its twins (frame k of every class shows the
+same place in the same color), or all windows of one subject or recording. Splitting single samples would leak the scene
+or the person from training to test.
 """
 
 import json
@@ -20,19 +20,19 @@ Assignment = dict[Split, list[str]]
 
 
 class GroupSplit(ABC):
-    """A way to assign groups to the splits."""
+    """Base class of rules that assign groups to the splits."""
 
     test_on_validation: bool = False
-    """Whether test may repeat the validation groups."""
+    """Whether the test split may repeat the validation groups."""
     validates: bool = True
-    """Whether there is to be a validation split; where there is none, training goes without."""
+    """Whether there is a validation split; if not, training runs without validation."""
 
     @abstractmethod
     def assign(self, groups: Groups) -> Assignment:
-        """Groups of each split; a split may be empty.
+        """Assign groups to the splits; a split may be empty.
 
         Args:
-            groups: All groups by name, each with the source's own splits and its stratum.
+            groups: All groups by name, each with its official splits and its stratum.
         """
 
     def __str__(self) -> str:
@@ -40,49 +40,52 @@ class GroupSplit(ABC):
 
 
 def check_assignment(assigned: Assignment, known: Collection[str], split: GroupSplit) -> None:
-    """Refuse groups that do not exist, that are listed twice, or that are in two splits.
+    """Raise DataError for groups that do not exist, are listed twice, or are in two splits.
 
     Args:
         assigned: Groups of each split.
         known: All groups of the data set.
-        split: Where the assignment came from.
+        split: The rule that made the assignment.
 
     Raises:
-        DataError: Naming the groups.
+        DataError: The message names the groups.
     """
     for name, groups in assigned.items():
         if unknown := sorted(set(groups) - set(known)):
             raise DataError(
-                f"{split}: the {name} split names groups that the data set lacks: {some(unknown)}."
-                " Remove them from the list, or restore the files."
+                f"{split}: the {name} split names groups that are not in the data set: {some(unknown)}."
+                " Remove them from the list, or restore their files."
             )
         if twice := sorted(group for group, count in Counter(groups).items() if count > 1):
-            raise DataError(f"{split}: the {name} split names groups more than once: {some(twice)}. Remove the others.")
+            raise DataError(f"{split}: the {name} split names groups more than once: {some(twice)}. Keep each once.")
     for a, b in combinations(assigned, 2):
         if both := sorted(set(assigned[a]) & set(assigned[b])):
             if {a, b} == {"val", "test"} and split.test_on_validation:
                 continue
             raise DataError(
-                f"{split}: {a} and {b} overlap in {len(both)} groups: {some(both)}. A group (a frame with its twins,"
-                " a subject's windows) must be in one split only, or the metrics measure memory."
+                f"{split}: {a} and {b} overlap in {len(both)} groups: {some(both)}. Put each group (a frame with its"
+                " twins, the windows of a subject) in one split only; otherwise the metrics measure memorisation."
             )
 
 
 def save_assignment(path: Path, assigned: Assignment) -> None:
-    """Write an assignment as the JSON file that `FileSplit` reads; a test split that repeats val is left empty.
+    """Write an assignment as a JSON file for `FileSplit`; a test split equal to validation is written as empty.
 
     Raises:
-        DataError: If the file is there with another split in it.
+        DataError: If the file already exists with another split.
     """
     test = [] if assigned["test"] == assigned["val"] else assigned["test"]
     text = json.dumps({**assigned, "test": test}, indent=1) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise DataError(f"{path}: holds another split already, maybe a frozen one. Choose another `write_split`.")
+        raise DataError(
+            f"{path}: expected a new file or the same split, but it contains another split. Choose another"
+            " `write_split`."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
 def some(groups: Sequence[str], most: int = 10) -> str:
-    """The first groups, for a message."""
+    """The first groups as text, for a message."""
     more = f", and {len(groups) - most} more" if len(groups) > most else ""
     return ", ".join(groups[:most]) + more

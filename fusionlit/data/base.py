@@ -1,4 +1,4 @@
-"""What a data module of fusionlit is."""
+"""Base class of data modules."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -24,20 +24,20 @@ from fusionlit.types import Batch, ChannelStatistics, Modalities, ModalitySpec, 
 
 
 class FusionDataModule(LightningDataModule, Whole, ABC):
-    """A Lightning data module that knows, once constructed and without reading its data set, what sizes a model needs.
+    """A Lightning data module that knows the sizes a model needs as soon as it is constructed.
 
-    A subclass gives `modalities`, `target` and `dataset(split)`, whose items are samples of a `Batch` without the batch
-    dimension; unlabelled data, which can be predicted alone, has no target in it.
-    its `__getitems__`, if it has one, may give a whole `Batch`. Small raw values travel; `convert`
-    makes floats of them on the device. Validation and test lose no sample and, under DDP, repeat none.
+    A subclass implements `modalities`, `target` and `dataset(split)`, whose items are samples of a `Batch` without the
+    batch dimension; its `__getitems__`, if any, may return a whole `Batch`. Unlabelled data has no target, and can only
+    be predicted. Batches are transferred in their compact stored form; `convert` turns them into floats on the device.
+    Validation and test use every sample exactly once, also with DDP.
 
     Args:
         batch_size: Samples per batch, per process.
-        num_workers: Processes that load data; 0 loads in the main process.
-        augmentation: Varies training batches after `convert`, differently in every epoch, batch and process; the
-            global seed decides how, also when a run is resumed.
-        cache_on_device: Hold the whole data set, raw as it is stored, in the device's memory, from where batches are
-            gathered; only for data sets that are an `ArrayDataset`.
+        num_workers: Worker processes that load data; 0 loads in the main process.
+        augmentation: Augmentation of training batches after `convert`, different in every epoch, batch and process;
+            determined by the global seed, also when a run is resumed.
+        cache_on_device: Keep the whole data set, in its stored form, in device memory, and gather batches there; only
+            for data sets of type `ArrayDataset`.
     """
 
     def __init__(
@@ -59,74 +59,74 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
     @property
     @abstractmethod
     def modalities(self) -> Modalities:
-        """What each modality is after `convert`, or its bare shape without the batch."""
+        """Spec of each modality after `convert`, or only its shape, without the batch dimension."""
 
     @property
     def target(self) -> TargetSpec | None:
-        """What is to be predicted; None for unlabelled data."""
+        """Prediction target; None for unlabelled data."""
         return None
 
     @property
     def rays(self) -> dict[str, torch.Tensor]:
-        """Unit directions `(3, H, W)` of the pixels of each modality of points, where the sensor is known."""
+        """Unit directions `(3, H, W)` of the pixels of each modality of kind `points`, if its sensor is known."""
         return {}
 
     @property
     def validates(self) -> bool:
-        """Whether there is a validation split; where `split` is a `RefitSplit` there is none."""
+        """Whether there is a validation split; false if `split` is a `RefitSplit`."""
         split = getattr(self, "split", None)
         return not isinstance(split, GroupSplit) or split.validates
 
     @abstractmethod
     def dataset(self, split: Split) -> Dataset[Any]:
-        """The data set of one split; `setup` has run before."""
+        """The data set of one split; called after `setup`."""
 
     def statistics_file(self) -> Path | None:
-        """Where the input statistics are kept, a name for all that they depend on; None: they are always computed."""
+        """File that stores the input statistics, named after everything they depend on; None: never stored."""
         return None
 
     def pack(self) -> Pack | None:
-        """Bring the data ahead into the form that is gathered fastest; None where it is read as it lies."""
+        """Prepare the data in the form that is gathered fastest; None if its files are read directly."""
         return None
 
     def prepare_data(self) -> None:
-        """Pack the data; Lightning lets one process of each node do it, before any calls `setup`."""
+        """Pack the data; Lightning calls this in one process per node, before `setup`."""
         self.pack()
 
     def convert(self, batch: Batch) -> Batch:
-        """Make floats of all but tokens; runs on the batch after its transfer to the device."""
+        """Convert all inputs except tokens to floats; runs after the transfer to the device."""
         if self._tokens is None:
             self._tokens = {name for name, spec in as_specs(self.modalities).items() if spec.whole_numbers}
         inputs = {name: x.long() if name in self._tokens else x.float() for name, x in batch["inputs"].items()}
         return {**batch, "inputs": inputs}
 
     def class_counts(self) -> torch.Tensor | None:
-        """Training samples of each class (binary: of both; multilabel: that have each label), known after `setup`.
+        """Number of training samples per class (multilabel: per label), after `setup`; two numbers for `binary`.
 
-        None where classes make no sense.
+        None for targets without classes.
         """
         return None
 
     def input_statistics(self) -> dict[str, ChannelStatistics]:
-        """Mean and standard deviation of every channel over the training split, of modalities to be normalised.
+        """Mean and standard deviation of every channel over the training split, for modalities to be normalised.
 
         Raises:
-            DataError: If no training sample has a modality, one that is there is not finite, or `convert` gives
-                something else than `modalities` says.
+            DataError: If no training sample has a modality, a value is not finite, or the result of `convert` does not
+                match `modalities`.
         """
-        # Drawn also where nothing is computed, so that the random numbers of training are the same.
+        # Drawn even if the statistics are stored, so that the random numbers of training are the same.
         seed = int(torch.empty((), dtype=torch.int64).random_().item())
         return kept(self.statistics_file(), lambda: self._computed_statistics(seed)) if self._normalised else {}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Convert the batch on its device, vary it in training, then follow the trainer's precision."""
+        """Convert the batch on its device, augment it in training, then cast it to the trainer's precision."""
         if self._arrays is not None and not batch["inputs"]:
             batch = self._on_device(self._arrays, batch["index"].device).fill(batch)
         batch = self._converted(batch)
         if self.trainer is None:
             return batch
         if self.augmentation is not None and self.trainer.training:
-            # Nothing but where the training stands, so that a resumed run goes on as the unbroken one would have.
+            # Depends only on the progress of training, so that a resumed run equals an uninterrupted one.
             done = self.trainer.fit_loop.batch_idx + 1
             seed = (torch.initial_seed(), self.trainer.current_epoch, done, self.trainer.global_rank)
             batch = {**batch, "inputs": self.augmentation(batch["inputs"], seed)}
@@ -136,11 +136,11 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         return {**batch, "inputs": inputs}
 
     def teardown(self, stage: str) -> None:
-        """Give the device's memory back."""
+        """Free the device memory."""
         self._device_cache = None
 
     def check_augmentation(self) -> None:
-        """Refuse data that the augmentation cannot vary; a constructor that calls it says so before any training.
+        """Check that the augmentation fits the data; call it in the constructor to fail before any training.
 
         Raises:
             ConfigError: If the augmentation does not fit.
@@ -154,18 +154,18 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
-        """Every sample of the validation split, once; in training nothing, where there is no such split.
+        """Every sample of the validation split, once; during training empty if there is no such split.
 
         Raises:
-            ConfigError: If there is no such split, and it is not training that asks.
+            ConfigError: If there is no such split, except during training.
         """
         if self.validates:
             return self._loader("val", shuffle=False)
         if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             return []
         raise ConfigError(
-            f"There is nothing to validate on, since {getattr(self, 'split', None)} trains on the validation groups"
-            " too. Use `fusionlit test`."
+            f"Expected a validation split, but {getattr(self, 'split', None)} also trains on the validation groups. Use"
+            " `fusionlit test`."
         )
 
     def test_dataloader(self) -> DataLoader[Any]:
@@ -181,7 +181,7 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         return {name: spec for name, spec in as_specs(self.modalities).items() if spec.normalize}
 
     def _computed_statistics(self, seed: int) -> dict[str, ChannelStatistics]:
-        # Every process reads the whole split: a distributed sampler would give each its own statistics.
+        # Every process reads the whole split: with a distributed sampler, each would get different statistics.
         loader = DataLoader(
             self.dataset("train"),
             batch_size=self.batch_size,
@@ -196,37 +196,38 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
         batch: object = self.convert(raw)
         if not isinstance(batch, dict):
             raise DataError(
-                f"Expected `convert` of {type(self).__name__} to give the batch, a dict, but got"
+                f"Expected `convert` of {type(self).__name__} to return the batch, a dict, but got"
                 f" {type(batch).__name__}. Write `return {{**batch, 'inputs': inputs}}`."
             )
         types = {"inputs": dict, "index": torch.Tensor, "target": torch.Tensor}
         if not all(isinstance(batch.get(key), kind) for key, kind in types.items() if key in batch or key != "target"):
             held = {key: type(value).__name__ for key, value in batch.items()}
             raise DataError(
-                "Expected a batch to hold `inputs`, a dict by name, and numbers as `index` and, where it is known,"
-                f" `target`, but it holds {held}. Make the samples of `dataset` so."
+                "Expected a batch with `inputs`, a dict by name, and tensors `index` and, for labelled data, `target`,"
+                f" but got {held}. Correct the samples of `dataset`."
             )
         return cast(Batch, batch)
 
     def _on_device(self, dataset: ArrayDataset, device: torch.device) -> DeviceCache:
         if self._device_cache is None or self._device_cache.device != device:
-            self._device_cache = None  # before the next takes room too
+            self._device_cache = None  # frees its memory before the next is allocated
             self._device_cache = DeviceCache(dataset, device)
         return self._device_cache
 
     def _loader(self, split: Split, *, shuffle: bool) -> DataLoader[Any]:
         dataset = self.dataset(split)
         if self.cache_on_device:
-            if type(dataset) is not ArrayDataset:  # one derived from it may make other samples of the arrays
+            if type(dataset) is not ArrayDataset:  # a subclass may compute other samples from the arrays
                 raise ConfigError(
-                    f"Expected `cache_on_device` with data sets that are an ArrayDataset, but {type(self).__name__} has"
-                    f" {type(dataset).__name__}. Leave it out, or make one of your arrays."
+                    f"Expected data sets of type ArrayDataset for `cache_on_device`, but {type(self).__name__} has"
+                    f" {type(dataset).__name__}. Leave `cache_on_device` out, or use ArrayDataset."
                 )
             self._arrays = self._arrays or dataset
             if not dataset.shares_arrays(self._arrays):
                 raise ConfigError(
-                    f"Expected `cache_on_device` with splits that share their arrays, but {type(self).__name__} has"
-                    f" others for {split!r}. Leave it out, or join the arrays, and give each split its rows."
+                    f"Expected splits that share their arrays for `cache_on_device`, but {type(self).__name__} has other"
+                    f" arrays for {split!r}. Leave `cache_on_device` out, or join the arrays and give each split its"
+                    " rows."
                 )
             dataset = SampleNumbers(dataset)
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
@@ -234,10 +235,10 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
 
 
 def check_dtypes(inputs: Mapping[str, torch.Tensor], expected: torch.dtype) -> None:
-    """Refuse real numbers that are not of the type that the trainer's precision asks for; whole ones may be tokens.
+    """Raise DataError unless all floating-point inputs have the data type of the trainer's precision.
 
     Raises:
-        DataError: If some are not.
+        DataError: If some do not; integer inputs, such as tokens, are not checked.
     """
     if wrong := {name: x.dtype for name, x in inputs.items() if x.is_floating_point() and x.dtype != expected}:
-        raise DataError(f"Expected `inputs` of {expected}, but got {wrong}. Make them `.float()` in `convert`.")
+        raise DataError(f"Expected {expected} in `inputs`, but got {wrong}. Convert them with `.float()` in `convert`.")

@@ -1,4 +1,4 @@
-"""Whether every split, and the first training batches, hold every class."""
+"""Checks that every split has every class, and that training batches are shuffled."""
 
 import math
 from collections.abc import Sequence
@@ -12,67 +12,67 @@ from fusionlit.types import Split
 
 FIRST_BATCHES = 20
 CHANCE = 1e-6
-"""A run of single-class batches rarer than this under shuffling is taken for a loader that does not shuffle."""
+"""If a run of single-class batches has a lower probability than this, the loader is assumed not to shuffle."""
 
 
 def check_classes(source: str, split: Split, samples: int, counts: Tensor, names: Sequence[str]) -> None:
-    """Refuse a training split that lacks a class, and warn of another that does.
+    """Raise DataError if the training split lacks a class; warn if another split does.
 
     Args:
-        source: For messages.
+        source: Name of the source, for messages.
         split: Name of the split.
-        samples: Its number of samples; an empty split is no matter here.
-        counts: Samples of each class, `(size,)`.
+        samples: Number of samples in the split; an empty split is not checked.
+        counts: Number of samples per class, `(size,)`.
         names: Class names.
 
     Raises:
-        DataError: If nothing could be learned of a class.
+        DataError: If the training split lacks a class.
     """
-    lacking = [name for name, count in zip(names, counts.tolist(), strict=True) if not count]
-    if not lacking or not samples:
+    missing = [name for name, count in zip(names, counts.tolist(), strict=True) if not count]
+    if not missing or not samples:
         return
-    found = f"{source}: the {split} split ({samples} samples) has none of the classes {some(lacking)}"
+    found = f"{source}: the {split} split ({samples} samples) has no samples of these classes: {some(missing)}"
     if split == "train":
         raise DataError(
-            f"{found}, of which nothing could be learned. Choose another `split` (larger fractions, another seed), or"
-            " leave out these classes."
+            f"{found}. They cannot be learned. Choose another `split` (larger fractions, another seed), or remove these"
+            " classes."
         )
-    rank_zero_warn(f"{found}: its metrics say nothing of them.")
+    rank_zero_warn(f"{found}. Its metrics do not cover them.")
 
 
 def check_split_balance(split: str, counts: Tensor, names: Sequence[str], max_ratio: float) -> None:
-    """Refuse a split whose largest class has more than `max_ratio` times the samples of its smallest.
+    """Raise DataError if the largest class of a split has more than `max_ratio` times the samples of its smallest.
 
-    Classes that it lacks do not count: see `check_classes`.
+    Missing classes are not considered: see `check_classes`.
 
     Args:
         split: Name of the split.
-        counts: Samples of each class, `(size,)`.
+        counts: Number of samples per class, `(size,)`.
         names: Class names.
-        max_ratio: Largest ratio that is accepted.
+        max_ratio: Largest accepted ratio.
 
     Raises:
-        DataError: With the counts.
+        DataError: The message contains the counts.
     """
-    there = counts[counts > 0]
-    if len(there) and there.max() > max_ratio * there.min():
+    present = counts[counts > 0]
+    if len(present) and present.max() > max_ratio * present.min():
         found = ", ".join(f"{name} {int(count)}" for name, count in zip(names, counts, strict=True))
         raise DataError(
             f"The {split} split is not balanced: {found} samples. Restore the missing files or choose another `split`;"
-            f" if the classes really are that uneven, raise `max_class_ratio` (now {max_ratio:g}) and let the task"
-            " weigh the classes."
+            f" if the classes really are this unequal, increase `max_class_ratio` (now {max_ratio:g}) and use class"
+            " weights in the task."
         )
 
 
 class BatchBalance:
-    """Watches the first training batches for a loader that does not shuffle the classes.
+    """Checks the first training batches for a loader that does not shuffle.
 
-    A batch of b samples drawn without replacement from class counts n_c holds one class with probability
-    sum_c C(n_c, b) / C(n, b). Small batches do so by chance; only a run of them that chance does
-    not explain is refused.
+    A batch of b samples drawn without replacement from class counts n_c contains a single class with probability
+    sum_c C(n_c, b) / C(n, b). Small batches may do so by chance; an error is raised only for a run of them that is too
+    unlikely.
 
     Args:
-        counts: Training samples of each class, `(size,)`.
+        counts: Number of training samples per class, `(size,)`.
         names: Class names.
     """
 
@@ -84,10 +84,10 @@ class BatchBalance:
         self.chance = 1.0
 
     def check(self, labels: Tensor) -> None:
-        """Look at the labels `(B,)` of the next batch.
+        """Check the labels `(B,)` of the next batch.
 
         Raises:
-            DataError: If it ends a run of single-class batches that shuffling would hardly ever give.
+            DataError: If it extends a run of single-class batches that is too unlikely with shuffling.
         """
         if self.seen >= FIRST_BATCHES:
             return
@@ -100,7 +100,7 @@ class BatchBalance:
         self.chance *= sum(math.comb(count, size) for count in self.counts) / math.comb(sum(self.counts), size)
         if self.chance < CHANCE:
             raise DataError(
-                f"Expected shuffled training batches, but {self.run} in a row ({size} samples each) hold one class only"
-                f" (the last: {self.names[int(labels[0])]!r}), which chance would give once in {1 / self.chance:.0g}"
-                " times. Train with the data module's own loader, which shuffles, or give your loader `shuffle=True`."
+                f"Expected shuffled training batches, but {self.run} in a row ({size} samples each) contain only one"
+                f" class (the last: {self.names[int(labels[0])]!r}); with shuffling, the probability of this is"
+                f" {self.chance:.0g}. Use the data module's loader, or `shuffle=True` in your own."
             )

@@ -1,4 +1,4 @@
-"""A whole data set on the device: what travels is the numbers of its samples."""
+"""A whole data set in device memory: only sample numbers and targets are transferred."""
 
 import numpy as np
 import psutil
@@ -14,11 +14,11 @@ from fusionlit.storage.rows import Rows, blocks
 from fusionlit.types import Batch
 
 SHARE = 0.8
-"""Of the device's free memory, the most that a data set may take: the rest is for training."""
+"""Largest share of the free device memory that a data set may use; the rest is for training."""
 
 
 class SampleNumbers(Dataset[Batch]):
-    """The samples of one split without their inputs, which lie on the device.
+    """The samples of one split without their inputs, which are in device memory.
 
     Args:
         dataset: The split.
@@ -36,14 +36,14 @@ class SampleNumbers(Dataset[Batch]):
 
 
 class DeviceCache:
-    """Inputs and presence of all samples on one device, in the type in which they are stored.
+    """Inputs and presence masks of all samples on one device, in the stored data type.
 
     Args:
-        dataset: A split of the data set, whose arrays hold the others too.
-        device: Where to.
+        dataset: Any split of the data set; its arrays contain all splits.
+        device: The device.
 
     Raises:
-        ConfigError: If they do not fit there.
+        ConfigError: If the data set does not fit into the device's memory.
     """
 
     def __init__(self, dataset: ArrayDataset, device: torch.device) -> None:
@@ -52,18 +52,18 @@ class DeviceCache:
         free, needed = _free_bytes(device), sum(len(samples) * x[samples[:1]].nbytes for x in dataset.inputs.values())
         if free is not None and needed > SHARE * free:
             raise ConfigError(
-                f"Expected a data set for `cache_on_device` that takes up to {SHARE:.0%} of the free memory of"
-                f" {device}, {free / 1e9:.3g} GB, but it takes {needed / 1e9:.3g} GB. Leave it out: batches are"
-                " gathered from the files then."
+                f"Expected the data set to use at most {SHARE:.0%} of the free memory of {device} for"
+                f" `cache_on_device`, {free / 1e9:.3g} GB, but it needs {needed / 1e9:.3g} GB. Leave `cache_on_device`"
+                " out to gather batches from the files."
             )
         self.inputs = {name: _copy(name, values, samples, device) for name, values in dataset.inputs.items()}
-        self.presence = {name: torch.from_numpy(there).to(device) for name, there in dataset.presence.items()}
+        self.presence = {name: torch.from_numpy(mask).to(device) for name, mask in dataset.presence.items()}
 
     def fill(self, batch: Batch) -> Batch:
-        """The batch with the inputs, and presence, of its samples."""
+        """The batch with the inputs and presence masks of its samples."""
         filled: Batch = {**batch, "inputs": {name: x[batch["index"]] for name, x in self.inputs.items()}}
         if self.presence:
-            filled["presence"] = {name: there[batch["index"]] for name, there in self.presence.items()}
+            filled["presence"] = {name: mask[batch["index"]] for name, mask in self.presence.items()}
         return filled
 
 
@@ -77,6 +77,6 @@ def _copy(name: str, values: Rows, samples: NDArray[np.int64], device: torch.dev
 
 def _free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # what torch only keeps is free
+        torch.cuda.empty_cache()  # memory that torch only caches counts as free
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available if device.type == "cpu" else None

@@ -1,4 +1,4 @@
-"""A data module whose samples belong to groups, which no split tears apart."""
+"""Base class of data modules whose samples belong to groups."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -23,27 +23,27 @@ from fusionlit.errors import ConfigError
 from fusionlit.types import SPLITS, Batch, Modalities, Split, TargetSpec
 
 SplitRows = Mapping[Split, NDArray[np.int64]]
-"""Numbers of the samples in each split, in ascending order."""
+"""Sample numbers of each split, in ascending order."""
 
 
 class GroupedDataModule(FusionDataModule):
-    """Samples, groups and targets as a data module, which splits them by group and checks every split.
+    """A data module that splits samples by group, and checks every split.
 
-    A subclass gives `samples`, and a `convert` where the model is to see something else than floats of what it gives.
-    Where nothing is read to know `modalities` and `target`, it answers these too. It keeps `split` and `write_split` in
-    its constructor: `fit --refit` and `fit --folds` put another split there.
+    A subclass implements `samples`, and `convert` if the model needs anything other than these values as floats. If
+    `modalities` and `target` are known without reading any data, it implements them too. Its constructor needs the
+    arguments `split` and `write_split`, since `fit --refit` and `fit --folds` replace the split.
 
-    A split that names a group twice, or one that does not exist, is refused, and so is a training split that lacks a
-    class; one of validation or test that does is warned of. First training batches of one class are refused.
+    Errors are raised for a split that lists a group twice or an unknown one, for a training split without samples of a
+    class (a warning for validation and test), and for unshuffled training batches.
 
     Args:
-        split: Which groups train, validate and test; default: `OfficialSplit()` where the source comes split, else
-            `FractionSplit()`.
+        split: Assignment of groups to training, validation and test; default: `OfficialSplit()` if the source has an
+            official split, else `FractionSplit()`.
         write_split: JSON file to which `setup` writes the groups of each split, for `FileSplit`.
         batch_size: Samples per batch, per process.
-        num_workers: Processes that load data; 0 loads in the main process.
-        augmentation: Varies training batches.
-        cache_on_device: Hold the whole data set in the device's memory.
+        num_workers: Worker processes that load data; 0 loads in the main process.
+        augmentation: Augmentation of training batches.
+        cache_on_device: Keep the whole data set in device memory.
     """
 
     def __init__(
@@ -62,53 +62,53 @@ class GroupedDataModule(FusionDataModule):
         self._shapes: Modalities = {}
         self._datasets: dict[Split, ArrayDataset] = {}
         self.description = ""
-        """What each split has; known after `setup`."""
+        """Summary of the splits, after `setup`."""
         self._conversion: str | None = None
         self._balance: BatchBalance | None = None
 
     @abstractmethod
     def samples(self) -> Samples:
-        """All samples, their groups and targets."""
+        """All samples, with their groups and targets."""
 
     def check_split(self, samples: Samples, rows: SplitRows) -> SplitRows:
-        """Further checks of a format, once it is known which samples are in which split.
+        """Further checks of the split, for subclasses.
 
         Returns:
-            The rows to use.
+            The sample numbers to use.
         """
         return rows
 
     def describe(self, samples: Samples, rows: SplitRows) -> str:
-        """What each split has."""
+        """Summary of the splits: their numbers of samples and groups."""
         groups = {split: len({samples.groups[row] for row in chosen}) for split, chosen in rows.items()}
         listed = ", ".join(f"{split} {len(rows[split]):,} samples of {groups[split]:,}" for split in SPLITS)
         return f"{samples.source}: {listed} groups"
 
     @property
     def conversion(self) -> str | None:
-        """Text of all that decides what `convert` makes of packed values; None where that is unknown.
+        """Text that identifies how `convert` turns packed values into inputs; None if unknown.
 
-        Input statistics are then kept beside the pack. A class derived from the one that has this may convert
-        otherwise: it needs a text of its own.
+        If given, input statistics are stored with the pack. A subclass does not inherit it, since its `convert` may
+        differ: it has to define its own.
         """
         return None
 
     @property
     def modalities(self) -> Modalities:
-        """Shapes as `convert` makes them of the first sample."""
+        """Shapes of the first sample after `convert`."""
         if not self._shapes:
-            samples, self._tokens = self._opened(), set()  # else `convert` would ask for the modalities
+            samples, self._tokens = self._opened(), set()  # otherwise `convert` would need the modalities
             first = _dataset(samples, samples.usable[:1]).__getitems__([0])
             self._shapes = {name: tuple(x.shape[1:]) for name, x in self._converted(first)["inputs"].items()}
         return self._shapes
 
     @property
     def target(self) -> TargetSpec:
-        """That of the samples."""
+        """Target of the samples."""
         return self._opened().targets.spec
 
     def prepare_data(self) -> None:
-        """Pack, unless `setup` has run: a test after training goes on with what was opened then."""
+        """Pack the data, unless `setup` has run: a test after training uses the data already opened."""
         if not self._datasets:
             self.pack()
 
@@ -116,17 +116,17 @@ class GroupedDataModule(FusionDataModule):
         """Open, split and check all samples, once for all stages.
 
         Raises:
-            DataError: If samples cannot be used, a group is in two splits, or training lacks a class.
+            DataError: If samples are unusable, a group is in two splits, or the training split lacks a class.
         """
         if self._datasets:
             return
-        samples, self._samples = self._opened(), None  # after an error, the next `setup` opens them anew
+        samples, self._samples = self._opened(), None  # after an error, the next `setup` opens them again
         assigned = self._assign(samples)
         rows = self.check_split(samples, _rows(samples, assigned))
         datasets = {split: _dataset(samples, rows[split]) for split in SPLITS}
         spec = samples.targets.spec
         for split, dataset in datasets.items():
-            # Few samples may have a label: it may well be missing where nothing is learned.
+            # A rare label of a multilabel target may be missing in validation and test.
             counts = count_classes(samples.targets, dataset.rows)
             if counts is not None and (split == "train" or is_class(spec)):
                 check_classes(samples.source, split, len(dataset), counts, class_names(spec))
@@ -146,31 +146,31 @@ class GroupedDataModule(FusionDataModule):
             ConfigError: If `setup` has not run, or the split is empty.
         """
         if not self._datasets:
-            raise ConfigError("The data has not been read yet: call `setup` first, or leave that to a trainer.")
+            raise ConfigError("The data has not been read yet: call `setup` first, or let a trainer do it.")
         if not len(self._datasets[split]):
             raise ConfigError(
-                f"The {split} split has no samples. Give it some in `split`: FractionSplit by `{split}` and enough"
-                f" groups, FileSplit by the list {split!r}. LastFramesSplit has no test groups of its own, but"
-                f" `test_on_validation: true` tests on the validation groups.\n{self.description}"
+                f"The {split} split has no samples. Change `split`: FractionSplit needs `{split}` above 0 and enough"
+                f" groups, FileSplit a list {split!r}. LastFramesSplit has no test groups, but `test_on_validation:"
+                f" true` tests on the validation groups.\n{self.description}"
             )
         return self._datasets[split]
 
     def class_counts(self) -> torch.Tensor | None:
-        """Training samples of each class (binary: of both; multilabel: that have each label), None for regression."""
+        """Number of training samples per class (multilabel: per label; `binary`: two); None for regression."""
         train = self.dataset("train")
         return count_classes(Targets(self.target, train.targets), train.rows)
 
     def statistics_file(self) -> Path | None:
-        """In the pack's folder, where there is one and `conversion` is known."""
+        """File in the folder of the pack, if there is a pack and `conversion` is known."""
         train, samples = self.dataset("train"), self._opened()
         if samples.pack is None or self._conversion is None:
             return None
         return file_in(samples.pack.folder, train.rows, self.modalities, self.batch_size, self._conversion)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Check the first training batches while their labels are still on the host."""
+        """Check that the first training batches are shuffled, while their labels are still on the host."""
         trainer = self.trainer
-        # Lightning overfits on the first batches as they lie, unshuffled.
+        # With `overfit_batches`, Lightning does not shuffle.
         watched = trainer is not None and trainer.training and not getattr(trainer, "overfit_batches", 0)
         if self._balance is not None and watched:
             self._balance.check(batch["target"])
@@ -182,7 +182,7 @@ class GroupedDataModule(FusionDataModule):
         return self._samples
 
     def _assign(self, samples: Samples) -> Assignment:
-        """Groups of each split. Those without a usable sample are split by nobody, but may be named."""
+        """Groups of each split. Groups without a usable sample are not assigned, but a split may name them."""
         names, rows = [samples.groups[row] for row in samples.usable], samples.usable
         labels = samples.targets.values[rows].tolist() if is_class(samples.targets.spec) else None
         official = None if samples.official is None else [samples.official[row] for row in rows]

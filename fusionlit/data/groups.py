@@ -1,4 +1,4 @@
-"""The groups of a data set: what a split must keep whole, and the class that it may go by."""
+"""The groups of a data set, and the class by which they are stratified."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -8,12 +8,12 @@ from fusionlit.types import Split
 
 
 class Group(NamedTuple):
-    """What a split gets to know of a group.
+    """What a split knows about a group.
 
     Args:
-        splits: Splits that the source itself puts it in; none if it does not come split.
-        stratum: The class of more than half of its samples, None if there is no such class. A subject with windows of
-            six activities has none; nor has a frame with one sample of every class.
+        splits: Official splits of the group; empty if the source has none.
+        stratum: Class of more than half of its samples; None if there is no such class, as for a subject with windows
+            of six activities, or a frame with one sample of every class.
     """
 
     splits: Collection[Split] = ()
@@ -21,7 +21,7 @@ class Group(NamedTuple):
 
 
 Groups = Mapping[str, Group]
-"""All groups by name, in their order."""
+"""All groups by name, in order."""
 
 
 def find_groups(
@@ -31,8 +31,8 @@ def find_groups(
 
     Args:
         names: Group of each sample.
-        labels: Class of each sample; None if the target is not one class, as in regression.
-        official: The source's own split of each sample, or None.
+        labels: Class of each sample; None if the target is not a single class, as in regression.
+        official: Official split of each sample, or None.
     """
     sizes, strata = Counter(names), dict[str, int]()
     for (name, label), count in Counter(zip(names, labels, strict=True) if labels is not None else ()).items():

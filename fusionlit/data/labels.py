@@ -1,4 +1,4 @@
-"""Labels as sources have them, text or numbers from anywhere, to labels from 0 with a name each."""
+"""Encoding of labels, text or numbers, as classes numbered from 0 with a name each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,25 +9,23 @@ from numpy.typing import NDArray
 from fusionlit.errors import DataError
 
 MISSING = ("", "?", "nan")
-"""Texts, in any case, that stand for a label that is not there."""
+"""Texts, in upper or lower case, that mean a missing label."""
 
 
 def encode(labels: NDArray[Any], source: str, names: Sequence[str] = ()) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels from 0, in sorted order (numbers by value), and the class names.
+    """Classes from 0, in sorted order (numbers by value), and the class names.
 
     Args:
-        labels: `(n,)` text or whole numbers, from 0, from 1 or from anywhere.
+        labels: Labels `(n,)`, text or whole numbers; numbers may start anywhere.
         source: File and field, for messages.
-        names: Class names where the source has them: text labels are some of them, numeric labels count them from 0
-            or from 1. Without names a class is called by its label.
+        names: Class names, if the source has them: text labels must be among them, numeric labels count them from 0 or
+            from 1. By default, classes are named after their labels.
 
     Raises:
-        DataError: If a label is missing, is no whole number, or fits none of the names, or two names are the same.
+        DataError: If a label is missing, not a whole number, or does not match the names, or names are not unique.
     """
     if len(set(names)) < len(names):
-        raise DataError(
-            f"{source}: expected different class names, but got {list(names)}. Give each class a name of its own."
-        )
+        raise DataError(f"{source}: expected unique class names, but got {list(names)}. Give each class its own name.")
     labels = _clean(np.asarray(labels), source)
     if not names:
         values, target = np.unique(labels, return_inverse=True)
@@ -46,17 +44,17 @@ def encode(labels: NDArray[Any], source: str, names: Sequence[str] = ()) -> tupl
         )
     if low > 0 and high < len(names):
         raise DataError(
-            f"{source}: labels from {low} to {high} may count the {len(names)} classes from 0 or from 1, and nothing"
-            " tells which. Write them as text, the names themselves."
+            f"{source}: expected labels that show whether the {len(names)} classes are counted from 0 or from 1, but"
+            f" got labels from {low} to {high}. Use the class names as labels."
         )
     return labels.astype(np.int64) - first, tuple(names)
 
 
 def decode(labels: NDArray[Any], source: str) -> NDArray[Any]:
-    """Bytes to text; anything else stays as it is.
+    """Decode bytes to text; anything else is returned unchanged.
 
     Raises:
-        DataError: If the bytes are no UTF-8.
+        DataError: If the bytes are not UTF-8.
     """
     if labels.dtype.kind != "S":
         return labels
@@ -70,7 +68,7 @@ def decode(labels: NDArray[Any], source: str) -> NDArray[Any]:
 
 
 def _clean(labels: NDArray[Any], source: str) -> NDArray[Any]:
-    """Text stripped, or whole numbers; nothing missing."""
+    """Labels as stripped text or whole numbers, after a check that none is missing."""
     labels = decode(labels, source)
     if labels.dtype.kind == "U":
         labels = np.char.strip(labels)
@@ -82,12 +80,12 @@ def _clean(labels: NDArray[Any], source: str) -> NDArray[Any]:
     if missing.any():
         raise DataError(
             f"{source}: {int(missing.sum())} of {len(labels)} labels are missing, the first at window"
-            f" {int(missing.argmax())}. Add them, or remove these windows."
+            f" {int(missing.argmax())}. Add these labels, or remove these windows."
         )
     if labels.dtype.kind in "fb":
         whole = labels.astype(np.int64)
         if (whole != labels).any():
             wrong = labels[whole != labels][0]
-            raise DataError(f"{source}: expected text or whole numbers as labels, but got {wrong:g}.")
+            raise DataError(f"{source}: expected labels as text or whole numbers, but got {wrong:g}.")
         return whole
     return labels

@@ -1,4 +1,4 @@
-"""From samples to batches: how they are stacked, in which order, and by which process."""
+"""Data loaders: the order of samples, their distribution over processes, and collation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,10 +14,10 @@ from fusionlit.types import Batch
 def make_loader(
     dataset: Dataset[Any], shuffle: bool, batch_size: int, num_workers: int, rank: int, processes: int
 ) -> DataLoader[Any]:
-    """Batches of a split: shuffled, for Lightning to share out, or every sample once over all processes, in order."""
+    """Loader of a split: shuffled, for Lightning to distribute, or in order, with every sample once over all processes."""
     sampler: Sampler[int] | None = Shuffled(dataset) if shuffle else None  # type: ignore[arg-type]  # has a length
     if not shuffle and processes > 1:
-        # Lightning's own choice pads with repeated samples, which then count twice.
+        # Lightning's default sampler repeats samples for padding, which would then count twice.
         sampler = UnrepeatedDistributedSampler(dataset, num_replicas=processes, rank=rank, shuffle=False)
     return DataLoader(
         dataset,
@@ -31,9 +31,9 @@ def make_loader(
 
 
 class Shuffled(RandomSampler):
-    """The order of torch's RandomSampler, number for number, but not all of it at once as Python integers.
+    """The same order as torch's RandomSampler, without a list of Python integers for the whole data set.
 
-    Those take 40 bytes a sample, the permutation 8.
+    The list takes 40 bytes per sample, the permutation 8.
     """
 
     def __iter__(self) -> Iterator[int]:
@@ -44,10 +44,10 @@ class Shuffled(RandomSampler):
 
 
 def collate(samples: list[dict[str, Any]] | Batch) -> Batch:
-    """Stack samples to a batch; what a data set's `__getitems__` has gathered is one already.
+    """Stack samples into a batch; a whole batch from a data set's `__getitems__` is returned unchanged.
 
     Raises:
-        DataError: If the samples do not hold the same fields, each of one shape.
+        DataError: If the samples differ in their fields or shapes.
     """
     if not isinstance(samples, list):
         return samples
@@ -56,16 +56,16 @@ def collate(samples: list[dict[str, Any]] | Batch) -> Batch:
         if other != first:
             key = next(key for key in {**first, **other} if first.get(key) != other.get(key))
             raise DataError(
-                f"Expected all samples of a batch to hold {key!r} of one shape, but one has"
-                f" {first.get(key, 'none')} and another {other.get(key, 'none')}. Pad or crop to one length in"
-                " `__getitem__`; for a sensor that a sample lacks, give any numbers and say so in `presence`."
+                f"Expected {key!r} to have the same shape in all samples of a batch, but one has"
+                f" {first.get(key, 'none')} and another {other.get(key, 'none')}. Pad or crop in `__getitem__`; for a"
+                " missing modality, return any numbers of this shape, and mark it as missing in `presence`."
             )
     batch: Batch = default_collate(samples)
     return batch
 
 
 def fields(sample: object, name: str = "sample") -> dict[str, object]:
-    """The shape of each field of a sample, by its dotted name."""
+    """Shape of each field of a sample, by its dotted name."""
     if isinstance(sample, dict):
         return {key: shape for k, item in sample.items() for key, shape in fields(item, f"{name}.{k}").items()}
     return {name: tuple(getattr(sample, "shape", ()))}

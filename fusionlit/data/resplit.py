@@ -1,4 +1,4 @@
-"""Other uses of the groups that another split trains and validates on; its test split stays as it is."""
+"""Splits that reassign the training and validation groups of another split, and keep its test split."""
 
 from collections.abc import Collection
 
@@ -10,15 +10,15 @@ from fusionlit.errors import ConfigError
 
 
 class RefitSplit(GroupSplit):
-    """Train on the training and the validation groups of another split; there is no validation.
+    """Train on the training and validation groups of another split, without validation.
 
-    For the last training, when everything has been chosen: `fusionlit fit --refit true`.
+    For the final training, when everything has been selected: `fusionlit fit --refit true`.
 
     Args:
-        split: The split whose validation groups join the training; default: the one that the data would have.
+        split: The split whose validation groups are added to training; default: the data's default split.
 
     Raises:
-        ConfigError: If that one tests on its validation groups.
+        ConfigError: If that split tests on its validation groups.
     """
 
     validates = False
@@ -31,24 +31,24 @@ class RefitSplit(GroupSplit):
         return f"{type(self).__name__} of {self.split or 'the default split'}"
 
     def assign(self, groups: Groups) -> Assignment:
-        """The other split's groups, validation with training."""
+        """The groups of the other split, with validation moved to training."""
         assigned = assign_checked(self.split, groups)
         return {"train": [*assigned["train"], *assigned["val"]], "val": [], "test": assigned["test"]}
 
 
 class InnerFolds(GroupSplit):
-    """One of K folds of the training and the validation groups of another split: fold k validates, the others train.
+    """Validate on one of K folds of the training and validation groups of another split, and train on the others.
 
-    Over all k every one of these groups validates once. The test split is the other split's, the same for all k.
+    Over all folds, each of these groups is used for validation once. The test split of the other split is kept.
 
     Args:
-        split: The split whose training and validation groups are dealt anew; default: the one that the data would have.
-        folds: Number of folds, K.
-        fold: The fold that validates, 0 to K - 1.
-        seed: Seed of the folds; the same for all k.
+        split: The split whose training and validation groups form the folds; default: the data's default split.
+        folds: Number of folds, K, at least 2.
+        fold: The validation fold, 0 to K - 1.
+        seed: Seed of the folds; use the same for all folds.
 
     Raises:
-        ConfigError: If `fold` is none of at least two folds, or the other split tests on its validation groups.
+        ConfigError: If `folds` or `fold` is out of range, or the other split tests on its validation groups.
     """
 
     def __init__(self, split: GroupSplit | None = None, folds: int = 5, fold: int = 0, seed: int = 0) -> None:
@@ -64,7 +64,7 @@ class InnerFolds(GroupSplit):
         return f"{type(self).__name__} of {self.split or 'the default split'}"
 
     def assign(self, groups: Groups) -> Assignment:
-        """Deal what does not test to the folds.
+        """Distribute the training and validation groups over the folds.
 
         Raises:
             ConfigError: If there are fewer groups than folds.
@@ -77,28 +77,28 @@ class InnerFolds(GroupSplit):
 
 
 def check_test_is_apart(split: GroupSplit | None, name: str) -> None:
-    """Refuse to train on what is tested.
+    """Raise ConfigError if a split tests on its validation groups, which would become training groups.
 
     Raises:
-        ConfigError: If the split tests on its validation groups.
+        ConfigError: If it does.
     """
     if split is not None and split.test_on_validation:
         raise ConfigError(
-            f"{name} trains on the validation groups of {split}, but that split tests on them: leave out"
+            f"{name} trains on the validation groups of {split}, but {split} also tests on them: leave out"
             " `test_on_validation`."
         )
 
 
 def assign_checked(split: GroupSplit | None, groups: Groups, known: Collection[str] | None = None) -> Assignment:
-    """What a split, or the default one, assigns.
+    """The assignment of a split, or of the default split, after `check_assignment`.
 
     Args:
-        split: The split.
-        groups: All groups that it is to assign.
-        known: Groups that it may name; default: these.
+        split: The split; None for the default split.
+        groups: All groups to assign.
+        known: Groups that the split may name; default: `groups`.
 
     Raises:
-        DataError: If that cannot be used; once mixed, it would not be seen.
+        DataError: If the assignment is invalid, which could no longer be detected once its splits are merged.
     """
     split = split or default_split(groups)
     assigned = split.assign(groups)

@@ -1,4 +1,4 @@
-"""The ways to say which groups (frames, subjects, recordings) train, validate and test."""
+"""Splits: assignments of groups (frames, subjects, recordings) to training, validation and test."""
 
 import json
 from pathlib import Path
@@ -13,23 +13,22 @@ from fusionlit.types import SPLITS
 
 
 class FractionSplit(GroupSplit):
-    """Seeded fractions of every class, cut in the order of a hash of `seed:group`.
+    """Split the groups of every class by fractions, in the order of a hash of `seed:group`.
 
-    The class of a group is that of more than half of its samples. Groups without one are cut as a class of their own,
-    and so are all groups where the target is no class.
+    The class of a group is that of more than half of its samples. Groups without such a class are treated as one more
+    class, and so are all groups if the target is not a class.
 
-    The splits have the sizes that the fractions give, and no split with a fraction above 0 is empty while there are
-    groups for it. A class has its fraction in each split, in whole groups. If every split has at least as many groups
-    as there are classes, then a class with a group for every split is in every split; one with fewer is in the training
-    split, and in one other if it has two groups.
+    The sizes of the splits follow from the fractions; a split with a fraction above 0 is empty only if there are too few
+    groups. Each class is split by the fractions, in whole groups. If every split has at least as many groups as there
+    are classes, then a class with at least one group per split is in every split; a class with fewer groups is in the
+    training split, and in one other split if it has two groups.
 
-    A group that is missing or broken moves no other to another split, but at the borders. The global seed plays no
-    part.
+    Missing or broken groups move no other groups, except at the borders between splits. The global seed has no effect.
 
     Args:
-        train: Fraction of the groups to train on.
-        val: Fraction to validate on.
-        test: Fraction to test on; may be 0.
+        train: Fraction of the groups for training.
+        val: Fraction for validation.
+        test: Fraction for testing; may be 0.
         seed: Seed of the split.
 
     Raises:
@@ -42,37 +41,37 @@ class FractionSplit(GroupSplit):
         self.fractions, self.seed = (train, val, test), seed
 
     def assign(self, groups: Groups) -> Assignment:
-        """Cut the groups of each class, in the order of their hashes, at the fractions."""
+        """Split the groups of each class, in the order of their hashes, by the fractions."""
         totals = whole(len(groups), self.fractions)
         train, val, test = cut(groups, shuffled(groups, self.seed), self.fractions, totals)
         return {"train": train, "val": val, "test": test}
 
 
 class FoldSplit(GroupSplit):
-    """One of K folds: fold k tests, the next one validates, the others train; over all k every group tests once.
+    """Test on one of K folds, validate on the next, and train on the others; over all folds, each group tests once.
 
-    The folds have equal numbers of groups, up to one, and equal numbers of each class (see `FractionSplit`), up to one.
-    A class with at least K groups is in every fold, and one with three groups is in the training split of every k.
+    The folds differ by at most one in their numbers of groups, in total and per class (see `FractionSplit`). A class
+    with at least K groups is in every fold, and one with at least three groups is in every training split.
 
     Args:
-        folds: Number of folds, K.
-        fold: The fold that tests, 0 to K - 1.
-        seed: Seed of the folds; the same for all k.
+        folds: Number of folds, K, at least 3.
+        fold: The test fold, 0 to K - 1.
+        seed: Seed of the folds; use the same for all folds.
 
     Raises:
-        ConfigError: If `fold` is none of at least three folds.
+        ConfigError: If `folds` or `fold` is out of range.
     """
 
     def __init__(self, folds: int = 5, fold: int = 0, seed: int = 0) -> None:
         if folds < 3 or not 0 <= fold < folds:
             raise ConfigError(
-                f"Expected `folds` >= 3 (one to test, one to validate, others to train) and `fold` from 0 to"
+                f"Expected `folds` >= 3 (one for testing, one for validation, others for training) and `fold` from 0 to"
                 f" `folds` - 1, but got {folds=}, {fold=}."
             )
         self.folds, self.fold, self.seed = folds, fold, seed
 
     def assign(self, groups: Groups) -> Assignment:
-        """Cut the groups of each class, in the order of their hashes, into the folds.
+        """Distribute the groups of each class, in the order of their hashes, over the folds.
 
         Raises:
             ConfigError: If there are fewer groups than folds.
@@ -84,16 +83,16 @@ class FoldSplit(GroupSplit):
 
 
 class OfficialSplit(GroupSplit):
-    """The split that the source comes with; validation is cut from its training groups, unless it has its own.
+    """Use the official split of the source; if it has no validation, part of its training groups become validation.
 
-    The cut takes its fraction of every class, with the promises of `FractionSplit` for training and validation.
+    That part is a fraction of every class, with the guarantees of `FractionSplit` for training and validation.
 
     Args:
-        val: Fraction of the official training groups to validate on, rounded to whole groups, at least one.
-        seed: Seed of the cut.
+        val: Fraction of the official training groups for validation, rounded to whole groups, at least one.
+        seed: Seed of the selection.
 
     Raises:
-        ConfigError: If `val` is no fraction.
+        ConfigError: If `val` is not between 0 and 1.
     """
 
     def __init__(self, val: float = 0.2, seed: int = 0) -> None:
@@ -102,21 +101,21 @@ class OfficialSplit(GroupSplit):
         self.val, self.seed = val, seed
 
     def assign(self, groups: Groups) -> Assignment:
-        """The source's own assignment.
+        """The official assignment of the source.
 
         Raises:
-            ConfigError: If the source does not come split, or has too few training groups to validate on some.
-            DataError: If it puts windows of one group on both sides.
+            ConfigError: If the source has no official split, or too few training groups for a validation split.
+            DataError: If the official split separates samples of a group.
         """
         if not all(group.splits for group in groups.values()):
             raise ConfigError(
-                "OfficialSplit needs a source that comes split, but this one does not: choose FractionSplit, FoldSplit"
-                " or FileSplit."
+                "Expected a source with an official split for OfficialSplit, but this one has none: use FractionSplit,"
+                " FoldSplit or FileSplit."
             )
         if torn := [name for name, group in groups.items() if len(group.splits) > 1]:
             raise DataError(
-                f"The source's own split puts these groups on both sides: {some(torn)}. Choose FractionSplit or"
-                " FoldSplit, which keep a group together."
+                f"Expected an official split that keeps groups together, but it puts these into several splits:"
+                f" {some(torn)}. Use FractionSplit or FoldSplit instead."
             )
         assigned: Assignment = {s: [name for name, group in groups.items() if s in group.splits] for s in SPLITS}
         if not assigned["val"]:
@@ -124,20 +123,22 @@ class OfficialSplit(GroupSplit):
             count = max(1, round(self.val * total))
             if count >= total:
                 raise ConfigError(
-                    f"Expected `val` of OfficialSplit to leave groups to train on, but it takes {count} of {total}."
+                    f"Expected `val` of OfficialSplit to leave groups for training, but it takes {count} of {total}."
+                    " Decrease it."
                 )
-            # Backwards, since the first of the order validate.
+            # Reversed, since the first groups in the order are for validation.
             order = shuffled(assigned["train"], self.seed)[::-1]
             assigned["train"], assigned["val"] = cut(groups, order, (1 - self.val, self.val), (total - count, count))
         return assigned
 
 
 class LastFramesSplit(GroupSplit):
-    """The course's split: the last frames validate, all others train, and there is no test split.
+    """The course's split: validate on the last frames, train on all others, without a test split.
 
     Args:
-        count: Frames that validate.
-        test_on_validation: Test on the validation frames, which flatters a checkpoint chosen on them; it warns.
+        count: Number of validation frames.
+        test_on_validation: Test on the validation frames, with a warning: the metrics are too optimistic if the
+            checkpoint was selected on these frames.
     """
 
     def __init__(self, count: int = 320, test_on_validation: bool = False) -> None:
@@ -145,26 +146,26 @@ class LastFramesSplit(GroupSplit):
         self.test_on_validation = test_on_validation
 
     def assign(self, groups: Groups) -> Assignment:
-        """Cut before the last `count` frames."""
+        """Split before the last `count` frames."""
         if not 0 < self.count < len(groups):
             raise ConfigError(
-                f"Expected `count` of LastFramesSplit between 1 and {len(groups) - 1}, but got {self.count}:"
-                f" there are {len(groups)} frames."
+                f"Expected `count` of LastFramesSplit between 1 and {len(groups) - 1}, since there are {len(groups)}"
+                f" frames, but got {self.count}."
             )
         frames = list(groups)
         train, val = frames[: -self.count], frames[-self.count :]
         if self.test_on_validation:
             rank_zero_warn(
-                "Testing on the validation frames (`test_on_validation`): the test metrics flatter a"
-                " checkpoint that was chosen on these frames."
+                "Testing on the validation frames (`test_on_validation`): the test metrics are too optimistic for a"
+                " checkpoint that was selected on these frames."
             )
         return {"train": train, "val": val, "test": val if self.test_on_validation else []}
 
 
 class FileSplit(GroupSplit):
-    """Frozen lists of groups in a JSON file: `{"train": ["0001", ...], "val": [...], "test": [...]}`.
+    """Read fixed lists of groups from a JSON file: `{"train": ["0001", ...], "val": [...], "test": [...]}`.
 
-    Groups that are in no list are not used. `write_split` of a data module writes such a file.
+    Groups in no list are not used. `write_split` of a data module writes such a file.
 
     Args:
         path: The JSON file.
@@ -177,10 +178,10 @@ class FileSplit(GroupSplit):
         return f"{type(self).__name__} ({self.path})"
 
     def assign(self, groups: Groups) -> Assignment:
-        """The file's lists.
+        """The lists of the file.
 
         Raises:
-            DataError: If the file does not hold three lists of strings.
+            DataError: If the file does not contain three lists of strings.
         """
         try:
             lists = json.loads(self.path.read_text(encoding="utf-8"))
@@ -201,5 +202,5 @@ class FileSplit(GroupSplit):
 
 
 def default_split(groups: Groups) -> GroupSplit:
-    """What a data module takes where no split is given: the source's own, if it comes with one."""
+    """The default split of a data module: the official split, if the source has one, or else `FractionSplit`."""
     return OfficialSplit() if any(group.splits for group in groups.values()) else FractionSplit()

@@ -1,4 +1,4 @@
-"""Statistics of the inputs: computed from the training split, and kept beside its pack."""
+"""Input statistics: computed over the training split, and stored with its pack."""
 
 import json
 import os
@@ -27,11 +27,11 @@ def channel_statistics(batches: Iterable[Batch], modalities: Mapping[str, Modali
     """Mean and standard deviation of every channel over all samples that have the modality.
 
     Args:
-        batches: Converted batches of the training split.
-        modalities: Those to take statistics of.
+        batches: Batches of the training split, after `convert`.
+        modalities: Modalities to compute statistics for.
 
     Raises:
-        DataError: If no sample has a modality, one that is there is not finite, or inputs are not of these shapes.
+        DataError: If no sample has a modality, a value is not finite where it is present, or inputs have other shapes.
     """
     count = dict.fromkeys(modalities, 0)
     total = {name: torch.zeros(spec.shape[0], dtype=torch.float64) for name, spec in modalities.items()}
@@ -42,15 +42,15 @@ def channel_statistics(batches: Iterable[Batch], modalities: Mapping[str, Modali
         presence = batch.get("presence", {})
         check_presence(presence, inputs)
         for name, x in inputs.items():
-            there = presence[name] if name in presence else torch.ones(len(x), dtype=torch.bool)
-            check_finite(name, x[there], batch["index"][there])
-            channels = x[there].double().transpose(0, 1).flatten(1)
+            present = presence[name] if name in presence else torch.ones(len(x), dtype=torch.bool)
+            check_finite(name, x[present], batch["index"][present])
+            channels = x[present].double().transpose(0, 1).flatten(1)
             count[name] += channels.shape[1]
             total[name] += channels.sum(1)
             square[name] += channels.square().sum(1)
     never = [name for name, n in count.items() if n == 0]
     if never:
-        raise DataError(f"Expected every modality in some training sample, but {never} is in none: leave it out.")
+        raise DataError(f"Expected training samples with each modality, but none have {never}: leave it out.")
     statistics = {}
     for name, n in count.items():
         mean = total[name] / n
@@ -60,31 +60,31 @@ def channel_statistics(batches: Iterable[Batch], modalities: Mapping[str, Modali
 
 
 def check_finite(name: str, x: torch.Tensor, index: torch.Tensor) -> None:
-    """Refuse inputs `(B, *shape)` that are not finite: one would make statistics, and with them all weights, NaN.
+    """Raise DataError unless all inputs `(B, *shape)` are finite: a single NaN would spread to all weights.
 
     Raises:
-        DataError: If there are any; the message has the samples' `index` `(B,)`.
+        DataError: The message contains the `index` of the samples.
     """
     finite = x.flatten(1).isfinite().all(1)
     if not finite.all():
         raise DataError(
-            f"Expected {name!r} of every training sample to be finite, but that of sample {index[~finite].tolist()} has"
-            " NaN or infinity. Leave these samples out, or say in `presence` that they lack it."
+            f"Expected {name!r} to be finite in every training sample, but samples {index[~finite].tolist()} contain"
+            " NaN or infinity. Leave these samples out, or mark the modality as missing in `presence`."
         )
 
 
 def file_in(pack: Path, rows: Tensor, modalities: Modalities, batch_size: int, conversion: str) -> Path:
-    """The file in a pack's folder for the statistics of some of its rows, named by all that their values depend on.
+    """File in the folder of a pack for the statistics of these samples, named after everything they depend on.
 
-    The last bits of a sum depend on its order: so the batches count too, the number of threads, and the versions of
-    torch and NumPy. So does all code of this package, since corrected code may convert otherwise.
+    The last bits of a sum depend on its order, so the name includes the batch size, the number of threads, and the
+    versions of torch and NumPy; also the code of this package, since a correction may change `convert`.
 
     Args:
-        pack: The pack's folder, whose name stands for the files that it was made of.
-        rows: Numbers of the training samples, in their order.
-        modalities: What each modality is.
+        pack: Folder of the pack; its name identifies the files that were packed.
+        rows: Numbers of the training samples, in order.
+        modalities: Spec of each modality.
         batch_size: Samples per batch.
-        conversion: Text of all that decides what is made of the packed values.
+        conversion: Text that identifies the conversion of packed values.
     """
     machine = (platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
     known = (pack.name, list(modalities.items()), batch_size, conversion, _code(), torch.__version__, np.__version__)
@@ -93,11 +93,11 @@ def file_in(pack: Path, rows: Tensor, modalities: Modalities, batch_size: int, c
 
 
 def kept(file: Path | None, compute: Callable[[], Statistics]) -> Statistics:
-    """The statistics in a file, or else computed, and written to it where that is possible.
+    """Statistics from a file, or else computed, and written to it if possible.
 
     Args:
-        file: Named by `file_in`; a damaged one counts as missing. None: nothing is kept.
-        compute: Gives the statistics.
+        file: Path from `file_in`; a damaged file counts as missing. None: nothing is stored.
+        compute: Function that computes the statistics.
     """
     found = None if file is None else _load(file)
     if found is None:
@@ -121,7 +121,7 @@ def _load(file: Path) -> Statistics | None:
 
 
 def _save(file: Path, statistics: Statistics) -> None:
-    """Write it whole, or not at all: a folder that cannot be written is no error."""
+    """Write the file atomically; a read-only folder is not an error."""
     content = {name: [values.tolist() for values in both] for name, both in statistics.items()}
     text = json.dumps({"checksum": _checksum(file, content), "statistics": content})
     unfinished = file.with_suffix(f".{uuid4().hex}")
@@ -136,13 +136,13 @@ def _save(file: Path, statistics: Statistics) -> None:
             unfinished.unlink(missing_ok=True)
 
 
-def _checksum(file: Path, content: Any) -> int:  # noqa: ANN401 (as JSON has it)
+def _checksum(file: Path, content: Any) -> int:  # noqa: ANN401 (any JSON value)
     return zlib.crc32(json.dumps([file.name, content]).encode())
 
 
 @cache
 def _code() -> str:
-    """Digest of the package's files."""
+    """Digest of the source files of the package."""
     package = Path(__file__).parents[1]
     files = sorted(package.rglob("*.py"))
     code = b"".join(f"{file.relative_to(package)}".encode() + file.read_bytes() for file in files)

@@ -1,4 +1,4 @@
-"""Cuts of whole groups, class by class."""
+"""Stratified splitting of whole groups."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -9,18 +9,18 @@ from fusionlit.errors import ConfigError
 
 
 def shuffled(groups: Iterable[str], seed: int) -> list[str]:
-    """The groups in the order of a hash of `seed:group`, which a missing one does not change for the others."""
+    """The groups in the order of a hash of `seed:group`; a missing group does not change the order of the others."""
     return sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
 
 
 def cut(groups: Groups, order: Iterable[str], fractions: Sequence[float], totals: Sequence[int]) -> list[list[str]]:
-    """The groups in parts of `totals`, cut within each stratum by `shares`.
+    """Split groups into parts of sizes `totals`, within each stratum according to `shares`.
 
     Args:
         groups: All groups.
-        order: The groups to cut, in their order.
+        order: Groups to split, in order.
         fractions: Wanted fraction of every stratum in each part.
-        totals: Groups of each part; their sum is the number of groups.
+        totals: Number of groups in each part; their sum is the number of groups.
     """
     strata = _strata(groups, order)
     parts: list[list[str]] = [[] for _ in totals]
@@ -32,7 +32,7 @@ def cut(groups: Groups, order: Iterable[str], fractions: Sequence[float], totals
 
 
 def deal(groups: Groups, folds: int, seed: int) -> list[list[str]]:
-    """The groups in `folds` parts whose sizes differ by one at most, as do the sizes of each stratum in them.
+    """Split groups into `folds` parts that differ by at most one in size, in total and per stratum.
 
     Raises:
         ConfigError: If there are fewer groups than folds.
@@ -46,7 +46,7 @@ def deal(groups: Groups, folds: int, seed: int) -> list[list[str]]:
     for names in _strata(groups, shuffled(groups, seed)):
         start = 0
         for fold, part in enumerate(parts):
-            # As many as if the strata, one after the other, were dealt to the folds in turn.
+            # As if the groups, stratum by stratum, were dealt to the folds in turn.
             count = len(range((fold - before) % folds, len(names), folds))
             part += names[start : (start := start + count)]
         before += len(names)
@@ -54,7 +54,7 @@ def deal(groups: Groups, folds: int, seed: int) -> list[list[str]]:
 
 
 def whole(count: int, fractions: Sequence[float]) -> list[int]:
-    """How many of `count` groups each part gets, one at least where the fraction is not 0 and the groups suffice."""
+    """Number of groups in each part, of `count`; at least one if the fraction is not 0 and there are enough groups."""
     borders = [round(sum(fractions[:k]) * count) for k in range(len(fractions))] + [count]
     totals = [b - a for a, b in pairwise(borders)]
     for part, fraction in enumerate(fractions):
@@ -65,15 +65,15 @@ def whole(count: int, fractions: Sequence[float]) -> list[int]:
 
 
 def shares(sizes: Sequence[int], fractions: Sequence[float], totals: Sequence[int]) -> list[list[int]]:
-    """How many groups of each stratum go to each part: whole numbers near `size * fraction` with the sums `totals`.
+    """Number of groups of each stratum in each part: whole numbers near `size * fraction`, with the sums `totals`.
 
-    If no part that gets groups gets fewer than there are strata, every stratum is in every such part, or, if it has
-    fewer groups than there are such parts, in as many as it has groups, the first before all others.
+    If every non-empty part has at least as many groups as there are strata, every stratum is in every such part; a
+    stratum with fewer groups than parts is in as many parts as it has groups, the first part taking precedence.
 
     Args:
-        sizes: Groups of each stratum.
+        sizes: Number of groups in each stratum.
         fractions: Wanted fraction of every stratum in each part.
-        totals: Groups of each part.
+        totals: Number of groups in each part.
     """
     left = list(sizes)
     table: list[list[int]] = [[] for _ in sizes]
@@ -81,7 +81,7 @@ def shares(sizes: Sequence[int], fractions: Sequence[float], totals: Sequence[in
         later = sum(1 for count in totals[part + 1 :] if count)
         rest = [size * sum(fractions[part + 1 :]) for size in sizes]
         wanted = [size * fractions[part] for size in sizes]
-        # What earlier parts left too many or too few is shared with the later parts.
+        # The surplus or deficit of the earlier parts is shared with the later parts.
         wanted = [w + (n - w - r) / (later + 1) for n, w, r in zip(left, wanted, rest, strict=True)]
         for row, taken in zip(table, _share(left, wanted, total, later), strict=True):
             row.append(taken)
@@ -90,9 +90,9 @@ def shares(sizes: Sequence[int], fractions: Sequence[float], totals: Sequence[in
 
 
 def _share(sizes: Sequence[int], wanted: Sequence[float], total: int, later: int) -> list[int]:
-    """How many of each stratum go to this part, the k-th of a stratum while `wanted - k` is largest.
+    """Number of groups of each stratum in this part: groups are taken one by one where `wanted - taken` is largest.
 
-    The first of every stratum goes before all that, and the last `later`, one for each later part, after it.
+    The first group of every stratum comes before all others, and the last `later`, one per later part, after them.
     """
     turns = []
     for stratum, (size, want) in enumerate(zip(sizes, wanted, strict=True)):
@@ -106,7 +106,7 @@ def _share(sizes: Sequence[int], wanted: Sequence[float], total: int, later: int
 
 
 def _strata(groups: Groups, order: Iterable[str]) -> list[list[str]]:
-    """The groups of each stratum in their order; the strata in the order of their first groups."""
+    """The groups of each stratum, in order; strata are ordered by their first groups."""
     strata: dict[int | None, list[str]] = {}
     for name in order:
         strata.setdefault(groups[name].stratum, []).append(name)

@@ -1,4 +1,4 @@
-"""From labels or numbers to what is to be predicted, with every check of their values."""
+"""Conversion of labels or numbers to prediction targets, with checks of their values."""
 
 from typing import NamedTuple
 
@@ -16,16 +16,16 @@ from fusionlit.types import TargetKind, TargetSpec
 _EXPECTED = {
     "multiclass": "labels (n,) of two or more classes, whole numbers from 0 up or text",
     "binary": "labels (n,) of two classes, bool, whole numbers or text",
-    "multilabel": "0 and 1, or bool, (n, labels)",
+    "multilabel": "zeros and ones, or bool, (n, labels)",
     "regression": "finite numbers (n,) or (n, outputs)",
 }
 
 
 class Targets(NamedTuple):
-    """The target of every sample.
+    """The targets of all samples.
 
     Args:
-        spec: What is to be predicted.
+        spec: Description of the target.
         values: `(n,)` int64 for `multiclass` and `binary`, `(n, size)` int64 for `multilabel` and float32 for
             `regression`.
     """
@@ -44,20 +44,20 @@ def default_kind(values: Array) -> TargetKind:
 
 
 def make_targets(values: ArrayLike, kind: TargetKind | None = None, where: str = "targets") -> Targets:
-    """The targets as a task takes them.
+    """Convert targets to the form that tasks expect.
 
     Args:
-        values: As they stand in the source.
-        kind: What they mean; default: see `default_kind`.
+        values: Targets as in the source.
+        kind: Kind of the target; default: see `default_kind`.
         where: File and array, for messages.
 
     Raises:
-        DataError: If there are none, they cannot mean that, or a value is missing.
+        DataError: If there are no targets, they do not fit the kind, or a value is missing.
     """
     values = np.asarray(values)
     if not values.size:
         raise DataError(
-            f"{where}: expected a target for each sample, but got {values.shape}. Is the data's path right?"
+            f"{where}: expected a target for each sample, but got shape {values.shape}. Check the path of the data."
         )
     kind = kind or default_kind(values)
     vector = kind in ("multiclass", "binary")
@@ -70,10 +70,10 @@ def make_targets(values: ArrayLike, kind: TargetKind | None = None, where: str =
 
 
 def class_target(names: tuple[str, ...], binary: bool) -> TargetSpec:
-    """One of these classes, as one output per class or, for two, as one logit (the second class is positive).
+    """Target of these classes: one output per class, or, if `binary`, one logit (the second class is positive).
 
     Raises:
-        ConfigError: If there are fewer than two classes, or more for one logit.
+        ConfigError: If there are fewer than two classes, or more than two if `binary`.
     """
     if len(names) < 2 or (binary and len(names) > 2):
         wanted = "two classes for `binary`" if binary else "at least two classes"
@@ -90,12 +90,12 @@ def is_class(spec: TargetSpec) -> bool:
 
 
 def class_names(spec: TargetSpec) -> tuple[str, ...]:
-    """Names of the classes or labels; their numbers if they have none."""
+    """Names of the classes or labels, or their numbers if they have no names."""
     return spec.names or tuple(map(str, range(2 if spec.kind == "binary" else spec.size)))
 
 
 def count_classes(targets: Targets, chosen: Tensor) -> Tensor | None:
-    """Chosen samples of each class (binary: of both; multilabel: that have each label), None for regression."""
+    """Number of chosen samples per class (multilabel: per label; `binary`: two); None for regression."""
     if targets.spec.kind == "regression":
         return None
     values = targets.values[chosen]
@@ -105,7 +105,7 @@ def count_classes(targets: Targets, chosen: Tensor) -> Tensor | None:
 def _labels(where: str, values: Array, kind: TargetKind) -> Targets:
     labels, names = encode(values, where)
     if values.dtype.kind in "if" and values.min() < 0:
-        below = f"{values.min():g} ({(values < 0).sum()} samples are below 0: leave out those without a label)"
+        below = f"{values.min():g} ({(values < 0).sum()} samples are below 0: leave out samples without a label)"
         raise _unfit(where, kind, below)
     try:
         return Targets(class_target(names, kind == "binary"), torch.from_numpy(labels))
@@ -123,13 +123,13 @@ def _zeros_and_ones(where: str, values: Array) -> Targets:
 def _numbers(where: str, values: Array) -> Targets:
     bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
     if len(bad):
-        raise _unfit(where, "regression", f"NaN or infinite ones in {len(bad)} samples, the first {bad[0]}")
+        raise _unfit(where, "regression", f"NaN or infinity in {len(bad)} samples, the first is sample {bad[0]}")
     numbers = torch.from_numpy(values.astype(np.float32)).reshape(len(values), -1)
     return Targets(TargetSpec("regression", numbers.shape[1]), numbers)
 
 
-def _unfit(where: str, kind: TargetKind, came: str) -> DataError:
+def _unfit(where: str, kind: TargetKind, found: str) -> DataError:
     return DataError(
-        f"{where}: expected {_EXPECTED[kind]} for a {kind} target, but got {came}. Correct the array, or set `kind` to"
-        " what it means."
+        f"{where}: expected {_EXPECTED[kind]} for a {kind} target, but got {found}. Correct the array, or set `kind`"
+        " to its meaning."
     )

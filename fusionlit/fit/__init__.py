@@ -1,4 +1,4 @@
-"""`fusionlit fit` and what follows a training: a refit on training and validation, or one training per fold."""
+"""`fusionlit fit`, with an optional refit on training and validation data, or one training per fold."""
 
 from fusionlit.fit.command import FitCLI
 

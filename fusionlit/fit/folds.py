@@ -1,4 +1,4 @@
-"""One training for each of several folds, and the mean of what they say."""
+"""One training per fold, and the ensemble of the resulting models."""
 
 import json
 import shutil
@@ -17,40 +17,40 @@ from fusionlit.data import InnerFolds, RefitSplit
 from fusionlit.errors import ConfigError, FusionlitError
 from fusionlit.fit.rerun import (
     best_checkpoint,
-    check_chooses,
+    check_selects_checkpoint,
     chosen_checkpoint,
     configuration,
     in_folder,
+    result_message,
     run_folder,
-    where_it_is,
     with_split,
-    without_choice,
+    without_selection,
 )
 from fusionlit.models.trust import own_modules
 
 Fold = dict[str, Any]
 ROW = "fold.json"
-"""What is written of a fold when it is finished."""
+"""File that records the result of a finished fold."""
 ENSEMBLE = "ensemble"
-"""The ensemble's folder in that of the run."""
+"""Folder of the ensemble in the run's folder."""
 
 
 def check_folds(cli: FusionCLI, folds: int) -> None:
-    """Refuse before any training what could not be trained or used.
+    """Check before any training that every fold can be trained and used.
 
     Raises:
-        ConfigError: If there are fewer than two folds, a fold lacks a class, the run chooses no checkpoint, goes on
-            from one, asks for several processes or for a file of its split, or its groups cannot be dealt anew.
+        ConfigError: If there are fewer than two folds, a fold lacks a class, the run selects no checkpoint, starts from
+            one, uses several processes or writes its split to a file, or its split cannot be replaced.
     """
     InnerFolds(getattr(cli.datamodule, "split", None), folds)
-    check_chooses(cli, "--folds")
+    check_selects_checkpoint(cli, "--folds")
     with_split(configuration(cli), cli.datamodule, InnerFolds)
     if cli.config["fit"].get("ckpt_path"):
         raise ConfigError("Expected --folds without --ckpt_path, since every fold trains from scratch.")
     if getattr(cli.datamodule, "write_split", None):
-        raise ConfigError("Expected --folds without `write_split`, since every fold has a split of its own.")
+        raise ConfigError("Expected --folds without `write_split`, since every fold has its own split.")
     if cli.trainer.world_size > 1:
-        raise ConfigError(f"Expected one process for --folds, but the trainer asks for {cli.trainer.world_size}.")
+        raise ConfigError(f"Expected one process for --folds, but the trainer uses {cli.trainer.world_size}.")
     for fold in range(folds):
         config = with_split(configuration(cli), cli.datamodule, InnerFolds, folds=folds, fold=fold)
         try:
@@ -59,27 +59,25 @@ def check_folds(cli: FusionCLI, folds: int) -> None:
                 data.prepare_data()
                 data.setup("fit")
         except FusionlitError as error:
-            raise ConfigError(
-                f"Fold {fold + 1} of {folds} cannot be used, maybe of fewer folds each can. {error}"
-            ) from error
+            raise ConfigError(f"Fold {fold + 1} of {folds} cannot be used; fewer folds may help. {error}") from error
 
 
 def fit_folds(cli: FusionCLI, folds: int) -> None:
-    """Train on K folds of the training and validation groups, and write the mean of the networks as one checkpoint.
+    """Train once per fold of the training and validation groups, and write the ensemble as one checkpoint.
 
-    Fold k is a run of its own in `fold<k>` in the folder of the run: it validates, the others train, and the best
-    checkpoint by that validation becomes a member. The checkpoint of the `Ensemble` lies in `ensemble/checkpoints`. The
-    test split stays untouched by all of it.
+    Training k is a separate run in the subfolder `fold<k>`: it validates on fold k and trains on the others; its best
+    checkpoint becomes a member. The checkpoint of the `Ensemble` is in `ensemble/checkpoints`. The test split is not
+    used.
 
-    Where the same command names the same folder again (a logger's `version`, or no logger), finished folds are not run
-    again, and one that was cut off begins anew. With the default logger it is another folder, and all folds run anew.
+    If the same command is repeated with the same folder (a logger's fixed `version`, or no logger), finished folds are
+    kept and an interrupted one starts again. With the default logger, the folder is new and all folds are trained again.
 
     Args:
-        cli: A `fit` that has not begun.
+        cli: A `fit` that has not started.
         folds: Number of folds, K.
 
     Raises:
-        ConfigError: If the folder holds another run.
+        ConfigError: If the folder contains another run.
     """
     run, config = run_folder(cli.trainer), configuration(cli)
     begin(cli, run)
@@ -96,28 +94,28 @@ def fit_folds(cli: FusionCLI, folds: int) -> None:
     path = write_ensemble(cli, in_folder(config, run, ENSEMBLE, cli.trainer), run, rows)
     console.print(table(rows))
     console.print(
-        where_it_is(f"The ensemble of {folds} folds", run / ENSEMBLE, path),
+        result_message(f"The ensemble of {folds} folds", run / ENSEMBLE, path),
         soft_wrap=True,
         markup=False,
     )
 
 
 def begin(cli: FusionCLI, run: Path) -> None:
-    """Write what was asked for; go on if that stands there, and is not finished.
+    """Write the configuration, or continue the unfinished run of the same configuration.
 
     Raises:
-        ConfigError: If the folder holds another run, or a finished one.
+        ConfigError: If the folder contains another run, or a finished one.
     """
     file, parser = run / "config.yaml", cli._parser("fit")
     if not file.exists():
         run.mkdir(parents=True, exist_ok=True)
         parser.save(cli.config["fit"], file, skip_none=False, multifile=False)
     elif (run / ENSEMBLE).exists() or file.read_text() != parser.dump(cli.config["fit"], skip_none=False):
-        raise taken_folder(run, "before its ensemble is written, type the same command")
+        raise taken_folder(run, "before its ensemble is written, repeat the same command")
 
 
 def train(cli: FusionCLI, config: Config, folds: int, fold: int) -> Fold:
-    """Train one fold; its checkpoint, with the monitored value and the main metric on the fold."""
+    """Train one fold; returns its best checkpoint, with the monitored value and the main metric on the fold."""
     config = with_split(config, cli.datamodule, InnerFolds, folds=folds, fold=fold)
     run = rebuild_run(config)
     run.trainer.fit(run.model, run.datamodule)
@@ -125,7 +123,7 @@ def train(cli: FusionCLI, config: Config, folds: int, fold: int) -> Fold:
     row: Fold = {"fold": fold, "checkpoint": str(path), "epochs": torch.load(path, weights_only=True)["epoch"] + 1}
     if best is not None and best.monitor is not None and best.best_model_score is not None:
         row[best.monitor] = float(best.best_model_score)
-    run.trainer.loggers = []  # the training's charts end with the training
+    run.trainer.loggers = []  # so that this validation is not added to the charts of the training
     metrics = run.trainer.validate(run.model, run.datamodule, ckpt_path=str(path), verbose=False)[0]
     main = f"val/{run.model.task.main_metric}"
     return row | {main: metrics[main]}
@@ -133,9 +131,9 @@ def train(cli: FusionCLI, config: Config, folds: int, fold: int) -> Fold:
 
 def write_ensemble(cli: FusionCLI, config: Config, run: Path, rows: list[Fold]) -> Path:
     """Write the checkpoint and the configuration of the ensemble."""
-    config = without_choice(with_split(config, cli.datamodule, RefitSplit))
+    config = without_selection(with_split(config, cli.datamodule, RefitSplit))
     members = [row["checkpoint"] for row in rows]
-    config["imports"] = [*config["imports"], *own_modules(config["model"])]  # which the members name from now on
+    config["imports"] = [*config["imports"], *own_modules(config["model"])]  # needed from now on to load the members
     config["model"] = {"class_path": "fusionlit.models.Ensemble", "init_args": {"members": members}}
     ensemble = rebuild_run(config)
     path = run / ENSEMBLE / "checkpoints" / "ensemble.ckpt"
@@ -146,9 +144,9 @@ def write_ensemble(cli: FusionCLI, config: Config, run: Path, rows: list[Fold]) 
 
 
 def table(rows: list[Fold]) -> Table:
-    """The chosen checkpoint of each fold, on the fold, and their mean and standard deviation."""
+    """Metrics of each fold's best checkpoint on that fold, with mean and standard deviation."""
     columns = [key for key in rows[0] if key.startswith(("val/", "train/"))]
-    view = Table(title=f"Each of {len(rows)} folds, best checkpoint on it")
+    view = Table(title=f"Best checkpoint of each of {len(rows)} folds, validated on that fold")
     for name in ("fold", "epochs", *columns):
         view.add_column(name, justify="right")
     for row in rows:

@@ -1,4 +1,4 @@
-"""The configuration of a run, changed for another one: in a folder of its own, with another split."""
+"""Changes to a run's configuration for a further run: another folder and another split."""
 
 from pathlib import Path
 from pydoc import locate
@@ -13,38 +13,38 @@ from lightning.pytorch.utilities import rank_zero_info
 from fusionlit.callbacks import BestCheckpoint
 from fusionlit.cli.fusion_cli import FusionCLI
 from fusionlit.cli.run import Config, whole_config
-from fusionlit.cli.trainer import of_validation
+from fusionlit.cli.trainer import class_follows_validation
 from fusionlit.data import FractionSplit, FusionDataModule, GroupSplit, OfficialSplit
 from fusionlit.errors import ConfigError
 from fusionlit.models.hparams import class_path
 
-OF_THE_COMMAND = ("ckpt_path", "weights_only", "refit", "folds")
-"""What `fusionlit fit` takes, and a single run does not."""
-CHOOSING = (EarlyStopping, ModelCheckpoint, Timer)
-"""Callbacks that end a run or choose from it; where all is chosen, they have nothing to do."""
+COMMAND_OPTIONS = ("ckpt_path", "weights_only", "refit", "folds")
+"""Options of `fusionlit fit` that are not part of a single run."""
+SELECTING = (EarlyStopping, ModelCheckpoint, Timer)
+"""Callbacks that end a run or select a checkpoint; a run without selection leaves them out."""
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Where the trainer's run lies."""
+    """Folder of the trainer's run."""
     return Path(trainer.log_dir or ".")
 
 
 def configuration(cli: FusionCLI) -> Config:
-    """The whole configuration of the run that a command was to make."""
-    return {key: value for key, value in whole_config(cli).items() if key not in OF_THE_COMMAND}
+    """Whole configuration of the command's run."""
+    return {key: value for key, value in whole_config(cli).items() if key not in COMMAND_OPTIONS}
 
 
 def in_folder(config: Config, run: Path, name: str, trainer: Trainer) -> Config:
-    """The configuration with all that is written going to the folder `name` of a run.
+    """The configuration with all output redirected to the subfolder `name` of a run.
 
-    TensorBoard's and CSV loggers write there as a version of their own. Other loggers get the folder as `save_dir`,
-    where they have one, and begin a run of their own.
+    TensorBoard and CSV loggers write there as a separate version. Other loggers get the folder as `save_dir`, if they
+    have this argument, and start a new run.
 
     Args:
-        config: The run's configuration.
-        run: The run's folder.
-        name: The folder in it.
-        trainer: The run's trainer, whose loggers are taken where the configuration leaves them open.
+        config: Configuration of the run.
+        run: Folder of the run.
+        name: Name of the subfolder.
+        trainer: Trainer of the run; the kind of its logger is used where the configuration names none.
     """
 
     def moved(logger: Any) -> Any:  # noqa: ANN401 (any part of a configuration)
@@ -75,12 +75,12 @@ def in_folder(config: Config, run: Path, name: str, trainer: Trainer) -> Config:
 
 
 def with_split(config: Config, data: FusionDataModule, wrapper: type[GroupSplit], **arguments: int) -> Config:
-    """The configuration with the data's split inside another one.
+    """The configuration with the data's split wrapped in another one.
 
     Args:
-        config: The run's configuration.
-        data: The data module that was made of it.
-        wrapper: The other split; takes the data's own as `split`.
+        config: Configuration of the run.
+        data: Data module built from it.
+        wrapper: Class of the other split, which takes the original one as `split`.
         arguments: Further arguments of the other split.
 
     Raises:
@@ -90,27 +90,27 @@ def with_split(config: Config, data: FusionDataModule, wrapper: type[GroupSplit]
     split = given.get("split")
     if "split" not in given or not (split is None or isinstance(split, dict)):
         raise ConfigError(
-            f"Expected a data module whose groups can be dealt anew, but {type(data).__name__} has no argument `split:"
-            " GroupSplit | None`. Give it one, keep it as `self.split`, and take the groups of each split from its"
-            " `assign(groups)`, as a GroupedDataModule does."
+            f"Expected a data module whose split can be replaced, but {type(data).__name__} has no argument `split:"
+            " GroupSplit | None`. Add it, store it as `self.split`, and get the groups of each split from its"
+            " `assign(groups)`, as GroupedDataModule does."
         )
     own = getattr(data, "split", None)
     if split is None and not _is_default(own):
         raise ConfigError(
-            f"Expected the configuration to name the split, but {type(data).__name__} chooses {own} where none is"
-            " given: set --data.split to it."
+            f"Expected the configuration to name the split, but {type(data).__name__} chooses {own} by default: set"
+            " --data.split to it."
         )
     inner = {"class_path": class_path(wrapper), "init_args": {"split": split, **arguments}}
     changes = {"split": inner} | {key: None for key in given if key == "write_split"}
     return {**config, "data": {**config["data"], "init_args": {**given, **changes}}}
 
 
-def without_choice(config: Config) -> Config:
-    """The configuration of a run that chooses nothing: no validation, and nothing that follows it or ends the run."""
+def without_selection(config: Config) -> Config:
+    """The configuration without validation, and without callbacks that depend on it or end the run."""
     callbacks = []
     for each in _listed(config["trainer"]["callbacks"]):
         cls = cast(type, locate(each["class_path"]))
-        if not issubclass(cls, CHOOSING) and not of_validation(cls, _arguments(each)):
+        if not issubclass(cls, SELECTING) and not class_follows_validation(cls, _arguments(each)):
             callbacks.append(each)
     settings = {"limit_val_batches": 0, "callbacks": callbacks, "max_time": None, "max_steps": -1}
     settings |= {"min_epochs": None, "min_steps": None}
@@ -118,51 +118,51 @@ def without_choice(config: Config) -> Config:
     return {**config, "trainer": {**config["trainer"], **settings}, "checkpoint": checkpoint}
 
 
-def check_chooses(cli: FusionCLI, option: str) -> None:
-    """Refuse a run that chooses no checkpoint.
+def check_selects_checkpoint(cli: FusionCLI, option: str) -> None:
+    """Raise ConfigError unless the run selects a checkpoint.
 
     Raises:
-        ConfigError: If it writes none, or does not validate.
+        ConfigError: If it writes no checkpoints, or does not validate.
     """
-    fast: bool = cli.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
+    fast: bool = cli.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in Trainer.__init__
     if fast or best_checkpoint(cli.trainer) is None:
         raise ConfigError(
-            f"Expected a run that chooses a checkpoint for {option}, but this one writes none: leave out"
+            f"Expected a run that selects a checkpoint for {option}, but this one does not: leave out"
             " `enable_checkpointing: false`, `fast_dev_run`, `limit_val_batches: 0` and `RefitSplit`."
         )
 
 
 def best_checkpoint(trainer: Trainer) -> BestCheckpoint | None:
-    """What chooses the checkpoint, if anything does."""
+    """The callback that selects the best checkpoint, if there is one."""
     found = (each for each in trainer.checkpoint_callbacks if type(each) is BestCheckpoint)  # not a LastCheckpoint
     return next(found, None)
 
 
 def chosen_checkpoint(trainer: Trainer) -> Path:
-    """The checkpoint that a finished run has chosen.
+    """Path of the best checkpoint of a finished run.
 
     Raises:
-        ConfigError: If it chose none.
+        ConfigError: If the run did not select one.
     """
     best = best_checkpoint(trainer)
     if best is None or not best.best_model_path:
         raise ConfigError(
-            f"Expected the run to choose a checkpoint by {best and best.monitor!r}, but it did not: is it logged, and a"
-            " number?"
+            f"Expected the run to select a checkpoint by {best and best.monitor!r}, but it did not. Check that this"
+            " metric is logged, and is not NaN."
         )
     return Path(best.best_model_path)
 
 
-def where_it_is(what: str, folder: Path, checkpoint: Path) -> str:
-    """Where a network that was trained lies, and what to type next."""
+def result_message(what: str, folder: Path, checkpoint: Path) -> str:
+    """Message with the checkpoint of a trained model and the next command."""
     test = f"fusionlit test --config {folder / 'config.yaml'} --ckpt_path {checkpoint}"
     return f"{what} is in {checkpoint}. Next: {test}"
 
 
 def sum_up(cli: FusionCLI) -> None:
-    """Say where a run that has ended lies, what its best score was, and what to type next."""
+    """Print the folder of a finished run, its best score and the next command."""
     trainer, best = cli.trainer, best_checkpoint(cli.trainer)
-    run, what = run_folder(trainer), "The last network"  # asked in all processes, as Lightning wants it
+    run, what = run_folder(trainer), "The last model"  # evaluated in all processes, as Lightning requires
     kept = (getattr(each, "best_model_path", "") for each in (best, *trainer.checkpoint_callbacks))
     written = [path for path in kept if path]
     if not written or not trainer.is_global_zero:
@@ -170,14 +170,14 @@ def sum_up(cli: FusionCLI) -> None:
     if best is not None and best.best_model_path:
         epochs = torch.load(written[0], weights_only=True, map_location="cpu", mmap=True)["epoch"] + 1
         score = "" if best.best_model_score is None else f", {best.monitor} {float(best.best_model_score):.4g}"
-        what = f"The chosen network (epochs: {epochs}{score})"
-    rank_zero_info(f"The run is in {run}. {where_it_is(what, run, Path(written[0]))}")
+        what = f"The best model (epochs: {epochs}{score})"
+    rank_zero_info(f"The run is in {run}. {result_message(what, run, Path(written[0]))}")
     if cli.model.fusion_weights():
         rank_zero_info(f"How its fusion weights moved: fusionlit weights {run}")
 
 
 def _is_default(split: object) -> bool:
-    """Whether it is what a wrapper without a split takes: see `default_split`."""
+    """Whether this is the split that a wrapper uses without one: see `default_split`."""
     return split is None or any(
         type(split) is type(x) and vars(split) == vars(x) for x in (FractionSplit(), OfficialSplit())
     )

@@ -1,4 +1,4 @@
-"""Arrays that are ready, one per modality."""
+"""Data sets of ready-made arrays, one per modality."""
 
 from fusionlit.data.arrays.module import ArrayDataModule
 

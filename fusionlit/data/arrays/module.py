@@ -1,4 +1,4 @@
-"""Arrays that are ready: an NPZ file with an array per modality, and a target."""
+"""Data module of ready-made arrays: an NPZ file with one array per modality, and a target."""
 
 from pathlib import Path
 from typing import cast
@@ -16,45 +16,47 @@ from fusionlit.storage.npz import NpzFile
 from fusionlit.types import ModalityKind, ModalitySpec, Split, TargetKind, TargetSpec
 
 OFFICIAL = "split"
-"""Name of the array that tells which split each sample belongs to."""
+"""Name of the array that contains the split of each sample."""
 
 
 class ArrayDataModule(GroupedDataModule):
-    """An NPZ file (`numpy.savez`) with an array `(n, *shape)` per modality, of any shape, and a target.
+    """Read an NPZ file (`numpy.savez`) with an array `(n, *shape)` per modality, of any shape, and a target.
 
-    Vectors (text embeddings), sequences `(n, channels, time)`, maps `(n, channels, height, width)`: whatever has the
-    samples first. Other arrays that it knows, all `(n,)`:
+    Any array with the samples in the first dimension can be a modality: vectors (such as text embeddings), signals
+    `(n, channels, time)`, images `(n, channels, height, width)`. Arrays with a special meaning, all `(n,)`:
 
-    - `groups` (text or integers): what a split must not tear apart, such as subjects; else every sample is a group;
-    - `split` (text `train`, `val`, `test`): the file's own split, taken when `split` is not given;
-    - `presence_<modality>` (bool): false where a sample lacks the modality; its values there may be anything.
+    - `groups` (text or integers): samples to keep in the same split, such as those of a subject; otherwise every sample
+      is a group;
+    - `split` (text `train`, `val`, `test`): the official split, used unless `split` is given;
+    - `presence_<modality>` (bool): false where the modality is missing; its values there are ignored.
 
-    The kind of the target, unless given, follows the array: integers or text `(n,)` are `multiclass`, also with two
+    By default the kind of the target follows from its array: integers or text `(n,)` are `multiclass`, also with two
     classes; bool `(n,)` is `binary`; 0 and 1, or bool, `(n, labels)` are `multilabel`; floats `(n,)` or `(n, outputs)`
-    are `regression`. Labels are numbered from 0 in sorted order, numbers by value, and are the names of the classes.
+    are `regression`. Labels become class names; classes are numbered from 0 in sorted order, numbers by value.
 
-    Sizes come from the headers of the file; only the target is read before `setup`. Values travel in the file's own
-    type; the model gets float32, where float64 loses digits, and tokens as int64.
+    Sizes come from the headers of the file; only the target is read before `setup`. Batches are transferred in the
+    stored data type; the model gets float32 (float64 loses precision), and tokens as int64.
 
     Args:
         path: The NPZ file.
-        modalities: Names of the arrays to fuse; default: all but the ones above.
-        target: Name of the target's array.
-        kind: What the target means; default: see above.
-        kinds: What each array is, where its shape does not say so: `depth` or `points` `(channels, height, width)`,
-            `sequence` `(features, steps)`, or `tokens` `(length,)`; by default arrays are pictures, signals or vectors,
-            by their dimensions.
-        groups: Name of the array of groups; default: `groups`, if there is one.
-        split: Which groups train, validate and test; default: the file's own `split`, or else `FractionSplit()`.
+        modalities: Names of the arrays to fuse; default: all except those above and the target.
+        target: Name of the array of targets.
+        kind: Kind of the target; default: see above.
+        kinds: Modality kinds that do not follow from the shape: `depth` or `points` `(channels, height, width)`,
+            `sequence` `(features, steps)`, or `tokens` `(length,)`; by default arrays are images, signals or vectors,
+            by their number of dimensions.
+        groups: Name of the array of groups; default: `groups`, if present.
+        split: Assignment of groups to training, validation and test; default: the official `split`, or else
+            `FractionSplit()`.
         write_split: JSON file to which `setup` writes the groups of each split, for `FileSplit`.
-        augmentation: Varies signals `(channels, time)` or pictures `(channels, height, width)` in training.
+        augmentation: Augmentation of signals `(channels, time)` or images `(channels, height, width)` in training.
         batch_size: Samples per batch, per process.
-        num_workers: Processes that load data; 0 loads in the main process.
-        cache_on_device: Hold the whole data set in the device's memory.
+        num_workers: Worker processes that load data; 0 loads in the main process.
+        cache_on_device: Keep the whole data set in device memory.
 
     Raises:
-        DataError: If the file is no NPZ, or an array is not as above.
-        ConfigError: If an array that is named here is not in the file, or `augmentation` does not fit.
+        DataError: If the file is not an NPZ file, or an array is not as described above.
+        ConfigError: If an array named here is not in the file, or `augmentation` does not fit.
     """
 
     def __init__(
@@ -86,30 +88,30 @@ class ArrayDataModule(GroupedDataModule):
 
     @property
     def modalities(self) -> dict[str, ModalitySpec]:
-        """By each modality's array, without the samples."""
+        """Spec of each modality, from the header of its array."""
         return self._modalities
 
     @property
     def target(self) -> TargetSpec:
-        """By the target's array."""
+        """Target, from its array."""
         return self._targets.spec
 
     def samples(self) -> Samples:
-        """Arrays mapped from the file, or read.
+        """All samples, memory-mapped if the file allows it.
 
         Raises:
             DataError: If a value is NaN or infinite where the modality is present, or an array is not as expected.
         """
         n = len(self._targets.values)
         read = {name: read_modality(self._file, name) for name in self._modalities}
-        presence = {name: there for name, (_, there) in read.items()}
+        presence = {name: present for name, (_, present) in read.items()}
         names = self._file.read_names(self._groups, n) if self._groups else [str(row) for row in range(n)]
         own = self._file.read_names(OFFICIAL, n) if self._official else None
         return Samples(
             {name: values for name, (values, _) in read.items()},
             self._targets,
             names,
-            {} if all(there.all() for there in presence.values()) else presence,
+            {} if all(present.all() for present in presence.values()) else presence,
             cast(list[Split] | None, own),
             source=str(self.path),
         )
@@ -119,18 +121,18 @@ class ArrayDataModule(GroupedDataModule):
         targets = make_targets(values, kind, self._file.where(name))
         if kind is None:
             rank_zero_info(
-                f"{self._file.where(name)}: {values.shape} {values.dtype} is taken for a {targets.spec.kind} target of"
-                f" size {targets.spec.size}. Set `kind` if it means something else."
+                f"{self._file.where(name)}: {values.shape} {values.dtype} is interpreted as a {targets.spec.kind}"
+                f" target of size {targets.spec.size}. Set `kind` if this is wrong."
             )
         return targets
 
     def _find_modalities(
-        self, asked: list[str] | None, beside: set[str | None], kinds: dict[str, ModalityKind]
+        self, asked: list[str] | None, others: set[str | None], kinds: dict[str, ModalityKind]
     ) -> dict[str, ModalitySpec]:
         headers, samples = self._file.headers, len(self._targets.values)
-        names = asked or [name for name in headers if name not in beside and not name.startswith(PRESENCE)]
+        names = asked or [name for name in headers if name not in others and not name.startswith(PRESENCE)]
         if not names:
-            raise DataError(f"{self.path}: expected an array per modality beside the target, but got {list(headers)}.")
+            raise DataError(f"{self.path}: expected an array per modality and the target, but got {list(headers)}.")
         check_presence(self._file, samples)
         if unknown := sorted(set(kinds) - set(names)):
             raise ConfigError(f"Expected `kinds` to name modalities, {names}, but got {unknown}.")

@@ -1,4 +1,4 @@
-"""Random variations of training batches: of signals, and of pictures with the points seen beside them."""
+"""Augmentation of training batches: of signals, and of images together with point maps."""
 
 from fusionlit.data.augment.base import Augmentation
 from fusionlit.data.augment.frames import FrameAugmentation

@@ -1,7 +1,7 @@
-"""Colors of a batch of pictures, each varied by factors of its own.
+"""Color variation with separate factors for each image of a batch.
 
-The formulas are those of `torchvision.transforms.v2.functional`, which takes one factor for a whole batch. Black stays
-black: it is the ground of a rendered scene. RGB `(B, 3, H, W)` in [0, white], factors `(B,)`.
+The formulas are those of `torchvision.transforms.v2.functional`, which takes one factor per batch. Black, the background
+of rendered scenes, stays black. Images are RGB `(B, 3, H, W)` in [0, white], factors are `(B,)`.
 """
 
 import math
@@ -13,21 +13,21 @@ from fusionlit.data.augment.base import uniform
 from fusionlit.errors import ConfigError
 
 GRAY = (0.2989, 0.587, 0.114)
-"""Weights of red, green and blue, as torchvision has them."""
+"""Weights of red, green and blue, as in torchvision."""
 
 
 class ColorJitter:
-    """Random brightness, contrast, saturation and hue of pictures, in this order.
+    """Randomly changes brightness, contrast, saturation and hue of images, in this order.
 
     Args:
         brightness: The factor is uniform in [max(0, 1 - brightness), 1 + brightness].
-        contrast: As `brightness`.
-        saturation: As `brightness`.
-        hue: The hue moves by a share of the color circle uniform in [-hue, hue].
+        contrast: Like `brightness`.
+        saturation: Like `brightness`.
+        hue: The hue shifts by a fraction of the color circle, uniform in [-hue, hue].
         white: Largest value.
 
     Raises:
-        ConfigError: If a number is out of its range.
+        ConfigError: If a number is out of range.
     """
 
     def __init__(self, brightness: float, contrast: float, saturation: float, hue: float, white: float) -> None:
@@ -35,9 +35,9 @@ class ColorJitter:
         if wrong := {name: value for name, value in factors.items() if not (math.isfinite(value) and value >= 0)}:
             raise ConfigError(f"Expected finite numbers >= 0, but got {wrong}.")
         if not 0 <= hue <= 0.5:
-            raise ConfigError(f"Expected `hue` to be a share of the color circle from 0 to 0.5, but got {hue}.")
+            raise ConfigError(f"Expected `hue` to be a fraction of the color circle from 0 to 0.5, but got {hue}.")
         if not (math.isfinite(white) and white > 0):
-            raise ConfigError(f"Expected `white` to be the largest value of pictures, above 0, but got {white}.")
+            raise ConfigError(f"Expected `white` to be the largest value of images, above 0, but got {white}.")
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
         self.white = white
 
@@ -45,7 +45,7 @@ class ColorJitter:
         return any((self.brightness, self.contrast, self.saturation, self.hue))
 
     def __call__(self, image: Tensor, generator: torch.Generator) -> Tensor:
-        """Pictures RGB or RGBA, `(B, 3 or 4, H, W)`; alpha stays as it is."""
+        """Varied images, RGB or RGBA `(B, 3 or 4, H, W)`; alpha is unchanged."""
         rgb, alpha = image[:, :3], image[:, 3:]
         if self.brightness:
             rgb = adjust_brightness(rgb, _factors(rgb, self.brightness, generator), self.white)
@@ -59,31 +59,31 @@ class ColorJitter:
 
 
 def adjust_brightness(rgb: Tensor, factor: Tensor, white: float = 1.0) -> Tensor:
-    """`factor * x`, cut off at white."""
+    """`factor * x`, clamped to [0, white]."""
     return (rgb * _each(factor)).clamp_(0, white)
 
 
 def adjust_contrast(rgb: Tensor, factor: Tensor, white: float = 1.0) -> Tensor:
-    """`m + factor * (x - m)` with m the mean gray of the picture, where it is not black; black pixels stay."""
+    """`m + factor * (x - m)` with m the mean gray of the pixels that are not black; black pixels stay black."""
     lit = rgb.amax(1, keepdim=True) > 0
     mean = (_gray(rgb) * lit).sum((2, 3), keepdim=True) / lit.sum((2, 3), keepdim=True).clamp(min=1)
     return torch.where(lit, _blend(rgb, mean, factor, white), rgb)
 
 
 def adjust_saturation(rgb: Tensor, factor: Tensor, white: float = 1.0) -> Tensor:
-    """`g + factor * (x - g)` with g the gray of the pixel."""
+    """`g + factor * (x - g)` with g the gray value of the pixel."""
     return _blend(rgb, _gray(rgb), factor, white)
 
 
 def adjust_hue(rgb: Tensor, turn: Tensor) -> Tensor:
-    """Hue moved around the circle of colors; value and saturation (HSV) stay.
+    """Shift the hue around the color circle; value and saturation (HSV) stay the same.
 
-    With V the largest and C the difference of the largest and the smallest of r, g, b, and hue h in [0, 6):
+    With V the largest of r, g, b, C the difference of the largest and the smallest, and hue h in [0, 6):
     `V - C max(0, min(k, 4 - k, 1))` with `k = (n + h) mod 6`, and n = 5, 3, 1 for r, g, b.
 
     Args:
-        rgb: `(B, 3, H, W)`.
-        turn: `(B,)`, in turns; 1 is once around.
+        rgb: Images `(B, 3, H, W)`.
+        turn: Shift `(B,)`; 1 is a full circle.
     """
     value, first = rgb.max(1, keepdim=True)
     chroma = value - rgb.amin(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Random variations of pictures, and of the points that a range sensor in the same place sees."""
+"""Augmentation of images, and of the points that a range sensor at the same place measures."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,40 +16,41 @@ from fusionlit.types import Modalities, TargetSpec, as_specs
 
 
 class FrameAugmentation(Augmentation):
-    """Color, flip, shift, range noise and lost beams of pictures `(B, C, H, W)` and points XYZA `(B, 4, H, W)`.
+    """Color, flip, shift, range noise and beam drop for images `(B, C, H, W)` and points XYZA `(B, 4, H, W)`.
 
-    Camera and range sensor stand in one place and look forward, along y. In this order, for each sample:
+    Camera and range sensor are at the same place and look forward, along y. In this order, for each sample:
 
-    - color of pictures of three or four channels (RGB, RGBA): brightness, contrast, saturation and hue by the formulas
-      of torchvision's `ColorJitter`, in this order. Black stays black, and counts for no mean;
-    - flip: left and right swapped with this probability, in all maps of a sample together. In points, x changes its
-      sign, and each distance goes to the ray on the other side;
-    - shift: both sensors turn about the vertical axis by one angle, in whole steps of azimuth. Each distance goes to
-      the ray that meets it now, so that points stay on the sensor's rays. Pictures become those of a pinhole camera
-      turned by the angle, interpolated. Without points, pictures move by whole pixels;
-    - range noise: `d + range_noise * n` along the ray, n standard normal, where there is a return;
-    - beam drop: all returns of one zenith are lost with this probability, and read as rays without return do.
+    - color, of images with three or four channels (RGB, RGBA): brightness, contrast, saturation and hue, in this order,
+      by the formulas of torchvision's `ColorJitter`. Black stays black, and is left out of means;
+    - flip: swaps left and right with this probability, in all maps of a sample together. In points, x changes its sign,
+      and each distance moves to the ray on the other side;
+    - shift: turns both sensors about the vertical axis by the same angle, in whole steps of azimuth. Each distance moves
+      to the ray that now meets its point, so that points stay on the sensor's rays. Images become those of a pinhole
+      camera turned by this angle, interpolated. Without points, images move by whole pixels;
+    - range noise: `d + range_noise * n` along the ray, with n standard normal, where there is a return;
+    - beam drop: with this probability, all returns of one zenith angle are replaced by rays without return.
 
-    What comes in from the side has no return, and is black in pictures. What is 0 changes nothing, bit for bit, and
-    draws no random numbers. Flip and shift are refused for a regression target, whose coordinates would have to move.
-    Use them where the side does not tell the class, and `hue` where the color does not.
+    Areas that enter from the side have no return, and are black in images. A setting of 0 changes nothing, bit for bit,
+    and draws no random numbers. Flip and shift raise an error for a regression target, whose coordinates would have to
+    move. Use them only if the class does not depend on the side, and `hue` only if it does not depend on the color.
 
     Args:
         flip: Probability that left and right are swapped.
-        shift: Largest shift, as a share of the width (of the points' map, if there are points); at most 0.5.
-        brightness: Largest change of the factor around 1.
-        contrast: Largest change of the factor around 1.
-        saturation: Largest change of the factor around 1.
-        hue: Largest change, as a share of the color circle; at most 0.5.
-        range_noise: Standard deviation of distances (unit of the points).
-        beam_drop: Probability that a beam is lost; below 1.
-        focal_length: Of the camera (px), to shift pictures beside points; 70 in frames of `fusionlit render`.
-        images: Pictures. Default: all maps `(channels, H, W)` that are not points.
-        points: Points. Default: maps whose rays the data module knows.
-        white: Largest value of pictures; 255 where they come as whole numbers.
+        shift: Largest shift, as a fraction of the width (of the points, if there are any); at most 0.5.
+        brightness: Largest deviation of the factor from 1.
+        contrast: Largest deviation of the factor from 1.
+        saturation: Largest deviation of the factor from 1.
+        hue: Largest shift, as a fraction of the color circle; at most 0.5.
+        range_noise: Standard deviation of the noise on distances (unit of the points).
+        beam_drop: Probability that a beam is dropped; below 1.
+        focal_length: Focal length of the camera (px), needed to shift images together with points; 70 in frames of
+            `fusionlit render`.
+        images: Names of the image modalities; default: all maps `(channels, H, W)` that are not points.
+        points: Names of the point modalities; default: modalities of kind `points`, and maps with known rays.
+        white: Largest value of images; 255 if they are whole numbers.
 
     Raises:
-        ConfigError: If a number is out of its range.
+        ConfigError: If a number is out of range.
     """
 
     def __init__(
@@ -81,11 +82,11 @@ class FrameAugmentation(Augmentation):
         self._brightness_known = False
 
     def check(self, modalities: Modalities, target: TargetSpec | None, rays: Mapping[str, Tensor]) -> None:
-        """Refuse data that cannot be varied, and learn what is a picture and where the rays of points go.
+        """Check that the data can be augmented, and find the images, the points and the directions of their rays.
 
         Raises:
-            ConfigError: If names or shapes do not fit, a variation has nothing to act on, or a flip or shift would
-                leave target, maps or rays in contradiction.
+            ConfigError: If names or shapes do not fit, there is nothing that a setting could change, or a flip or shift
+                would make target, maps or rays inconsistent.
         """
         specs = as_specs(modalities)
         roles = find_roles(specs, rays, self.images, self.points)
@@ -96,7 +97,7 @@ class FrameAugmentation(Augmentation):
         }
         if self._color and not self._colored:
             raise ConfigError(
-                "Expected pictures of three or four channels for `brightness`, `contrast`, `saturation` and `hue`, but"
+                "Expected images with three or four channels for `brightness`, `contrast`, `saturation` and `hue`, but"
                 f" got { ({name: specs[name].shape for name in roles.images}) }. Leave these out."
             )
         if (self.range_noise or self.beam_drop) and not roles.points:
@@ -105,23 +106,25 @@ class FrameAugmentation(Augmentation):
                 " and validity in `points`, or leave these out."
             )
         self._motion.check(roles, target, rays)
-        # Where no rays are known, rows are beams, as in a picture.
+        # Without known rays, rows are assumed to be beams.
         self._beam_axis = {name: 1 if name in rays and azimuth_axis(rays[name]) == -2 else 0 for name in roles.points}
         self._roles, self._brightness_known = roles, False
 
     def __call__(self, inputs: dict[str, Tensor], seed: Sequence[int]) -> dict[str, Tensor]:
-        """Varied inputs; the given ones stay as they are.
+        """Augmented inputs; the given tensors are not changed.
 
         Args:
             inputs: Floats `(B, *shape)` by modality, all on one device.
-            seed: Numbers >= 0. The random numbers depend on them and on the kind of device, and on nothing else.
+            seed: Numbers >= 0; the random numbers depend only on them and on the type of device.
 
         Raises:
             ConfigError: If `check` has not been called.
-            DataError: If, at the first call, pictures whose color is varied are brighter than `white`.
+            DataError: If images whose color is varied exceed `white`, in the first batch.
         """
         if self._roles is None:
-            raise ConfigError("Expected `check` of FrameAugmentation to be called first, with the data's shapes.")
+            raise ConfigError(
+                "Expected a call of FrameAugmentation's `check`, with the data's shapes, before the first batch."
+            )
         self._check_brightness(inputs)
         first = next(iter(inputs.values()))
         generator = seeded(seed, first.device)
@@ -152,9 +155,9 @@ class FrameAugmentation(Augmentation):
         self._brightness_known = True
         white = self._color.white
         for name in self._colored:
-            # NaN, in samples that lack the modality, is not above.
+            # NaN, as in samples without the modality, compares as false.
             if bool((inputs[name] > white).any()):
                 raise DataError(
-                    f"Expected pictures {name!r} in [0, {white:g}], but some values are above. Set `white` of"
-                    " FrameAugmentation to the largest value, or scale them in `convert`."
+                    f"Expected images {name!r} in [0, {white:g}], but some values are larger. Set `white` of"
+                    " FrameAugmentation to the largest value, or scale the images in `convert`."
                 )

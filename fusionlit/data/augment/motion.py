@@ -1,4 +1,4 @@
-"""How a scene moves before a camera and a range sensor in one place: mirrored, and turned about the vertical axis."""
+"""Motion of a scene in front of a camera and a range sensor: mirrored, and turned about the vertical axis."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class Drawn(NamedTuple):
     """The motion of each sample of a batch.
 
     Args:
-        flipped: `(B,)`, whether left and right are swapped, at first.
-        share: `(B,)`, of the width, by which everything moves to the right, after that.
+        flipped: Whether left and right are swapped first, `(B,)`.
+        share: Shift to the right after that, as a fraction of the width, `(B,)`.
     """
 
     flipped: Tensor
@@ -27,22 +27,22 @@ class Drawn(NamedTuple):
 
 
 class Motion:
-    """Flip and shift of all pictures and points of a sample together.
+    """Flip and shift of all images and points of a sample together.
 
     Args:
         flip: Probability that left and right are swapped.
-        shift: Largest shift, as a share of the width.
-        focal_length: Of the camera (px).
+        shift: Largest shift, as a fraction of the width.
+        focal_length: Focal length of the camera (px).
 
     Raises:
-        ConfigError: If a number is out of its range.
+        ConfigError: If a number is out of range.
     """
 
     def __init__(self, flip: float, shift: float, focal_length: float | None) -> None:
         if not 0 <= flip <= 1:
             raise ConfigError(f"Expected `flip` to be a probability from 0 to 1, but got {flip}.")
         if not 0 <= shift <= 0.5:
-            raise ConfigError(f"Expected `shift` to be a share of the width from 0 to 0.5, but got {shift}.")
+            raise ConfigError(f"Expected `shift` to be a fraction of the width from 0 to 0.5, but got {shift}.")
         if focal_length is not None and not focal_length > 0:
             raise ConfigError(f"Expected `focal_length` to be a number of pixels above 0, but got {focal_length}.")
         self.flip, self.shift, self.focal_length = flip, shift, focal_length
@@ -52,27 +52,27 @@ class Motion:
         return bool(self.flip or self.shift)
 
     def check(self, roles: Roles, target: TargetSpec | None, rays: Mapping[str, Tensor]) -> None:
-        """Refuse what a motion would leave in contradiction, and learn where the rays of points go.
+        """Check that the data stay consistent under a motion, and find the directions of the rays.
 
         Raises:
-            ConfigError: If the target, a map, or the rays cannot move with the rest.
+            ConfigError: If the target, a map, or the rays cannot move with the scene.
         """
         if not self:
             return
         if target is not None and target.kind == "regression":
             raise ConfigError(
-                "Expected a target of classes for `flip` and `shift`, but this one is regression: its values do not"
-                " move with the scene. Set `flip` and `shift` to 0; color, range noise and beam drop do not move it."
+                "Expected a classification target for `flip` and `shift`, but got regression, whose values would have to"
+                " move with the scene. Set `flip` and `shift` to 0; color, range noise and beam drop are possible."
             )
         if roles.others:
             raise ConfigError(
-                f"Expected `flip` and `shift` to move all maps together, but {roles.others} would stay as they are."
-                " Add them to `images` or `points`."
+                f"Expected all maps in `images` or `points` for `flip` and `shift`, but {roles.others} would not move."
+                " Add them."
             )
         if unknown := [name for name in roles.points if name not in rays]:
             raise ConfigError(
-                f"Expected to know the rays of {unknown} for `flip` and `shift`. Return them from `rays` of the data"
-                " module, or leave out `flip` and `shift`."
+                f"Expected known rays for `flip` and `shift`, but those of {unknown} are unknown. Return them from"
+                " `rays` of the data module, or leave out `flip` and `shift`."
             )
         self._scans = {name: Scan(name, rays[name]) for name in roles.points}
         for scan in self._scans.values() if self.flip else ():
@@ -81,15 +81,15 @@ class Motion:
             return
         steps = {name: round(scan.step, 6) for name, scan in self._scans.items()}
         if max(steps.values()) > 1.001 * min(steps.values()):
-            raise ConfigError(f"Expected one step of azimuth in all points for `shift`, but got {steps} rad.")
+            raise ConfigError(f"Expected the same azimuth step in all points for `shift`, but got {steps} rad.")
         if roles.images and self.focal_length is None:
             raise ConfigError(
-                f"Expected `focal_length` (px) of the camera, to shift the pictures {roles.images} by the angle of the"
-                " points. It is 70 in frames of `fusionlit render`."
+                f"Expected `focal_length` of the camera (px), to shift the images {roles.images} by the same angle as"
+                " the points, but got none. It is 70 in frames of `fusionlit render`."
             )
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
-        """A motion for each of `count` samples."""
+        """Draw a motion for each of `count` samples."""
         flipped = torch.zeros(count, dtype=torch.bool, device=generator.device)
         share = torch.zeros(count, device=generator.device)
         if self.flip:
@@ -99,7 +99,7 @@ class Motion:
         return Drawn(flipped, share)
 
     def picture(self, image: Tensor, drawn: Drawn, white: float) -> Tensor:
-        """Pictures `(B, C, H, W)` of the moved scene; what comes in from the side is black, and opaque in RGBA."""
+        """Images `(B, C, H, W)` of the moved scene; areas that enter from the side are black, and opaque in RGBA."""
         if self.flip:
             image = pictures.flip(image, drawn.flipped)
         if not self.shift:
@@ -120,5 +120,5 @@ class Motion:
         return next(iter(self._scans.values()))
 
     def _columns(self, drawn: Drawn) -> Tensor:
-        """Steps of azimuth, the same for all points."""
+        """Shift in steps of azimuth, the same for all points."""
         return (drawn.share * self._first.width).round().long()

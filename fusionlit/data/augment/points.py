@@ -1,4 +1,4 @@
-"""Points of a scanning range sensor, XYZA `(B, 4, H, W)`: noise, lost beams, and what a turned or mirrored scene gives.
+"""Points of a scanning range sensor, XYZA `(B, 4, H, W)`: noise, dropped beams, and turned or mirrored scenes.
 
 Coordinates as in `fusionlit.geometry`: x to the right, y forward, z up, the sensor at the origin.
 """
@@ -10,9 +10,9 @@ from fusionlit.errors import ConfigError
 from fusionlit.geometry import NO_RETURN
 
 TOLERANCE = 0.05
-"""Of the step between two azimuths: how far a ray may be from where an even grid has it."""
+"""Largest deviation of a ray from an even grid, as a fraction of the azimuth step."""
 LEAST_MIRRORED = 0.9
-"""Share of the columns that must have a mirror image in the grid."""
+"""Fraction of the columns that must have a mirror image in the grid."""
 
 
 def azimuth_axis(directions: Tensor) -> int:
@@ -24,14 +24,14 @@ def azimuth_axis(directions: Tensor) -> int:
 
 
 class Scan:
-    """The rays of one sensor, if they are a grid of even azimuths: its columns are those of one azimuth.
+    """The rays of one sensor, whose columns have evenly spaced azimuths.
 
     Args:
-        name: Of the modality, for messages.
+        name: Name of the modality, for messages.
         directions: Unit directions `(3, H, W)` of its pixels.
 
     Raises:
-        ConfigError: If no dimension of the map is azimuth alone, or its steps are uneven.
+        ConfigError: If azimuth does not vary along only one dimension of the map, or its steps are uneven.
     """
 
     def __init__(self, name: str, directions: Tensor) -> None:
@@ -45,12 +45,12 @@ class Scan:
         self._position = self._order.argsort()
         steps = -across[self._order].diff()
         self.step = float(steps.mean()) if len(steps) else 0.0
-        """Between two azimuths (rad)."""
+        """Azimuth step (rad)."""
         even = self.step > 0 and (steps - self.step).abs().max() <= TOLERANCE * self.step
         if not even or (lines - across).abs().max() > TOLERANCE * self.step:
             raise ConfigError(
-                f"Expected the rays of {name!r} to be a grid of even azimuths for `flip` and `shift`, but they are not:"
-                " moved points would leave their rays. Leave out `flip` and `shift`."
+                f"Expected the rays of {name!r} to form a grid with even azimuth steps for `flip` and `shift`, but they"
+                " do not: moved points would leave their rays. Leave out `flip` and `shift`."
             )
         self.width = len(across)
         # The azimuths at positions p and mirror - p are opposite.
@@ -101,13 +101,13 @@ class Scan:
 
 
 def distances(points: Tensor) -> Tensor:
-    """From the sensor, `(B, 1, H, W)`; several times as fast as `vector_norm` over channels."""
+    """Distances from the sensor, `(B, 1, H, W)`; several times as fast as `vector_norm` over channels."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
     return (x * x + y * y + z * z).sqrt()[:, None]
 
 
 def add_range_noise(points: Tensor, noise: Tensor) -> Tensor:
-    """Points `(B, 4, H, W)` moved along their rays by noise `(B, 1, H, W)`, where there is a return.
+    """Move points `(B, 4, H, W)` along their rays by noise `(B, 1, H, W)`, where there is a return.
 
     `xyz * max(d + noise, 0) / d`, with distance d.
     """
@@ -118,10 +118,10 @@ def add_range_noise(points: Tensor, noise: Tensor) -> Tensor:
 
 
 def drop_beams(points: Tensor, dropped: Tensor) -> Tensor:
-    """Points without those of some beams, which read as rays without return do: at `NO_RETURN`, and not valid.
+    """Replace the points of some beams by rays without return: at distance `NO_RETURN`, and not valid.
 
     Args:
-        points: `(B, 4, H, W)`.
+        points: Points `(B, 4, H, W)`.
         dropped: Mask that broadcasts to `(B, 1, H, W)`.
     """
     distance = distances(points)

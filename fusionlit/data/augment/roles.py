@@ -1,4 +1,4 @@
-"""Which modalities are pictures and which are points."""
+"""Assignment of modalities to images and points."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,16 +9,16 @@ from fusionlit.errors import ConfigError
 from fusionlit.types import Modalities, as_specs, shapes_of
 
 MAPS = ("image", "depth", "points")
-"""Kinds of modalities that are maps `(channels, H, W)`."""
+"""Modality kinds that are maps `(channels, H, W)`."""
 
 
 class Roles(NamedTuple):
-    """Modalities that are maps `(channels, H, W)`.
+    """Names of the modalities that are maps `(channels, H, W)`.
 
     Args:
-        images: Pictures.
+        images: Images.
         points: XYZA maps.
-        others: Maps that stay as they are.
+        others: Maps that are not changed.
     """
 
     images: list[str]
@@ -32,13 +32,13 @@ def find_roles(
     images: list[str] | None,
     points: list[str] | None,
 ) -> Roles:
-    """Pictures and points, as named or else by what is known of them.
+    """Find images and points, by the given names or by kind and rays.
 
-    Points are by default the modalities of that kind. Pictures are by default all other maps, except that four channels
-    may mean RGBA or XYZA where there are no points at all.
+    By default, points are the modalities of kind `points` or with known rays, and images are all other maps; a map of
+    four channels (RGBA or XYZA) is ambiguous if no points are known.
 
     Raises:
-        ConfigError: If names are unknown or named twice, do not fit the shapes, or the default is not clear.
+        ConfigError: If names are unknown or used twice, shapes do not fit, or the default is ambiguous.
     """
     specs, shapes = as_specs(modalities), shapes_of(modalities)
     maps = [name for name, spec in specs.items() if spec.kind in MAPS]
@@ -53,18 +53,18 @@ def find_roles(
     if wrong := {name: shapes[name] for name in found if shapes[name][0] != 4}:
         raise ConfigError(f"Expected `points` to be maps (4, H, W) of x, y, z and validity, but got {wrong}.")
     if twice := sorted(set(images or ()) & set(found)):
-        raise ConfigError(f"Expected a modality either in `images` or in `points`, but {twice} is in both.")
+        raise ConfigError(f"Expected each modality in either `images` or `points`, but {twice} are in both.")
     rest = [name for name in maps if name not in found]
     unclear = [name for name in rest if shapes[name][0] == 4]
     if images is None and points is None and not known and unclear:
         raise ConfigError(
-            f"Expected to know whether {unclear} of four channels are pictures (RGBA) or points (XYZA). Name the"
-            " pictures in `images` and the points in `points` of FrameAugmentation."
+            f"Expected `images` or `points` of FrameAugmentation to tell whether {unclear}, which have four channels,"
+            " are images (RGBA) or points (XYZA), but got neither. Name them there."
         )
     pictures = rest if images is None else images
     if not pictures and not found:
         raise ConfigError(
-            f"Expected maps (channels, H, W) for FrameAugmentation, but the data has {shapes}. Signals take a"
-            " SignalAugmentation."
+            f"Expected maps (channels, H, W) for FrameAugmentation, but the data has {shapes}. Use SignalAugmentation"
+            " for signals."
         )
     return Roles(list(pictures), list(found), [name for name in rest if name not in pictures])
