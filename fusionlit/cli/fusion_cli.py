@@ -1,4 +1,4 @@
-"""LightningCLI with fusionlit's links and callbacks: builds trainer, fusion model and data module from YAML and flags."""
+"""LightningCLI with fusionlit's links and callbacks: builds trainer, model and data module from YAML and options."""
 
 from argparse import ArgumentError
 from collections.abc import Callable, Mapping

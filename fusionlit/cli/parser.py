@@ -198,7 +198,7 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 
 
 def suggestion(name: str, available: Iterable[str]) -> str:
-    """Message for an unknown argument: the available one with the most similar name, or else the classes that have it."""
+    """Message for an unknown argument: the most similar available name, or else the classes that have this argument."""
     if message := suggest_option(name, available):
         return message
     last = name.rpartition(".")[2]

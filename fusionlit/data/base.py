@@ -225,9 +225,9 @@ class FusionDataModule(LightningDataModule, Whole, ABC):
             self._arrays = self._arrays or dataset
             if not dataset.shares_arrays(self._arrays):
                 raise ConfigError(
-                    f"Expected splits that share their arrays for `cache_on_device`, but {type(self).__name__} has other"
-                    f" arrays for {split!r}. Leave `cache_on_device` out, or join the arrays and give each split its"
-                    " rows."
+                    f"Expected splits that share their arrays for `cache_on_device`, but {type(self).__name__} has"
+                    f" other arrays for {split!r}. Leave `cache_on_device` out, or join the arrays and give each split"
+                    " its rows."
                 )
             dataset = SampleNumbers(dataset)
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)

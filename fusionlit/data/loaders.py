@@ -14,7 +14,7 @@ from fusionlit.types import Batch
 def make_loader(
     dataset: Dataset[Any], shuffle: bool, batch_size: int, num_workers: int, rank: int, processes: int
 ) -> DataLoader[Any]:
-    """Loader of a split: shuffled, for Lightning to distribute, or in order, with every sample once over all processes."""
+    """Loader of a split: shuffled, for Lightning to distribute, or in order, each sample once over all processes."""
     sampler: Sampler[int] | None = Shuffled(dataset) if shuffle else None  # type: ignore[arg-type]  # has a length
     if not shuffle and processes > 1:
         # Lightning's default sampler repeats samples for padding, which would then count twice.

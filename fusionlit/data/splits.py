@@ -18,10 +18,10 @@ class FractionSplit(GroupSplit):
     The class of a group is that of more than half of its samples. Groups without such a class are treated as one more
     class, and so are all groups if the target is not a class.
 
-    The sizes of the splits follow from the fractions; a split with a fraction above 0 is empty only if there are too few
-    groups. Each class is split by the fractions, in whole groups. If every split has at least as many groups as there
-    are classes, then a class with at least one group per split is in every split; a class with fewer groups is in the
-    training split, and in one other split if it has two groups.
+    The sizes of the splits follow from the fractions; a split with a fraction above 0 is empty only if there are too
+    few groups. Each class is split by the fractions, in whole groups. If every split has at least as many groups as
+    there are classes, then a class with at least one group per split is in every split; a class with fewer groups is in
+    the training split, and in one other split if it has two groups.
 
     Missing or broken groups move no other groups, except at the borders between splits. The global seed has no effect.
 

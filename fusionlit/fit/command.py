@@ -37,8 +37,8 @@ class FitCLI(FusionCLI):
         asked = self.config["fit"]
         if asked.refit and asked.folds is not None:
             raise ConfigError(
-                "Expected --refit or --folds, but got both: the ensemble of the folds is already trained on all training"
-                " and validation data."
+                "Expected --refit or --folds, but got both: the ensemble of the folds is already trained on all"
+                " training and validation data. Leave one out."
             )
         if asked.folds is not None:
             check_folds(self, asked.folds)

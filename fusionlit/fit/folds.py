@@ -70,7 +70,7 @@ def fit_folds(cli: FusionCLI, folds: int) -> None:
     used.
 
     If the same command is repeated with the same folder (a logger's fixed `version`, or no logger), finished folds are
-    kept and an interrupted one starts again. With the default logger, the folder is new and all folds are trained again.
+    kept and an interrupted one starts again. With the default logger, the folder is new, and all folds are trained.
 
     Args:
         cli: A `fit` that has not started.

@@ -4,7 +4,7 @@ from argparse import ArgumentError
 
 import pytest
 
-from fusionlit.cli.errors import meant_option, unwrapped
+from fusionlit.cli.errors import suggest_option, unwrapped
 from fusionlit.errors import ConfigError
 
 OURS = ConfigError("ours")
@@ -33,5 +33,5 @@ def test_a_module_that_exits_is_named(tmp_path, monkeypatch):
 
 def test_an_option_is_meant_only_within_its_group():
     there_are = ["trainer.max_epochs", "data.max_epoch"]
-    assert meant_option("trainer.max_epoch", there_are) == "There is no trainer.max_epoch; did you mean max_epochs?"
-    assert meant_option("model.max_epoch", there_are) is None
+    assert suggest_option("trainer.max_epoch", there_are) == "There is no trainer.max_epoch; did you mean max_epochs?"
+    assert suggest_option("model.max_epoch", there_are) is None

@@ -1,7 +1,7 @@
 """Color variation with separate factors for each image of a batch.
 
-The formulas are those of `torchvision.transforms.v2.functional`, which takes one factor per batch. Black, the background
-of rendered scenes, stays black. Images are RGB `(B, 3, H, W)` in [0, white], factors are `(B,)`.
+The formulas are those of `torchvision.transforms.v2.functional`, which takes one factor per batch. Black, the
+background of rendered scenes, stays black. Images are RGB `(B, 3, H, W)` in [0, white], factors are `(B,)`.
 """
 
 import math

@@ -24,7 +24,7 @@ class FrameAugmentation(Augmentation):
       by the formulas of torchvision's `ColorJitter`. Black stays black, and is left out of means;
     - flip: swaps left and right with this probability, in all maps of a sample together. In points, x changes its sign,
       and each distance moves to the ray on the other side;
-    - shift: turns both sensors about the vertical axis by the same angle, in whole steps of azimuth. Each distance moves
+    - shift: turns both sensors about the vertical axis by the same angle, in whole azimuth steps. Each distance moves
       to the ray that now meets its point, so that points stay on the sensor's rays. Images become those of a pinhole
       camera turned by this angle, interpolated. Without points, images move by whole pixels;
     - range noise: `d + range_noise * n` along the ray, with n standard normal, where there is a return;

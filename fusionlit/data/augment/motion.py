@@ -61,8 +61,8 @@ class Motion:
             return
         if target is not None and target.kind == "regression":
             raise ConfigError(
-                "Expected a classification target for `flip` and `shift`, but got regression, whose values would have to"
-                " move with the scene. Set `flip` and `shift` to 0; color, range noise and beam drop are possible."
+                "Expected a classification target for `flip` and `shift`, but got regression, whose values would have"
+                " to move with the scene. Set `flip` and `shift` to 0; color, range noise and beam drop are possible."
             )
         if roles.others:
             raise ConfigError(
@@ -120,5 +120,5 @@ class Motion:
         return next(iter(self._scans.values()))
 
     def _columns(self, drawn: Drawn) -> Tensor:
-        """Shift in steps of azimuth, the same for all points."""
+        """Shift in azimuth steps, the same for all points."""
         return (drawn.share * self._first.width).round().long()

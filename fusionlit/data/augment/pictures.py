@@ -26,8 +26,8 @@ def move(image: Tensor, columns: Tensor, ground: Tensor) -> Tensor:
 def turn(image: Tensor, angle: Tensor, focal_length: float, ground: Tensor) -> Tensor:
     """Images of a pinhole camera turned about its vertical axis, so that the scene moves to the right.
 
-    With (u, v) relative to the image center, `theta = arctan(u / f)` and the angle a, the pixel (u, v) shows what was at
-    `u' = f tan(theta - a)`, `v' = v cos(theta) / cos(theta - a)`, interpolated bilinearly.
+    With (u, v) relative to the image center, `theta = arctan(u / f)` and the angle a, the pixel (u, v) shows what was
+    at `u' = f tan(theta - a)`, `v' = v cos(theta) / cos(theta - a)`, interpolated bilinearly.
 
     Args:
         image: Images `(B, C, H, W)`.

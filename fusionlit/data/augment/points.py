@@ -59,10 +59,10 @@ class Scan:
         self._name = name
 
     def check_mirror(self) -> None:
-        """Refuse a grid without mirror symmetry.
+        """Raise ConfigError unless the grid is symmetric.
 
         Raises:
-            ConfigError: If opposite azimuths are not rays of the sensor, but for a few at one side.
+            ConfigError: If the mirror images of the azimuths are not rays of the sensor, except for a few at one side.
         """
         kept = self.width - abs(self._mirror - (self.width - 1))
         if abs(self._mirror - round(self._mirror)) > TOLERANCE or kept < LEAST_MIRRORED * self.width:
@@ -72,14 +72,14 @@ class Scan:
             )
 
     def moved(self, points: Tensor, flipped: Tensor, columns: Tensor) -> Tensor:
-        """What the sensor sees of the moved scene: each distance on the ray that meets it now.
+        """Points of the moved scene: each distance moves to the ray that now meets its point.
 
-        Rays that look where the sensor did not look before have no return.
+        Rays in directions that the sensor did not cover before have no return.
 
         Args:
-            points: `(B, 4, H, W)`.
-            flipped: `(B,)`, whether left and right are swapped, at first.
-            columns: `(B,)` long, steps of azimuth to the right, after that.
+            points: Points `(B, 4, H, W)`.
+            flipped: Whether left and right are swapped first, `(B,)`.
+            columns: Azimuth steps to the right after that, `(B,)` long.
         """
         self._to(points)
         position = self._position - columns[:, None]
@@ -91,8 +91,8 @@ class Scan:
         ranges = ranges.gather(self.axis, column.view(shape).expand_as(ranges))
         distance, valid = ranges[:, :1], ranges[:, 1:]
         distance = torch.where(seen.view(shape), distance, NO_RETURN)
-        there = torch.cat((distance * self._directions, valid * seen.view(shape)), 1)
-        return torch.where((flipped | (columns != 0))[:, None, None, None], there, points)
+        moved = torch.cat((distance * self._directions, valid * seen.view(shape)), 1)
+        return torch.where((flipped | (columns != 0))[:, None, None, None], moved, points)
 
     def _to(self, like: Tensor) -> None:
         if self._directions.device != like.device:

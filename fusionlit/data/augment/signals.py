@@ -36,8 +36,8 @@ class SignalAugmentation(Augmentation):
         time_shift: Largest shift, as a fraction of the window; at most 0.5. The shift is circular.
         channel_dropout: Probability that a channel is set to zero; below 1.
         modalities: Names of the modalities to augment; default: all signals `(channels, time)`.
-        rotation: Largest rotation angle of triaxial sensors (degrees); at most 180. Even with 180, small angles are more
-            likely than with rotations uniform in SO(3).
+        rotation: Largest rotation angle of triaxial sensors (degrees); at most 180. Even with 180, small angles are
+            more likely than with rotations uniform in SO(3).
         rotated: Names of the triaxial sensors of one device, with channels x, y, z in the same frame; six or nine
             channels are two or three such triples. Default: every augmented modality with three channels.
 
@@ -79,8 +79,8 @@ class SignalAugmentation(Augmentation):
         """Check that the named modalities can be augmented.
 
         Raises:
-            ConfigError: If a named modality is not in the data or not a signal `(channels, time)`, or one to rotate does
-                not consist of triples of channels.
+            ConfigError: If a named modality is not in the data or not a signal `(channels, time)`, or one to rotate
+                does not consist of triples of channels.
         """
         if unknown := sorted(set(self.modalities or ()) - set(modalities)):
             raise ConfigError(
@@ -148,7 +148,7 @@ class SignalAugmentation(Augmentation):
 
 
 def roll(x: Tensor, shift: Tensor) -> Tensor:
-    """Shift each sample of `x` `(B, C, T)` circularly by its own number of time steps, `x[b, c, (t - shift[b]) mod T]`."""
+    """Shift each sample of `x` `(B, C, T)` circularly by its own shift, `x[b, c, (t - shift[b]) mod T]`."""
     time = torch.arange(x.shape[-1], device=x.device)
     source = (time - shift[:, None]) % x.shape[-1]
     return x.gather(-1, source[:, None].expand_as(x))

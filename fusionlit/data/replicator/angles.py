@@ -1,4 +1,4 @@
-"""The LiDAR's angles, `azimuth.npy` and `zenith.npy`, which stand beside every folder of depth files."""
+"""The LiDAR's angles: `azimuth.npy` and `zenith.npy` next to every folder of depth files."""
 
 from itertools import islice
 from pathlib import Path
@@ -12,11 +12,11 @@ from fusionlit.errors import DataError
 
 
 def read_angles(folders: list[Path]) -> tuple[Tensor, Tensor]:
-    """Azimuth `(H,)` and zenith `(W,)` in rad, float32, which all folders must share.
+    """Read azimuth `(H,)` and zenith `(W,)` in rad, float32, which all folders must share.
 
     Raises:
-        DataError: If a file is missing, does not hold angles, does not fit the depth files, or differs between folders:
-            a difference between classes would tell the class.
+        DataError: If a file is missing, does not contain angles, does not match the depth files, or differs between
+            folders, which would leak the label.
     """
     azimuth, zenith = (_read_angle_file(folders[0] / f"{name}.npy") for name in ("azimuth", "zenith"))
     for folder in folders:
@@ -24,14 +24,14 @@ def read_angles(folders: list[Path]) -> tuple[Tensor, Tensor]:
             if not torch.equal(_read_angle_file(folder / f"{name}.npy"), expected):
                 raise DataError(
                     f"{folder / name}.npy: expected the same angles as {folders[0] / name}.npy, but they"
-                    " differ, and would tell the class. Copy one over the other, or record with one sensor."
+                    " differ, which would leak the label. Copy one over the other, or record with one sensor."
                 )
         _check_length(folder, (len(azimuth), len(zenith)))
     return azimuth, zenith
 
 
 def _check_length(folder: Path, shape: tuple[int, int]) -> None:
-    """Refuse angles that fit none of the first depth files (one of those alone may be the broken one)."""
+    """Raise DataError unless the angles match one of the first depth files (any single file may be damaged)."""
     found = {path: _npy_shape(path) for path in islice(sorted(folder.glob("lidar/*.npy")), 16)}
     if found and shape not in found.values():
         path, first = next(iter(found.items()))
@@ -44,7 +44,9 @@ def _check_length(folder: Path, shape: tuple[int, int]) -> None:
 
 def _read_angle_file(path: Path) -> Tensor:
     if not path.exists():
-        raise DataError(f"{path}: missing. Without its angles, distances are no points: copy it from the original.")
+        raise DataError(
+            f"{path}: missing. Points cannot be computed without these angles: copy it from the original data set."
+        )
     angles = read_npy(path)
     if angles.ndim != 1 or angles.dtype.kind != "f" or not np.isfinite(angles).all() or not angles.size:
         raise DataError(
@@ -62,5 +64,5 @@ def _read_angle_file(path: Path) -> Tensor:
 def _npy_shape(path: Path) -> tuple[int, ...] | None:
     try:
         return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
-    except Exception:  # the full check names this file; here only the others' shape is asked for
+    except Exception:  # the full check reports this file
         return None

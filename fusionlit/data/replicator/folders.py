@@ -1,20 +1,20 @@
-"""The folders of the replicator format: which there are, and which frames they hold."""
+"""The folders of the replicator format, and the frames in them."""
 
 from pathlib import Path
 
 from fusionlit.errors import DataError
 
 UNFINISHED = ".unfinished"
-"""Marker file that the renderer keeps in ROOT until the last file is written."""
+"""Marker file that the renderer keeps in ROOT until all files are written."""
 
 
 def class_folders(root: Path) -> list[Path]:
-    """Class folders of the shape layout in label order, their names sorted."""
+    """Class folders of the shape layout, sorted by name, which is the order of the labels."""
     _require_root(root)
     if (root / "rgb").is_dir():
         raise DataError(
-            f"{root}: found rgb/ directly in it, the position layout. Set `task: position`, or point `root`"
-            " to the folder that holds the class folders."
+            f"{root}: expected class folders, but found rgb/ directly in it, the position layout. Set `task:"
+            " position`, or point `root` to the folder that contains the class folders."
         )
     folders = sorted(d for d in root.glob("*/") if not d.name.startswith(".") and _has_frames(d))
     misspelled = sorted(str(d.relative_to(root)) for d in root.glob("*/*/") if d.name.lower() in ("rgb", "lidar"))
@@ -24,7 +24,7 @@ def class_folders(root: Path) -> list[Path]:
         found = ", ".join(d.name for d in folders) or "none"
         raise DataError(
             f"{root}: expected at least two class folders with rgb/ and lidar/ in each, but found {found}."
-            " Point `root` to the folder that holds them, or make a data set with `fusionlit render`."
+            " Point `root` to the folder that contains them, or create a data set with `fusionlit render`."
         )
     return folders
 
@@ -37,7 +37,7 @@ def position_folder(root: Path) -> Path:
         hint = f"found class folders ({found}): set `task: shape`" if found else "found neither"
         raise DataError(
             f"{root}: expected rgb/ and lidar/ directly in it, but {hint}. Point `root` to the data set, or"
-            " make one with `fusionlit render --task position`."
+            " create one with `fusionlit render --task position`."
         )
     return root
 
@@ -60,11 +60,11 @@ def _has_frames(folder: Path) -> bool:
 def _require_root(root: Path) -> None:
     if not root.is_dir():
         raise DataError(
-            f"{root}: expected the folder of a data set, but there is none. Make one with `fusionlit render"
+            f"{root}: expected the folder of a data set, but it does not exist. Create one with `fusionlit render"
             f" {root}`, or correct `root`."
         )
     if (root / UNFINISHED).exists():
         raise DataError(
-            f"{root}: its rendering was interrupted (or still runs), so files are missing. Finish it with"
-            f" `fusionlit render {root} --overwrite` and the arguments of the first time."
+            f"{root}: its rendering was interrupted (or is still running), so files are missing. Finish it with"
+            f" `fusionlit render {root} --overwrite` and the original arguments."
         )

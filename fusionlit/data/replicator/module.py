@@ -25,34 +25,34 @@ from fusionlit.types import Batch, ModalitySpec, TargetSpec
 
 
 class ReplicatorDataModule(GroupedDataModule):
-    """RGB pictures and LiDAR range images of one scene: classify its shape, or locate its three objects.
+    """RGB images and LiDAR range images of a scene: classify its shape, or locate its three objects.
 
-    `shape`: `ROOT/<class>/{rgb/NNNN.png, lidar/NNNN.npy, azimuth.npy, zenith.npy}`; any class folders, whose sorted
-    names are the labels. `position`: the same in `ROOT` itself, with `positions.csv`. Sizes come from the files.
+    Task `shape`: `ROOT/<class>/{rgb/NNNN.png, lidar/NNNN.npy, azimuth.npy, zenith.npy}`, with any class folders; their
+    sorted names are the classes. Task `position`: the same in `ROOT` itself, with `positions.csv`. Sizes come from the
+    files.
 
     `rgb` is `(4, H, W)`, RGBA in [0, 1] (RGB files get alpha 1); `lidar` is `(4, H, W)`, x, y, z (scene units) and
-    validity, turned to the orientation of the picture. The split is by frame across classes.
+    validity, by default in the orientation of the image. The data is split by frame, the same for all classes.
 
-    At first every file is read and checked, and what is read is packed: raw arrays, uint8 and distances, from which
-    later starts gather whole batches. When a file changes, all are read again. Whatever cannot be used is refused, or
-    left out and listed.
+    On first use every file is read, checked and packed as raw arrays (uint8 images and distances); later starts gather
+    whole batches from the pack. When a file changes, all are read again. Unusable samples raise an error, or are left
+    out and listed.
 
     Args:
         root: Folder of the data set.
         task: `shape` or `position`.
-        split: Which frames train, validate and test; None is `FractionSplit()`.
+        split: Assignment of frames to training, validation and test; default: `FractionSplit()`.
         write_split: JSON file to which `setup` writes the frames of each split, for `FileSplit`.
         binary: For two classes, one logit (the second class is positive) instead of one output per class.
-        orientation: `image` turns the LiDAR as the picture; `raw` keeps the files' order (rows azimuth).
-        on_bad_sample: `error` refuses a data set with unusable samples; `skip` leaves them out, with a warning that
-            lists them, and keeps what is wrong with each in `excluded`, by sample index.
-        max_class_ratio: Largest accepted ratio between the biggest and the smallest class that a split has.
-        augmentation: Varies training batches.
+        orientation: `image` aligns the LiDAR with the image; `raw` keeps the order of the files (rows azimuth).
+        on_bad_sample: `error` raises an error if there are unusable samples; `skip` leaves them out, with a warning
+            that lists them, and stores the reasons in `excluded`, by sample index.
+        max_class_ratio: Largest accepted ratio between the largest and the smallest class present in a split.
+        augmentation: Augmentation of training batches.
         batch_size: Samples per batch, per process.
-        num_workers: Processes that load data; 0 loads in the main process.
-        cache_on_device: Hold the whole data set in the device's memory.
-        pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`. It goes to
-            `.fusionlit` in it.
+        num_workers: Worker processes that load data; 0 loads in the main process.
+        cache_on_device: Keep the whole data set in device memory.
+        pack: Folder for the packed data, in its subfolder `.fusionlit`, for a read-only `root`; default: `root`.
 
     Raises:
         DataError: If folders, angle files or the header of `positions.csv` are not as expected.
@@ -101,37 +101,37 @@ class ReplicatorDataModule(GroupedDataModule):
 
     @property
     def target(self) -> TargetSpec:
-        """Shape classes by the sorted names of their folders, or nine coordinates by the header of `positions.csv`."""
+        """Classes named after their folders, or nine coordinates named by the header of `positions.csv`."""
         return self._target
 
     @property
     def rays(self) -> dict[str, Tensor]:
-        """Directions of `lidar`, in its orientation."""
+        """Directions of the rays of `lidar`, in its orientation."""
         return {"lidar": self._rays.directions}
 
     def pack(self) -> Pack | None:
-        """Read and pack all files, unless they are as they were when that was done, and verify the pack.
+        """Read and pack all files, unless a pack of the unchanged files exists, and verify the pack.
 
         Raises:
-            DataError: If frames and targets do not belong together, or the packed data cannot be written.
+            DataError: If frames and targets do not match, or the packed data cannot be written.
         """
         self._prepared = self._prepare(contents=True)
         return self._prepared[0].pack
 
     def samples(self) -> Samples:
-        """All frames that can be used, paired.
+        """All usable samples, pairs of an image and a range image.
 
         Raises:
-            DataError: If some cannot be used and are not to be skipped.
+            DataError: If there are unusable samples and `on_bad_sample` is `error`, or none is usable.
         """
-        # Under a trainer one process of this node has packed and verified before, in `prepare_data`.
+        # With a trainer, one process of this node has already packed and verified the data in `prepare_data`.
         prepared, self._prepared = self._prepared or self._prepare(contents=self.trainer is None), None
         samples, self.excluded = prepared
         report_bad(self.root, self.excluded, len(samples.usable), skip=self.on_bad_sample == "skip")
         return samples
 
     def check_split(self, samples: Samples, rows: SplitRows) -> SplitRows:
-        """Refuse splits that are not balanced: frames come with their twins of every class."""
+        """Raise DataError unless the splits are balanced: every frame should exist in every class."""
         for split, chosen in rows.items():
             counts = count_classes(samples.targets, torch.from_numpy(chosen))
             if counts is not None:
@@ -140,11 +140,11 @@ class ReplicatorDataModule(GroupedDataModule):
 
     @property
     def conversion(self) -> str:
-        """The rays and their orientation: the angles are not packed."""
+        """Digest of the rays and their orientation, since the angles are not packed."""
         return self._rays.digest
 
     def convert(self, batch: Batch) -> Batch:
-        """RGBA to float in [0, 1], distances to XYZA in the chosen orientation."""
+        """Convert RGBA to floats in [0, 1], and distances to XYZA in the chosen orientation."""
         rgb, depth = batch["inputs"]["rgb"], batch["inputs"]["lidar"]
         return {**batch, "inputs": {"rgb": rgb.float().mul_(1 / 255), "lidar": self._rays(depth)}}
 
@@ -157,7 +157,7 @@ class ReplicatorDataModule(GroupedDataModule):
         return TargetSpec("regression", len(names), names)
 
     def _prepare(self, contents: bool) -> tuple[Samples, Bad]:
-        """All frames, of which `rows` can be used, and what is wrong with the others."""
+        """All samples, with the usable ones in `rows`, and what is wrong with the others."""
         frames, found, orphans = find_samples(self._folders)
         targets, bad = self._read_targets(frames)
         pack = open_or_pack(
@@ -170,14 +170,14 @@ class ReplicatorDataModule(GroupedDataModule):
         return Samples(pack.arrays, targeted, groups, rows=rows, source=str(self.root), pack=pack), bad
 
     def _read_targets(self, frames: list[str]) -> tuple[Tensor, Bad]:
-        """Target of every sample index, and what is wrong with some."""
+        """Target of every sample index, and what is wrong with unusable ones."""
         if self.task == "shape":
             return torch.arange(len(self._folders)).repeat(len(frames)), {}
         numbers = [int(frame) for frame in frames if frame.isdecimal()]
         if len(numbers) == len(frames) and numbers[-1] - numbers[0] >= len(frames):
             missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
             raise DataError(
-                f"{self.root}: expected frames without a gap, but {missing[:10]} are missing; which row of"
-                " positions.csv belongs to which frame is unknown. Restore the missing files."
+                f"{self.root}: expected consecutive frames, but {missing[:10]} are missing, so that the rows of"
+                " positions.csv cannot be matched to frames. Restore the missing files."
             )
         return read_positions(self.root / "positions.csv", len(frames))

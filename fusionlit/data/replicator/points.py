@@ -1,4 +1,4 @@
-"""Batches of range images to points, in few passes: what depends on the angles alone is computed once."""
+"""Conversion of range images to points; everything that depends only on the angles is computed once."""
 
 from hashlib import blake2b
 from typing import Literal
@@ -11,14 +11,14 @@ from fusionlit.types import Shape
 
 
 class Rays:
-    """A sensor's rays, in the orientation of the image or in the order of the files.
+    """The rays of a sensor, in the orientation of the image or in the order of the files.
 
-    Gives `xyza` of the distances, turned by `image_orientation` if asked for, bit for bit; the distances are turned,
-    one number a ray, and not the points.
+    Calling it gives `xyza` of the distances, with `image_orientation` if requested, bit for bit. The distances are
+    reordered instead of the points: one number per ray.
 
     Args:
-        azimuth: `(H,)` (rad).
-        zenith: `(W,)` (rad).
+        azimuth: Azimuth angles `(H,)` (rad).
+        zenith: Zenith angles `(W,)` (rad).
         orientation: `image`, or `raw` for rows azimuth.
     """
 
@@ -35,7 +35,7 @@ class Rays:
 
     @property
     def digest(self) -> str:
-        """Of all that decides which points are made of distances."""
+        """Digest of everything that determines the points computed from distances."""
         order = b"".join(order.cpu().numpy().tobytes() for order in self._order)
         return blake2b(self._directions.cpu().numpy().tobytes() + order, digest_size=16).hexdigest()
 

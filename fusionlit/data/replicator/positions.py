@@ -20,7 +20,9 @@ def read_names(path: Path) -> tuple[str, ...]:
         DataError: If the file is missing, has no header, or has another number of columns.
     """
     if not path.exists():
-        raise DataError(f"{path}: missing. It holds the targets of the position task: copy it from the original.")
+        raise DataError(
+            f"{path}: missing. The position task needs its targets: copy the file from the original data set."
+        )
     rows = _read_rows(path, most=1)
     line, names = rows[0] if rows else (1, [])
     if len(names) != COLUMNS:
@@ -37,20 +39,20 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def read_positions(path: Path, frames: int) -> tuple[Tensor, dict[int, str]]:
-    """Targets `(frames, 9)` float32, and what is wrong with each row that cannot be used (its values are NaN).
+    """Targets `(frames, 9)` float32, and what is wrong with each unusable row (its values are NaN).
 
     Args:
         path: The CSV file.
-        frames: Number of frames in the data set; row k belongs to the k-th of them.
+        frames: Number of frames in the data set; row k belongs to the k-th frame.
 
     Raises:
-        DataError: If there are more or fewer rows than frames: no one can tell which belongs to which.
+        DataError: If the number of rows differs from that of the frames, so that they cannot be matched.
     """
     rows = _read_rows(path)[1:]
     if len(rows) != frames:
         raise DataError(
             f"{path}: expected {frames} rows below the header, one per frame in rgb/ and lidar/, but got"
-            f" {len(rows)}; which row belongs to which frame is unknown. Restore the missing files or rows."
+            f" {len(rows)}, which cannot be matched to frames. Restore the missing files or rows."
         )
     values, bad = [], {}
     for k, (line, row) in enumerate(rows):
@@ -63,7 +65,7 @@ def read_positions(path: Path, frames: int) -> tuple[Tensor, dict[int, str]]:
 
 
 def _read_rows(path: Path, most: int | None = None) -> list[tuple[int, list[str]]]:
-    """Rows with their line numbers; empty lines hold no data and are no rows."""
+    """Rows with their line numbers, without empty lines."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)

@@ -1,4 +1,4 @@
-"""A data set of windows in a few lines of text."""
+"""Text summary of a data set of windows."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from fusionlit.types import SPLITS
 
 
 def describe(root: Path, windows: Stacked, side: NDArray[np.str_]) -> str:
-    """Windows, classes, modalities with channels, units and rates, and what each split has.
+    """Summarise windows, classes, modalities with channels, units and rates, and splits.
 
     Args:
-        root: Where the windows come from.
-        windows: All of them.
-        side: `(n,)` split of each window; empty where it is not used.
+        root: Source of the windows.
+        windows: All windows.
+        side: Split of each window, `(n,)`; empty for unused windows.
     """
     overlap = "; windows of one group may overlap" if windows.overlapping else ""
     lines = [f"{root}: {len(windows):,} windows of {len(set(windows.group.tolist())):,} groups{overlap}"]

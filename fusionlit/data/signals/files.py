@@ -1,4 +1,4 @@
-"""The windows of a data set: from its files, or through a pack where it is known what they are made of."""
+"""The windows of a data set: read from its files, or from a pack if the reader declares its origin."""
 
 import inspect
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fusionlit.data.signals.modalities import by_prefix, check_modalities, stack_specs
-from fusionlit.data.signals.readers.base import Modalities, Origin, SignalReader, channels_of
+from fusionlit.data.signals.readers.base import ChannelGroups, Origin, SignalReader, channels_of
 from fusionlit.data.signals.stacked import Stacked, stack
 from fusionlit.data.signals.windows import Header
 from fusionlit.errors import DataError
@@ -18,22 +18,22 @@ from fusionlit.storage.pack.source import Fingerprint
 
 
 class WindowFiles:
-    """A data set of windows, of which `header` and `modalities` are known once this is constructed.
+    """A data set of windows, with `header` and `modalities` available after construction.
 
-    Where the reader gives no header, all windows are read for it, or packed.
+    If the reader has no header, all windows are read or packed to determine it.
 
     Args:
         root: Folder or file.
-        reader: Reader of its format.
-        modalities: Channels of each modality; default: by their names.
+        reader: Reader of the format.
+        modalities: Channels of each modality; default: grouped by name.
         beside: Folder for the packed data; default: that of the data set.
 
     Raises:
         DataError: If the files are not as expected.
-        ConfigError: If `modalities` name channels that are not there, or one twice.
+        ConfigError: If `modalities` name an unknown channel, or one channel twice.
     """
 
-    def __init__(self, root: Path, reader: SignalReader, modalities: Modalities | None, beside: Path | None) -> None:
+    def __init__(self, root: Path, reader: SignalReader, modalities: ChannelGroups | None, beside: Path | None) -> None:
         self._root = root
         self._reader = reader
         self._beside = beside
@@ -48,7 +48,7 @@ class WindowFiles:
             check_modalities(self.modalities, self.header.channels)
 
     def pack(self, contents: bool = True) -> Pack | None:
-        """The pack of the windows, made if there is none, see `open_or_pack`; None where the reader has no origin.
+        """The pack of the windows, created if necessary (see `open_or_pack`); None if the reader has no origin.
 
         Raises:
             DataError: If the files are not as expected, or the packed data cannot be written.
@@ -61,7 +61,7 @@ class WindowFiles:
         source = Source(
             self._root,
             recipe=json.dumps([name, origin.settings, self._asked]),
-            # The reader's code is one more file: packs that code before it has made go as those of other files do.
+            # The reader's code counts as one more file, so that packs made by older code are replaced.
             look=lambda: np.sort(np.append(self._fingerprint(), code)),
             contents=lambda: self._read().contents(),
         )
@@ -72,10 +72,10 @@ class WindowFiles:
         return fingerprint(() if origin is None else _named(self._root, origin))
 
     def open(self, contents: bool) -> Stacked:
-        """All windows, mapped from their pack or, where there can be none, read.
+        """All windows, mapped from their pack, or read if there is none.
 
         Args:
-            contents: Whether to check the contents of the pack.
+            contents: Whether to verify the contents of the pack.
 
         Raises:
             DataError: If the files are not as expected, or the packed data cannot be written.
@@ -84,10 +84,10 @@ class WindowFiles:
         return self._read() if packed is None else Stacked.of(packed)
 
     def check(self, windows: Stacked) -> None:
-        """Refuse windows that are not what the header said.
+        """Raise DataError unless the windows match the header.
 
         Raises:
-            DataError: With both.
+            DataError: The message contains both.
         """
         _check_promise(self._root, self.header, windows.header, self.modalities)
 
@@ -102,13 +102,13 @@ class WindowFiles:
         return stack(self._root, windows, modalities)
 
 
-def _check_promise(root: Path, promised: Header, found: Header, modalities: Modalities) -> None:
+def _check_promise(root: Path, promised: Header, found: Header, modalities: ChannelGroups) -> None:
     wanted = {name: promised.channels[name] for name in channels_of(modalities)}
     grids = {name: found.channels.get(name) for name in wanted}
     if (wanted, promised.classes) != (grids, found.classes):
         raise DataError(
-            f"{root}: the header promised {wanted} with classes {promised.classes}, but the windows are {grids} with"
-            f" classes {found.classes}. Did the files change?"
+            f"{root}: expected {wanted} with classes {promised.classes}, as in the header, but the windows have {grids}"
+            f" with classes {found.classes}. If the files have changed, start again."
         )
 
 
@@ -118,12 +118,12 @@ def _named(root: Path, origin: Origin) -> list[tuple[str, Path]]:
 
 
 def _code(kind: type[SignalReader]) -> np.uint64 | None:
-    """Digest of the file in which a reader's class stands; None if it says nothing of the files that `read` reads."""
+    """Digest of the source file of a reader's class; None if its `origin` may not describe its `read`."""
     origin, read = (next(base for base in kind.__mro__ if name in vars(base)) for name in ("origin", "read"))
     if not issubclass(origin, read):
         return None
     try:
         code = Path(inspect.getsourcefile(kind) or "").read_bytes()
-    except (TypeError, OSError):  # of a notebook, or typed into an interpreter
+    except (TypeError, OSError):  # defined in a notebook or an interpreter
         return None
     return np.uint64(int.from_bytes(blake2b(code, digest_size=8).digest(), "little"))

@@ -1,4 +1,4 @@
-"""Missing values of windows: where they are, and what becomes of them."""
+"""Missing values of windows: detection and filling."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -14,10 +14,10 @@ OnMissing = Literal["error", "interpolate", "mask"]
 
 
 def check_policy(on_missing: OnMissing, max_gap: int) -> None:
-    """Refuse a length of gaps without leave to fill them, and leave without a length.
+    """Check that `max_gap` fits `on_missing`.
 
     Raises:
-        ConfigError: If the two do not fit.
+        ConfigError: If it does not.
     """
     fits = {"error": max_gap == 0, "interpolate": max_gap > 0, "mask": max_gap >= 0}
     if not fits[on_missing]:
@@ -28,9 +28,10 @@ def check_policy(on_missing: OnMissing, max_gap: int) -> None:
 
 
 def fill_gaps(values: Floats, max_gap: int) -> Floats:
-    """Windows `(n, time)` whose gaps of up to `max_gap` samples are interpolated; longer ones stay NaN.
+    """Interpolate gaps of up to `max_gap` samples in windows `(n, time)`; longer gaps stay NaN.
 
-    Inside a window linearly; at its ends the nearest value is held. A window without any value stays as it is.
+    Interpolation is linear; at the ends of a window, the nearest value is repeated. A window without values is not
+    changed.
     """
     missing = np.isnan(values)
     rows = np.flatnonzero(missing.any(1) & ~missing.all(1))
@@ -40,24 +41,24 @@ def fill_gaps(values: Floats, max_gap: int) -> Floats:
     time = np.arange(values.shape[1])
     for row in rows:
         short = missing[row] & (run_lengths(missing[row]) <= max_gap)
-        there = ~missing[row]
-        values[row, short] = np.interp(time[short], time[there], values[row, there])
+        known = ~missing[row]
+        values[row, short] = np.interp(time[short], time[known], values[row, known])
     return values
 
 
 def run_lengths(missing: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Length of the run of equal values in which each sample `(time,)` stands."""
+    """Length of the run of equal values that each sample `(time,)` belongs to."""
     starts = np.flatnonzero(np.r_[True, missing[1:] != missing[:-1]])
     lengths = np.diff(np.r_[starts, len(missing)])
     return np.repeat(lengths, lengths)
 
 
 class Filled:
-    """Windows whose short gaps are filled when they are gathered; a window that still lacks a value is all zeros.
+    """Windows whose short gaps are filled when they are gathered; windows with longer gaps become all zeros.
 
     Args:
-        values: `(n, channels, time)`, NaN where a value is missing.
-        max_gap: Longest gap (samples) that is filled.
+        values: Windows `(n, channels, time)`, NaN where a value is missing.
+        max_gap: Longest gap to fill (samples).
     """
 
     def __init__(self, values: Rows, max_gap: int) -> None:
@@ -70,12 +71,12 @@ class Filled:
         return values
 
     def fill(self, rows: NDArray[np.int64]) -> Floats:
-        """Windows with only the long gaps left."""
+        """Windows with short gaps filled, so that only long gaps remain."""
         values = self.values[rows]
         return fill_gaps(values.reshape(-1, values.shape[-1]), self.max_gap).reshape(values.shape)
 
     def missing(self, gaps: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """How many values each channel then still lacks, `(n, channels)`; only windows with gaps `(n,)` are read."""
+        """Number of values still missing after filling, `(n, channels)`; reads only the windows with `gaps` `(n,)`."""
         rows = np.flatnonzero(gaps)
         counts = np.concatenate([np.isnan(self.fill(block)).sum(2) for block in blocks([self.values], rows)])
         missing = np.zeros((len(gaps), counts.shape[1]), np.int64)
@@ -84,43 +85,43 @@ class Filled:
 
 
 def check_complete(source: str, missing: Mapping[str, NDArray[np.int64]], max_gap: int) -> None:
-    """Refuse windows that still lack values.
+    """Raise DataError if values are still missing.
 
     Args:
-        source: For messages.
-        missing: `(n,)` how many values each window lacks, by channel.
-        max_gap: Longest gap (samples) that was filled.
+        source: Name of the source, for messages.
+        missing: Number of missing values in each window, `(n,)`, by channel.
+        max_gap: Longest gap that was filled (samples).
 
     Raises:
-        DataError: Naming each channel, with the number of values and windows, and the first of them.
+        DataError: The message lists each channel with its numbers of values and windows, and the first window.
     """
-    lines = [line for name, counts in missing.items() if (line := _lacking(name, counts))]
+    lines = [line for name, counts in missing.items() if (line := _missing_line(name, counts))]
     if not lines:
         return
     longer = f" in gaps longer than `max_gap` ({max_gap} samples)" if max_gap else ""
     raise DataError(
         f"{source}: values are missing{longer}:\n{_listed(lines)}\nFill them, set `on_missing: interpolate` with a"
-        " `max_gap` that covers them, or `on_missing: mask`, which takes the modality as absent in these windows."
+        " `max_gap` that covers them, or `on_missing: mask` to treat the modality as missing in these windows."
     )
 
 
 def check_finite(source: str, channels: dict[str, Floats]) -> None:
-    """Refuse infinite values, which nobody measures.
+    """Raise DataError if a value is infinite.
 
     Raises:
-        DataError: Naming the channel and the first window.
+        DataError: The message names the channel and the first window.
     """
     for name, values in channels.items():
         infinite = np.isinf(values)
         if infinite.any():
             window = int(infinite.any(1).argmax())
             raise DataError(
-                f"{source}: expected finite values, but channel {name!r} has {int(infinite.sum())} infinite ones, the"
-                f" first in window {window}. Write missing values as NaN."
+                f"{source}: expected finite values, but channel {name!r} has {int(infinite.sum())} infinite values, the"
+                f" first in window {window}. Use NaN for missing values."
             )
 
 
-def _lacking(name: str, counts: NDArray[np.int64]) -> str:
+def _missing_line(name: str, counts: NDArray[np.int64]) -> str:
     if not counts.any():
         return ""
     first = int((counts > 0).argmax())

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from fusionlit.data.signals.readers.base import Modalities, channels_of
+from fusionlit.data.signals.readers.base import ChannelGroups, channels_of
 from fusionlit.data.signals.windows import Grid
 from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import ModalitySpec
@@ -13,9 +13,10 @@ AXES = ("x", "y", "z", "w")
 
 
 def by_prefix(channels: Iterable[str]) -> dict[str, list[str]]:
-    """One modality for the axes of one sensor (`acc_x`, `acc_y`, `acc_z` are `acc`), one for every other channel.
+    """Group the axes of each sensor into a modality: `acc_x`, `acc_y`, `acc_z` become `acc`; other channels stay alone.
 
-    Axes are x, y, z and w; a single axis keeps its name, and so do axes whose sensor is called as another channel is.
+    Axes are x, y, z and w; a single axis keeps its name, and so do axes if another channel already has their prefix as
+    its name.
     """
     channels = list(channels)
     prefixes = {name: name[:-2] for name in channels if name[-2:-1] == "_" and name[-1].lower() in AXES}
@@ -28,13 +29,13 @@ def by_prefix(channels: Iterable[str]) -> dict[str, list[str]]:
     return modalities
 
 
-def check_modalities(modalities: Modalities, available: Iterable[str]) -> None:
-    """Refuse channels that are not there, and channels named twice.
+def check_modalities(modalities: ChannelGroups, available: Iterable[str]) -> None:
+    """Raise ConfigError for unknown channels, and for channels named twice.
 
-    A channel in two modalities is refused, since nobody could tell which of them an answer came from.
+    With a channel in two modalities, the contributions of the two could not be told apart.
 
     Raises:
-        ConfigError: Naming the channels that there are.
+        ConfigError: The message lists the available channels.
     """
     available = list(available)
     if not modalities or not all(modalities.values()):
@@ -50,16 +51,16 @@ def check_modalities(modalities: Modalities, available: Iterable[str]) -> None:
                 )
     if twice := [name for name, count in Counter(channels_of(modalities)).items() if count > 1]:
         raise ConfigError(
-            f"Expected each channel once in `modalities`, but got {twice} more than once: what a modality contributes"
-            " could not be told from what the other does."
+            f"Expected each channel once in `modalities`, but got {twice} more than once: contributions of modalities"
+            " with common channels could not be told apart. Name each channel once."
         )
 
 
-def stack_specs(modalities: Modalities, grids: Mapping[str, Grid]) -> dict[str, ModalitySpec]:
-    """What each modality is: signals `(channels, time)`, with their unit where all channels share it.
+def stack_specs(modalities: ChannelGroups, grids: Mapping[str, Grid]) -> dict[str, ModalitySpec]:
+    """Spec of each modality: a signal `(channels, time)`, with a unit if all its channels have the same.
 
     Raises:
-        DataError: If the channels of a modality do not share length and rate.
+        DataError: If the channels of a modality differ in length or rate.
     """
     specs: dict[str, ModalitySpec] = {}
     for modality, channels in modalities.items():
@@ -67,8 +68,8 @@ def stack_specs(modalities: Modalities, grids: Mapping[str, Grid]) -> dict[str, 
         if len(set(times.values())) > 1:
             found = ", ".join(f"{name} {_time(*time)}" for name, time in times.items())
             raise DataError(
-                f"Expected the channels of modality {modality!r} to share length and rate, but got {found}. Give each"
-                " rate a modality of its own in `modalities`."
+                f"Expected the channels of modality {modality!r} to have the same length and rate, but got {found}."
+                " Define one modality per rate in `modalities`."
             )
         length, rate, unit = grids[channels[0]]
         one_unit = unit if {grids[name].unit for name in channels} == {unit} else ""

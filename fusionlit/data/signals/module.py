@@ -1,4 +1,4 @@
-"""Windows of several sensors' signals, from the files of one of several formats."""
+"""Data module of windows of multi-sensor signals, for several file formats."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from fusionlit.data.signals.overlap import check_overlap
 from fusionlit.data.signals.readers.base import SignalReader
 from fusionlit.data.signals.readers.find import find_reader
 from fusionlit.data.signals.stacked import Stacked
-from fusionlit.data.signals.suspects import leave_out_empty, warn_of_copies
+from fusionlit.data.signals.suspects import leave_out_empty, warn_of_duplicates
 from fusionlit.data.signals.windowing.config import Windowing
 from fusionlit.data.targets import Targets, class_target
 from fusionlit.storage.pack import Pack
@@ -29,46 +29,46 @@ from fusionlit.types import SPLITS, Batch, ModalitySpec, TargetSpec
 
 
 class SignalDataModule(GroupedDataModule):
-    """Windows of signals, to be classified; a modality is a named group of channels, `(channels, time)`.
+    """Windows of signals for classification; a modality is a named group of channels, `(channels, time)`.
 
     Reads the official folder of UCI HAR, UEA `.ts` files, NPZ archives and recordings in CSV files; see the readers.
-    `index` is the window's position in the source, training files first.
+    `index` is the position of a window in the source, training files first.
 
-    The windows are read once, all into memory, and packed as the source has them; later starts gather batches from the
-    pack. They are read anew when a file, `modalities`, `windowing` or the reader changes; `split`, `on_missing` and
-    `max_gap` are applied to what is packed. CSV recordings are packed on construction, since nothing less tells their
-    sizes. What a reader of your own reads is packed if it tells its `origin`, else read at every start.
+    On first use all windows are read into memory and packed, unchanged; later starts gather batches from the pack. They
+    are read again when a file, `modalities`, `windowing` or the reader changes; `split`, `on_missing` and `max_gap` are
+    applied to the packed windows. CSV recordings are packed on construction, since their sizes are not known before.
+    The windows of a custom reader are packed if it declares its `origin`; otherwise they are read at every start.
 
-    Splits never tear a group (subject, recording) apart. Beside that, `setup` refuses windows on two sides that share
-    samples, where they follow each other in the source, and warns of windows that are equal on two sides. In a source
-    without groups that is all that can be seen: overlapping windows that were shuffled, or rescaled one by one, are not
-    found.
+    A group (subject, recording) always stays in one split. In addition, `setup` raises an error if windows in different
+    splits share samples (found only if windows are in temporal order), and warns of equal windows in different splits.
+    In a source without groups, no other leakage is detected: overlapping windows that were shuffled, or rescaled one by
+    one, are not recognised.
 
     Args:
-        root: Folder or file; what it is tells the reader.
-        modalities: Channels of each modality; default: the axes of one sensor (`acc_x`, `acc_y`, `acc_z` are `acc`)
-            and every other channel for itself.
-        derived: Modalities to compute on the device from these, or from derived ones before them: a `Difference`, such
-            as gravity, or a `Magnitude`. Where a source is absent, so are they.
-        keep: Modalities to give to the model, packed or derived; default: all.
-        split: Which groups train, validate and test; default: `OfficialSplit()` where the source comes split, else
-            `FractionSplit()`.
+        root: Folder or file, which determines the default reader.
+        modalities: Channels of each modality; default: one modality per sensor with axes (`acc_x`, `acc_y`, `acc_z`
+            become `acc`), and one per other channel.
+        derived: Modalities computed on the device from these, or from derived ones before them: a `Difference`, such as
+            gravity, or a `Magnitude`. If a source is missing, so is the derived modality.
+        keep: Names of the modalities for the model, packed or derived; default: all.
+        split: Assignment of groups to training, validation and test; default: `OfficialSplit()` if the source has an
+            official split, else `FractionSplit()`.
         write_split: JSON file to which `setup` writes the groups of each split, for `FileSplit`.
         binary: For two classes, one logit (the second class is positive) instead of one output per class.
-        on_missing: `error` refuses missing values; `interpolate` fills gaps of up to `max_gap` samples and refuses
-            longer ones; `mask` fills those too, and takes the modality as absent in windows that have longer ones.
-            In CSV recordings one lost or empty sample is not missing under any of them: the resampling bridges steps
-            of up to 2.5 sampling periods.
-        max_gap: Longest gap (samples of the channel) that is filled, window by window: of a gap across a window's edge,
-            each window counts its own part.
-        windowing: How recordings in CSV files are cut into windows.
-        reader: Reader of a format of your own; default: by what `root` is.
-        augmentation: Varies training batches.
+        on_missing: `error` raises an error for missing values; `interpolate` fills gaps of up to `max_gap` samples, and
+            raises an error for longer ones; `mask` also fills short gaps, and treats the modality as missing in windows
+            with longer ones. In CSV recordings a single lost or empty sample never counts as missing: resampling
+            bridges steps of up to 2.5 sampling periods.
+        max_gap: Longest gap to fill (samples of the channel), within each window: if a gap crosses the edge of a
+            window, only the part inside counts.
+        windowing: How to cut recordings in CSV files into windows.
+        reader: Custom reader; default: chosen by `root`.
+        augmentation: Augmentation of training batches.
         batch_size: Samples per batch, per process.
-        num_workers: Processes that load data; 0 loads in the main process.
-        cache_on_device: Hold the whole data set in the device's memory.
-        pack: Folder to write the packed data to, for a `root` that cannot be written; default: `root`, or the folder
-            that it is in. It goes to `.fusionlit` in it.
+        num_workers: Worker processes that load data; 0 loads in the main process.
+        cache_on_device: Keep the whole data set in device memory.
+        pack: Folder for the packed data, in its subfolder `.fusionlit`, for a read-only `root`; default: `root`, or the
+            folder that contains it.
 
     Raises:
         DataError: If the files are not as expected.
@@ -108,18 +108,18 @@ class SignalDataModule(GroupedDataModule):
 
     @property
     def modalities(self) -> dict[str, ModalitySpec]:
-        """Signals `(channels, time)` with their channels, rate and unit."""
+        """Specs of the signals `(channels, time)`, with channels, rate and unit."""
         return self._derivation.specs
 
     @property
     def target(self) -> TargetSpec:
-        """The classes by their names."""
+        """The classes, with their names."""
         return self._target
 
     def pack(self) -> Pack | None:
-        """Read and pack all windows, unless that was done and nothing has changed since, and verify the pack.
+        """Read and pack all windows, unless a pack of the unchanged files exists, and verify the pack.
 
-        None: the reader does not tell what its windows are made of.
+        None if the reader has no `origin`.
 
         Raises:
             DataError: If the files are not as expected, or the packed data cannot be written.
@@ -129,12 +129,12 @@ class SignalDataModule(GroupedDataModule):
         return packed
 
     def samples(self) -> Samples:
-        """All windows, their gaps filled.
+        """All windows, with gaps filled.
 
         Raises:
-            DataError: If windows cannot be used.
+            DataError: If windows are unusable.
         """
-        # Under a trainer one process of this node has packed and verified before, in `prepare_data`.
+        # With a trainer, one process of this node has already packed and verified the data in `prepare_data`.
         windows, self._packed = self._packed or self._files.open(contents=self.trainer is None), None
         self._files.check(windows)
         for suspect in windows.suspects:
@@ -152,36 +152,36 @@ class SignalDataModule(GroupedDataModule):
         )
 
     def check_split(self, samples: Samples, rows: SplitRows) -> SplitRows:
-        """Leave out empty windows, and warn of copies.
+        """Check for leakage between splits, and leave out empty windows.
 
         Raises:
-            DataError: If windows on two sides share samples.
+            DataError: If windows in different splits share samples.
         """
         windows, side = self._windows, _sides(rows, len(samples.groups))
         lengths = {name: spec.shape[1] for name, spec in self._packed_specs.items()}
         first = next(iter(lengths.values()))
         check_overlap([x for name, x in windows.inputs.items() if lengths[name] == first], side)
-        warn_of_copies(str(self.root), windows.keys, side)
+        warn_of_duplicates(str(self.root), windows.keys, side)
         leave_out_empty(samples.presence, side)
         return {split: chosen[side[chosen] != ""] for split, chosen in rows.items()}
 
     def describe(self, samples: Samples, rows: SplitRows) -> str:
-        """Channels with units and rates, classes, windows and groups of each split."""
+        """Summary of channels with units and rates, classes, and windows and groups of each split."""
         return describe(self.root, self._windows, _sides(rows, len(samples.groups)))
 
     @property
     def conversion(self) -> str | None:
-        """How gaps are filled and what is derived; None where a class of somebody's own derives it."""
+        """Settings of gap filling and of derived modalities; None if a custom class derives one."""
         recipe = self._derivation.recipe
         return None if recipe is None else f"{self.on_missing} {self.max_gap} {recipe}"
 
     def convert(self, batch: Batch) -> Batch:
-        """Floats, and the derived modalities."""
+        """Convert inputs to floats, and compute the derived modalities."""
         batch = super().convert(batch)
         return {**batch, "inputs": self._derivation.inputs(batch["inputs"])}
 
     def _fill(self, windows: Stacked) -> tuple[dict[str, Rows], dict[str, NDArray[np.bool_]]]:
-        """Each packed modality, and `(n,)` which windows have each that the model gets; empty if all have all."""
+        """Packed modalities with gaps filled, and presence masks `(n,)` of the model's inputs (empty: none missing)."""
         inputs: dict[str, Rows] = dict(windows.inputs)
         presence = {name: np.ones(len(windows), np.bool_) for name in inputs}
         missing: dict[str, NDArray[np.int64]] = {}
@@ -197,7 +197,7 @@ class SignalDataModule(GroupedDataModule):
 
 
 def _sides(rows: SplitRows, windows: int) -> NDArray[np.str_]:
-    """Split of each window, `(n,)`; empty where it is not used."""
+    """Split of each window, `(n,)`; empty for unused windows."""
     side = np.full(windows, "", "<U5")
     for split in SPLITS:
         side[rows[split]] = split

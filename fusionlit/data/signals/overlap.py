@@ -1,4 +1,4 @@
-"""Windows that share samples must be on one side of a split."""
+"""Check that windows which share samples are in the same split."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -12,23 +12,23 @@ from fusionlit.storage.rows import Rows, blocks
 from fusionlit.types import SPLITS
 
 LEAST = 8
-"""Samples that two windows must share before they are taken to overlap; fewer may agree by chance."""
+"""Least number of shared samples that counts as an overlap; fewer may agree by chance."""
 
 
 def shared_samples(before: Floats, after: Floats) -> NDArray[np.int64]:
-    """How many samples the end of one window shares with the start of another, pair by pair, `(n,)`.
+    """Number of samples shared by the end of one window and the start of another, for each pair, `(n,)`.
 
-    They share T - s samples if `after[:, :, : T - s] == before[:, :, s:]`. A stretch in which no channel changes tells
-    nothing, and counts as not shared.
+    They share T - s samples if `after[:, :, : T - s] == before[:, :, s:]`. A stretch in which no channel changes is no
+    evidence, and counts as not shared.
 
     Args:
-        before: `(n, channels, time)`.
-        after: `(n, channels, time)`.
+        before: First window of each pair, `(n, channels, time)`.
+        after: Second window of each pair, `(n, channels, time)`.
     """
     shared = np.zeros(len(before), np.int64)
     length = before.shape[-1]
     changing = (after != after[:, :, :1]).any((1, 2))
-    # The first and the last sample of a stretch tell most pairs apart.
+    # Comparing the first and the last sample of a stretch rules out most pairs.
     starts = (before == after[:, :, :1]).all(1)
     for shift in range(1, length - LEAST + 1):
         size = length - shift
@@ -42,17 +42,17 @@ def shared_samples(before: Floats, after: Floats) -> NDArray[np.int64]:
 
 
 def check_overlap(values: Sequence[Rows], side: NDArray[np.str_]) -> None:
-    """Refuse a split with windows that share samples on two sides.
+    """Raise DataError if windows in different splits share samples.
 
-    A window is compared with the last one before it in each other split, whatever lies between them: windows of the
-    third split, and unused ones. Windows in another order than that of time are not found.
+    Each window is compared with the last window before it in every other split, even if windows of a third split or
+    unused windows lie between them. Overlaps are only found if windows are in temporal order.
 
     Args:
-        values: `(n, channels, time)` of each modality, finite or NaN, all of one length.
-        side: `(n,)` split of each window; empty where it is not used.
+        values: Windows `(n, channels, time)` of each modality, finite or NaN, all of the same length.
+        side: Split of each window, `(n,)`; empty for unused windows.
 
     Raises:
-        DataError: With the first such windows.
+        DataError: The message names the first such windows.
     """
     before, after = _seams(side)
     if not len(before):
@@ -65,21 +65,20 @@ def check_overlap(values: Sequence[Rows], side: NDArray[np.str_]) -> None:
     i, j = int(before[k]), int(after[k])
     length = _gather(values, before[:1]).shape[-1]
     raise DataError(
-        f"The split puts windows that share samples on two sides, {int((shared > 0).sum())} times: windows {i} and {j}"
-        f" share {shared[k]} of {length} samples, but are in {side[i]} and {side[j]}. The metrics would"
-        " measure memory. Say in the data which windows belong together (subject, recording), and split by these"
-        " groups."
+        f"Expected windows that share samples in the same split, but {int((shared > 0).sum())} pairs are not: windows"
+        f" {i} and {j} share {shared[k]} of {length} samples, but are in {side[i]} and {side[j]}. The metrics would"
+        " measure memorisation. Add groups to the data (subject, recording), and split by these groups."
     )
 
 
 def _gather(values: Sequence[Rows], rows: NDArray[np.int64]) -> Floats:
-    # Missing samples, which are shared too, must compare as equal; no value is infinite.
+    # Missing samples must compare as equal, since they are shared too; no value is infinite.
     windows: Floats = np.concatenate([each[rows] for each in values], axis=1)
     return np.nan_to_num(windows, copy=False, nan=np.inf)
 
 
 def _seams(side: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Windows on two sides that follow each other, once the windows of the third side and unused ones are left out."""
+    """Pairs of consecutive windows in different splits, ignoring windows of the third split and unused ones."""
     before, after = [], []
     for pair in combinations(SPLITS, 2):
         used = np.flatnonzero(np.isin(side, pair))

@@ -1,4 +1,4 @@
-"""Windows as they are packed: an array a modality, a table beside them, and what the values alone say."""
+"""Windows in the form in which they are packed: one array per modality, and a table with one row per window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionlit.data.signals.gaps import check_finite
-from fusionlit.data.signals.readers.base import Modalities, channels_of
+from fusionlit.data.signals.readers.base import ChannelGroups, channels_of
 from fusionlit.data.signals.suspects import odd_channels, window_keys
 from fusionlit.data.signals.windows import Floats, Grid, Header, Windows
 from fusionlit.storage.mapped import MappedArray
 from fusionlit.storage.pack import Column, Contents, Pack
 
 TABLE = ("target", "group", "official", "gaps", "keys")
-"""Fields that are arrays with a row a window, small enough for memory."""
+"""Fields that are arrays with one row per window, small enough for memory."""
 
 
 class Channels:
-    """Channels `(n, time)` of one modality, gathered as `(rows, channels, time)`.
+    """Channels `(n, time)` of a modality, gathered as `(rows, channels, time)`.
 
     Args:
-        values: All of one length.
+        values: Values of each channel, all of the same length.
     """
 
     def __init__(self, values: Sequence[Floats]) -> None:
@@ -40,18 +40,18 @@ class Stacked:
     """`n` labelled windows by modality, in memory or mapped from a pack.
 
     Args:
-        inputs: `(n, channels, time)` of each modality as the source has them: NaN where a value is missing.
+        inputs: Values `(n, channels, time)` of each modality, as in the source; NaN where a value is missing.
         modalities: Channels of each modality.
         header: Grids of these channels, and the classes.
-        target: `(n,)` labels from 0.
-        group: `(n,)` text, see `Windows`.
-        official: `(n,)` text or None, see `Windows`.
-        gaps: `(n, modalities)`, whether a value is missing.
-        keys: `(n,)`, equal where windows are equal in every channel; 0 where no channel moves.
-        overlapping: Whether windows of one group may share samples.
-        left_out: How many windows were left out, by reason.
-        suspects: What looks wrong with channels.
-        pack: Where they are mapped from a pack.
+        target: Labels from 0, `(n,)`.
+        group: Groups `(n,)`, see `Windows`.
+        official: Official splits `(n,)` or None, see `Windows`.
+        gaps: Whether values are missing, `(n, modalities)`.
+        keys: Numbers `(n,)` that are equal for windows equal in every channel; 0 if no channel changes.
+        overlapping: Whether windows of a group may share samples.
+        left_out: Number of windows left out, by reason.
+        suspects: Warnings about suspicious channels.
+        pack: Pack that the windows are mapped from, if any.
     """
 
     inputs: dict[str, Channels] | dict[str, MappedArray]
@@ -71,7 +71,7 @@ class Stacked:
         return len(self.target)
 
     def contents(self) -> Contents:
-        """All of it, to be packed; modalities by number, since their names need not be such of files."""
+        """Contents of the pack; modalities are numbered, since their names may not be valid file names."""
         table = {name: getattr(self, name) for name in TABLE if getattr(self, name) is not None}
         arrays = table | {f"input_{i}": values for i, values in enumerate(self.inputs.values())}
         grids = self.header.channels
@@ -88,7 +88,7 @@ class Stacked:
 
     @classmethod
     def of(cls, pack: Pack) -> "Stacked":
-        """What was packed."""
+        """Windows of a pack."""
         notes = dict(pack.notes)
         channels = {name: Grid(*grid) for name, grid in notes.pop("channels").items()}
         header = Header(channels, tuple(notes.pop("classes")))
@@ -97,8 +97,8 @@ class Stacked:
         return cls(inputs=inputs, header=header, pack=pack, **{"official": None, **table}, **notes)
 
 
-def stack(root: Path, windows: Windows, modalities: Modalities) -> Stacked:
-    """Windows by modality, once they are found to be finite.
+def stack(root: Path, windows: Windows, modalities: ChannelGroups) -> Stacked:
+    """Group the channels of windows by modality.
 
     Raises:
         DataError: If a value is infinite.

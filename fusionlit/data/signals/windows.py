@@ -1,4 +1,4 @@
-"""The one form in which every reader hands over its signals: labelled windows of named channels."""
+"""The result of every reader: labelled windows of named channels."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,12 +10,12 @@ Floats = NDArray[np.float32]
 
 
 class Grid(NamedTuple):
-    """When a channel was measured in every window, and in what unit.
+    """Length, sampling rate and unit of a channel, the same in every window.
 
     Args:
-        length: Samples a window.
-        rate: Samples per second (Hz); None where the source does not tell.
-        unit: Physical unit, such as `g` or `rad/s`; empty where the source does not tell.
+        length: Samples per window.
+        rate: Samples per second (Hz); None if unknown.
+        unit: Physical unit, such as `g` or `rad/s`; empty if unknown.
     """
 
     length: int
@@ -24,11 +24,11 @@ class Grid(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a source tells before its signals are read.
+    """What is known about a source before its signals are read.
 
     Args:
-        channels: Grid of each channel by name, in the source's order.
-        classes: Name of each label.
+        channels: Grid of each channel by name, in the order of the source.
+        classes: Class names.
     """
 
     channels: dict[str, Grid]
@@ -37,12 +37,12 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel of every window, on its own grid.
+    """One channel of all windows, on its own grid.
 
     Args:
-        values: `(n, time)` float32; NaN where a value is missing.
-        rate: Samples per second (Hz); None where the source does not tell.
-        unit: Physical unit, such as `g` or `rad/s`; empty where the source does not tell.
+        values: Values `(n, time)` float32; NaN where a value is missing.
+        rate: Samples per second (Hz); None if unknown.
+        unit: Physical unit, such as `g` or `rad/s`; empty if unknown.
     """
 
     values: Floats
@@ -60,14 +60,14 @@ class Windows:
     """`n` labelled windows.
 
     Args:
-        channels: By name, in the source's order; all have `n` windows, their lengths in samples may differ.
-        target: `(n,)` labels from 0.
-        classes: Name of each label.
-        group: `(n,)` text: subject or recording, whatever must never be torn apart by a split; a source without groups
-            gives every window a group of its own.
-        official: `(n,)` text, `train`, `val` or `test`, where the source comes split; else None.
-        overlapping: Whether windows of one group may share samples.
-        left_out: How many windows were left out, by reason.
+        channels: Channels by name, in the order of the source; all have `n` windows, but may differ in length.
+        target: Labels from 0, `(n,)`.
+        classes: Class names.
+        group: Group of each window, `(n,)` text, such as its subject or recording, which stays in one split; in a
+            source without groups, every window is its own group.
+        official: Official split of each window, `(n,)` text: `train`, `val` or `test`; None if the source has none.
+        overlapping: Whether windows of a group may share samples.
+        left_out: Number of windows left out, by reason.
     """
 
     channels: dict[str, Channel]
@@ -83,5 +83,5 @@ class Windows:
 
     @property
     def header(self) -> Header:
-        """What the windows are, without their values."""
+        """Channels and classes, without the values."""
         return Header({name: channel.grid for name, channel in self.channels.items()}, self.classes)

@@ -4,7 +4,7 @@ import warnings
 import numpy as np
 import pytest
 
-from fusionlit.data.signals.suspects import leave_out_empty, odd_channels, warn_of_copies, window_keys
+from fusionlit.data.signals.suspects import leave_out_empty, odd_channels, warn_of_duplicates, window_keys
 
 GOOD = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 
@@ -28,11 +28,11 @@ def test_stuck_and_repeated_channels_are_named(values, message):
 
 
 def copies(x, side):
-    """Messages of `warn_of_copies` on windows `(n, channels, time)`."""
+    """Messages of `warn_of_duplicates` on windows `(n, channels, time)`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         keys = window_keys({str(i): x[:, i] for i in range(x.shape[1])})
-        warn_of_copies("set", keys, np.array(side, dtype="<U5"))
+        warn_of_duplicates("set", keys, np.array(side, dtype="<U5"))
     return [str(warning.message) for warning in caught]
 
 

@@ -1,1 +1,1 @@
-"""A reader per format of signals, and which one a folder or file wants."""
+"""Readers, one per format of signals, and the choice of a reader for a folder or file."""

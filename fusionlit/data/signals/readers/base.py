@@ -1,4 +1,4 @@
-"""What a reader of signals is."""
+"""Base class of readers of signals."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from fusionlit.data.signals.windows import Header, Windows
 
-Modalities = Mapping[str, list[str]]
+ChannelGroups = Mapping[str, list[str]]
 """Channels of each modality."""
 
 
 class Origin(NamedTuple):
-    """What windows are made of, beside the channels that are wanted.
+    """Everything that determines the windows of a source, except the selected channels.
 
     Args:
-        files: All that are read, and those that would be if they were there.
-        settings: Text of whatever else changes the windows, such as the reader's own arguments.
+        files: All files that are read, and those that would be read if they existed.
+        settings: Text of everything else that affects the windows, such as the arguments of the reader.
     """
 
     files: Sequence[Path]
@@ -24,29 +24,29 @@ class Origin(NamedTuple):
 
 
 class SignalReader(ABC):
-    """Knows one format of files, and nothing of splits and missing values, which are the data module's.
+    """Reads one file format; splits and missing values are left to the data module.
 
-    `header` and `read` are told which channels are wanted, so that a reader may pass over the others; None wants all.
+    `header` and `read` get the selected channels, so that a reader may skip the others; None selects all.
     """
 
     @abstractmethod
-    def header(self, root: Path, modalities: Modalities | None = None) -> Header | None:
-        """Channels and classes, from as few bytes as the format allows; None where only the windows tell them."""
+    def header(self, root: Path, modalities: ChannelGroups | None = None) -> Header | None:
+        """Channels and classes, from as few bytes as the format allows; None if all windows must be read for them."""
 
     @abstractmethod
-    def read(self, root: Path, modalities: Modalities | None = None) -> Windows:
+    def read(self, root: Path, modalities: ChannelGroups | None = None) -> Windows:
         """All windows."""
 
     def origin(self, root: Path) -> Origin | None:
-        """What the windows are made of, without reading it; they are then read once, and packed.
+        """Files and settings that determine the windows, which are then read only once, and packed.
 
-        None: nobody knows, and they are read at every start. That holds for any class with a `read` of its own and no
-        `origin`. The file in which the class stands counts too, so that corrected code reads again; other code that it
-        calls does not.
+        None: unknown, so that the windows are read at every start; this is also the case for a subclass that overrides
+        `read` but not `origin`. The source file of the class is included automatically, so that a changed reader reads
+        again; other code that it calls is not.
         """
         return None
 
 
-def channels_of(modalities: Modalities) -> list[str]:
+def channels_of(modalities: ChannelGroups) -> list[str]:
     """The channels of all modalities."""
     return [channel for channels in modalities.values() for channel in channels]

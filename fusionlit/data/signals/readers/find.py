@@ -1,4 +1,4 @@
-"""Which reader a folder or file wants."""
+"""Choice of the reader for a folder or file."""
 
 from pathlib import Path
 
@@ -17,24 +17,23 @@ EXPECTED = (
 
 
 def find_reader(root: Path, windowing: Windowing | None = None) -> SignalReader:
-    """The reader for what `root` is.
+    """The reader for a folder or file.
 
     Raises:
-        DataError: If `root` is not there or nothing that is known.
-        ConfigError: If `windowing` is missing for recordings, or given for windows that are cut already.
+        DataError: If `root` does not exist, or has an unknown format.
+        ConfigError: If `windowing` is missing for recordings, or given for data that is already cut into windows.
     """
     reader = _find_reader(root, windowing)
     if windowing is not None and not isinstance(reader, CSVReader):
         raise ConfigError(
-            f"Expected `windowing` only for recordings in CSV files, but {root} holds windows that are cut already:"
-            " leave it out."
+            f"Expected `windowing` only for recordings in CSV files, but {root} already contains windows: leave it out."
         )
     return reader
 
 
 def _find_reader(root: Path, windowing: Windowing | None) -> SignalReader:
     if not root.exists():
-        raise DataError(f"{root}: there is no such file or folder. Point `root` to {EXPECTED}.")
+        raise DataError(f"{root}: does not exist. Point `root` to {EXPECTED}.")
     if (root / "train" / "Inertial Signals").is_dir():
         return UCIHARReader()
     if root.suffix == ".npz":
@@ -43,7 +42,7 @@ def _find_reader(root: Path, windowing: Windowing | None) -> SignalReader:
         return TSReader()
     if root.suffix.lower() == ".csv" or any(path.suffix.lower() == ".csv" for path in root.glob("*")):
         if windowing is None:
-            raise ConfigError(f"{root} holds recordings: say in `windowing` how they are cut into windows.")
+            raise ConfigError(f"Expected `windowing` to cut the recordings in {root} into windows, but got none.")
         return CSVReader(windowing)
     inside = next(
         (folder for folder in sorted(root.glob("*/")) if (folder / "train" / "Inertial Signals").is_dir()), None

@@ -1,4 +1,4 @@
-"""NPZ archives of windows that are cut already."""
+"""Reader of NPZ archives of windows."""
 
 from math import inf, prod
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionlit.data.labels import decode, encode
-from fusionlit.data.signals.readers.base import Modalities, Origin, SignalReader
+from fusionlit.data.signals.readers.base import ChannelGroups, Origin, SignalReader
 from fusionlit.data.signals.windows import Channel, Grid, Header, Windows
 from fusionlit.errors import DataError
 from fusionlit.storage.npz import Array, NpzFile
@@ -18,24 +18,24 @@ SUFFIXES = ("", *(f"_{split}" for split in SPLITS))
 
 
 class NPZReader(SignalReader):
-    """One archive with `X` `(n, channels, time)` and `y` `(n,)`; or with `X_train`, `y_train`, `X_test`, `y_test`.
+    """An archive with `X` `(n, channels, time)` and `y` `(n,)`; or with `X_train`, `y_train`, `X_test`, `y_test`.
 
-    `X_val` and `y_val` may stand beside the latter; the split by these names is the official one. Optional arrays:
-    `groups` or `subject` `(n,)` (where the arrays come split `groups_train` and so on, for all of them), text or
-    integers; without them every window is a group of its own. `channels` (names; else `channel_0`, ...), `classes`
-    (names), `rate` (Hz, one number for all channels) and `units` (text, one a channel). Labels are text, or whole
-    numbers that are mapped to 0, 1, ... in their order. NaN is a missing value.
+    With the latter, `X_val` and `y_val` are optional, and these names define the official split. Further optional
+    arrays: `groups` or `subject` `(n,)`, text or integers (with an official split `groups_train` and so on, for all of
+    its parts; without groups every window is its own group), `channels` (names; default `channel_0`, ...), `classes`
+    (names), `rate` (Hz, one number for all channels) and `units` (text, one per channel). Labels are text, or whole
+    numbers that are mapped to 0, 1, ... in ascending order. NaN is a missing value.
 
-    Sizes come from the headers of the file; only labels and names are read before the windows are.
+    Sizes come from the headers of the file; only labels and names are read before the windows.
     """
 
-    def header(self, root: Path, modalities: Modalities | None = None) -> Header:
-        """Channels by the shape of `X`, classes by the labels."""
+    def header(self, root: Path, modalities: ChannelGroups | None = None) -> Header:
+        """Channels from the shape of `X`, classes from the labels."""
         file = NpzFile(root)
         _, classes = _labels(file, _suffixes(file))
         return Header(_grids(file, _suffixes(file)), classes)
 
-    def read(self, root: Path, modalities: Modalities | None = None) -> Windows:
+    def read(self, root: Path, modalities: ChannelGroups | None = None) -> Windows:
         """All arrays, training windows first."""
         file = NpzFile(root)
         suffixes = _suffixes(file)
@@ -56,19 +56,17 @@ class NPZReader(SignalReader):
 
 
 def _suffixes(file: NpzFile) -> list[str]:
-    """`[""]`, or `_train`, ... where the arrays come split."""
+    """`[""]`, or `_train`, ... with an official split."""
     suffixes = [suffix for suffix in SUFFIXES if f"X{suffix}" in file.headers]
     if "" in suffixes and len(suffixes) > 1:
         raise DataError(
-            f"{file.path}: expected either 'X', or 'X_train' and 'X_test', but it has"
-            f" {[f'X{suffix}' for suffix in suffixes]}, and nothing tells which are meant. Leave 'X' or the others out."
+            f"{file.path}: expected either 'X', or 'X_train' and 'X_test', but got"
+            f" {[f'X{suffix}' for suffix in suffixes]}. Leave out 'X' or the others."
         )
     if suffixes == [""]:
         return suffixes
     if "_train" not in suffixes:
-        raise DataError(
-            f"{file.path}: expected an array 'X', or 'X_train' and 'X_test', but it has {list(file.headers)}."
-        )
+        raise DataError(f"{file.path}: expected an array 'X', or 'X_train' and 'X_test', but got {list(file.headers)}.")
     return suffixes
 
 
@@ -77,13 +75,13 @@ def _count(file: NpzFile, suffix: str) -> int:
 
 
 def _grids(file: NpzFile, suffixes: list[str]) -> dict[str, Grid]:
-    """Grid of each channel, after a look at the shapes of all arrays of windows."""
+    """Grid of each channel, after checking the shapes of all arrays of windows."""
     first = file.headers[f"X{suffixes[0]}"]
     for name in (f"X{suffix}" for suffix in suffixes):
         header = file.headers[name]
         if header.dtype.kind not in "fiu" or len(header.shape) != 3 or 0 in header.shape:
             raise DataError(
-                f"{file.where(name)}: expected numbers (n, channels, time), none of them 0, but got {header}."
+                f"{file.where(name)}: expected a non-empty array of numbers (n, channels, time), but got {header}."
             )
         if header.shape[1:] != first.shape[1:]:
             raise DataError(
@@ -94,7 +92,7 @@ def _grids(file: NpzFile, suffixes: list[str]) -> dict[str, Grid]:
     names = _texts(file, "channels", [f"channel_{i}" for i in range(count)])
     units = _texts(file, "units", [""] * count)
     if len(set(names)) < count:
-        raise DataError(f"{file.where('channels')}: expected different names, but got {names}.")
+        raise DataError(f"{file.where('channels')}: expected unique names, but got {names}.")
     rate = _rate(file)
     return {name: Grid(length, rate, unit) for name, unit in zip(names, units, strict=True)}
 
@@ -123,8 +121,8 @@ def _labels(file: NpzFile, suffixes: list[str]) -> tuple[NDArray[np.int64], tupl
         name, expected = f"y{suffix}", (_count(file, suffix),)
         if name not in file.headers:
             raise DataError(
-                f"{file.path}: the labels are missing: expected an array {name!r} {expected}, one label for each window"
-                f" of X{suffix}, but it has {list(file.headers)}."
+                f"{file.path}: labels are missing: expected an array {name!r} {expected}, one label for each window of"
+                f" X{suffix}, but got {list(file.headers)}."
             )
         if file.headers[name].shape != expected:
             raise DataError(
@@ -140,21 +138,21 @@ def _class_names(file: NpzFile) -> list[str]:
         return []
     header = file.headers["classes"]
     if len(header.shape) != 1 or header.dtype.kind not in "iuSU":
-        raise DataError(f"{file.where('classes')}: expected text, one name a class, but got {header}. Save it anew.")
+        raise DataError(f"{file.where('classes')}: expected text, one name per class, but got {header}. Save it again.")
     return [str(name) for name in decode(file.read("classes"), file.where("classes")).tolist()]
 
 
 def _group_kind(file: NpzFile, suffixes: list[str]) -> str | None:
-    """Which of `GROUPS` the file has, for all windows; None if it has none of them."""
-    there = [f"{kind}{suffix}" for kind in GROUPS for suffix in SUFFIXES if f"{kind}{suffix}" in file.headers]
-    if not there:
+    """The one of `GROUPS` that the file has, for all windows; None if it has none."""
+    found = [f"{kind}{suffix}" for kind in GROUPS for suffix in SUFFIXES if f"{kind}{suffix}" in file.headers]
+    if not found:
         return None
     wanted = {kind: [f"{kind}{suffix}" for suffix in suffixes] for kind in GROUPS}
-    kind = next((kind for kind in GROUPS if wanted[kind] == there), None)
+    kind = next((kind for kind in GROUPS if wanted[kind] == found), None)
     if kind is None:
         raise DataError(
-            f"{file.path}: expected the groups of all windows in {wanted['groups']} or {wanted['subject']}, but it has"
-            f" {there}. Add what is missing, or leave out what is not meant."
+            f"{file.path}: expected the groups of all windows in {wanted['groups']} or {wanted['subject']}, but got"
+            f" {found}. Add missing arrays, or remove the others."
         )
     return kind
 

@@ -1,4 +1,4 @@
-"""A CSV file as columns, with every check that files from elsewhere need. Messages name the file, line and column."""
+"""Reading of CSV files as columns, with checks for malformed files. Messages name the file, line and column."""
 
 import csv
 import math
@@ -18,7 +18,7 @@ from fusionlit.data.signals.windowing.tracks import Doubles
 from fusionlit.errors import DataError
 
 CHUNK = 512
-"""Rows that are held as text at one time; more than fit into the cache take twice the time."""
+"""Rows held as text at a time; chunks larger than the CPU cache take twice as long."""
 
 Row = tuple[int, list[str]]
 
@@ -29,8 +29,8 @@ class Table:
 
     Args:
         path: The file.
-        lines: `(rows,)` line of each row in the file, from 1.
-        numbers: Columns of finite numbers by name; NaN where the cell is empty or says so.
+        lines: Line number of each row in the file, from 1, `(rows,)`.
+        numbers: Columns of finite numbers by name; NaN where the cell is empty or `nan`.
         texts: Columns of text by name.
     """
 
@@ -41,10 +41,10 @@ class Table:
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """Unit of each column by name, from headers such as `acc_x [g]` or `acc_x (g)`; empty where there is none.
+    """Unit of each column by name, from headers such as `acc_x [g]` or `acc_x (g)`; empty without a unit.
 
     Raises:
-        DataError: If the file is empty, or its first line is not a header of different names.
+        DataError: If the file is empty, or its first line is not a header of unique names.
     """
     with _rows(path) as rows:
         line, cells = next(rows, (1, []))
@@ -58,15 +58,15 @@ def read_header(path: Path) -> dict[str, str]:
     if "" in names:
         raise DataError(
             f"{path}, line {line}: expected a name for every column, but column {names.index('') + 1} has none."
-            " Name it in the header, or write the file without it (pandas: index=False)."
+            " Name it in the header, or write the file without this column (pandas: index=False)."
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{path}, line {line}: expected different column names, but {twice} come more than once.")
+        raise DataError(f"{path}, line {line}: expected unique column names, but {twice} occur more than once.")
     return dict(zip(names, units, strict=True))
 
 
 def read_table(path: Path, numbers: Collection[str], texts: Collection[str]) -> Table:
-    """Read these columns, which the header must have.
+    """Read these columns, which must be in the header.
 
     Raises:
         DataError: If a row has more or fewer cells than the header, a number is text or infinite, or there are no rows.
@@ -96,7 +96,7 @@ def read_table(path: Path, numbers: Collection[str], texts: Collection[str]) -> 
 
 @contextmanager
 def _rows(path: Path) -> Iterator[Iterator[Row]]:
-    """Rows with their line numbers; empty lines hold no data and are no rows."""
+    """Rows with their line numbers, without empty lines."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, skipinitialspace=True, strict=True)
@@ -124,9 +124,9 @@ def _numbers(path: Path, name: str, cells: list[str], rows: list[Row]) -> Double
     if len(bad):
         line, cell = rows[bad[0]][0], cells[bad[0]]
         raise DataError(
-            f"{path}, line {line}, column {name!r}: expected a finite number, or nothing where the value is missing,"
-            f" but got {cell!r}. Correct it; if the column is no channel, give it a role in `columns` or name only the"
-            " channels to be read in `modalities`."
+            f"{path}, line {line}, column {name!r}: expected a finite number, or an empty cell for a missing value, but"
+            f" got {cell!r}. Correct it; if the column is not a channel, give it a role in `columns`, or name the"
+            " channels to read in `modalities`."
         )
     return values
 

@@ -1,4 +1,4 @@
-"""Text files of numbers, a window a line."""
+"""Text files of numbers, one window per line."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def first_row(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a text file of numbers, but it cannot be read ({error}).") from error
     if cells is None:
-        raise DataError(f"{path}: expected a line of numbers per window, but the file is empty. Copy it again.")
+        raise DataError(f"{path}: expected one line of numbers per window, but the file is empty. Copy it again.")
     return cells
 
 
@@ -28,7 +28,7 @@ def read_matrix(path: Path) -> Floats:
     """Numbers separated by blanks, `(lines, columns)`; `nan` is a missing value.
 
     Raises:
-        DataError: With the line of a text where a number should be, or of another length than the first.
+        DataError: If a line contains anything but numbers, or differs in length from the first; the message names it.
     """
     columns = len(first_row(path))
     try:
@@ -43,11 +43,11 @@ def _first_wrong_line(path: Path, columns: int) -> str | None:
             cells = line.split()
             if cells and len(cells) != columns:
                 return (
-                    f"{path}, line {number}: expected windows of one length ({columns} samples, as the first), but got"
-                    f" {len(cells)}. Cut or remove the ragged window."
+                    f"{path}, line {number}: expected windows of equal length ({columns} samples, like the first), but"
+                    f" got {len(cells)}. Crop or remove the window."
                 )
             if wrong := next((cell for cell in cells if not is_number(cell)), None):
-                return f"{path}, line {number}: expected numbers, but got {wrong!r}. A missing value is written nan."
+                return f"{path}, line {number}: expected numbers, but got {wrong!r}. Write missing values as nan."
     return None
 
 

@@ -1,4 +1,4 @@
-"""Files in the `.ts` format of the UEA archive of multivariate time series."""
+"""Reader of the `.ts` format of the UEA archive of multivariate time series."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from fusionlit.data.labels import encode
-from fusionlit.data.signals.readers.base import Modalities, Origin, SignalReader
+from fusionlit.data.signals.readers.base import ChannelGroups, Origin, SignalReader
 from fusionlit.data.signals.windows import Channel, Floats, Grid, Header, Windows
 from fusionlit.errors import DataError
 
@@ -15,10 +15,10 @@ SIDES = {"train": "_TRAIN.ts", "test": "_TEST.ts"}
 
 
 class TSHead(NamedTuple):
-    """What stands above `@data`.
+    """The header of a file, above `@data`.
 
     Args:
-        tags: Text of each tag by its name in lower case.
+        tags: Text of each tag by its lower-case name.
         classes: Class names.
         first: Number of the line below `@data`.
     """
@@ -29,24 +29,24 @@ class TSHead(NamedTuple):
 
 
 class TSReader(SignalReader):
-    """`NAME_TRAIN.ts` with `NAME_TEST.ts` beside it, which is the official split, or a single `.ts` file.
+    """`NAME_TRAIN.ts` and `NAME_TEST.ts`, the official split, or a single `.ts` file.
 
     A line is a window: channels separated by `:`, their values by `,`, the class last; `?` is a missing value. Channels
-    are called `dim_0`, `dim_1`, ...; the format tells neither rates nor units nor groups, so that every window is a
-    group of its own. The header is read from the tags and the first window.
+    are named `dim_0`, `dim_1`, ...; the format has no rates, units or groups, so that every window is its own group.
+    The header is read from the tags and the first window.
 
     Source: Bagnall et al., "The UEA multivariate time series classification archive, 2018" (arXiv 1811.00075).
     """
 
-    def header(self, root: Path, modalities: Modalities | None = None) -> Header:
-        """Channels by the first window, classes by `@classLabel`."""
+    def header(self, root: Path, modalities: ChannelGroups | None = None) -> Header:
+        """Channels from the first window, classes from `@classLabel`."""
         path = next(iter(ts_files(root).values()))
         with _open(path) as file:
             head = _read_head(path, file)
             _, window, _ = next(_windows(path, file, head))
         return Header({f"dim_{i}": Grid(len(values)) for i, values in enumerate(window)}, head.classes)
 
-    def read(self, root: Path, modalities: Modalities | None = None) -> Windows:
+    def read(self, root: Path, modalities: ChannelGroups | None = None) -> Windows:
         """The windows of both files, training first."""
         files = ts_files(root)
         grids, classes = self.header(root)
@@ -73,10 +73,10 @@ class TSReader(SignalReader):
 
 
 def ts_files(root: Path) -> dict[str, Path]:
-    """The files by side; a single file has the side `""`.
+    """The files by split; a single file has the key `""`.
 
     Raises:
-        DataError: If a folder holds no pair, or several.
+        DataError: If a folder contains no pair, or several.
     """
     if root.is_file():
         stem = next((root.name.removesuffix(end) for end in SIDES.values() if root.name.endswith(end)), None)
@@ -108,7 +108,7 @@ def _read_head(path: Path, file: TextIO) -> TSHead:
             raise DataError(
                 f"{path}, line {number}: expected tags such as '@classLabel true a b', but got {text[:40]!r}."
             )
-    raise DataError(f"{path}: expected a line '@data' above the windows, but there is none: it is no .ts file.")
+    raise DataError(f"{path}: expected a line '@data' above the windows, but there is none: this is not a .ts file.")
 
 
 def _classes(path: Path, tags: dict[str, str]) -> tuple[str, ...]:
@@ -117,14 +117,14 @@ def _classes(path: Path, tags: dict[str, str]) -> tuple[str, ...]:
     given, *names = tags.get("classlabel", "false").split() or ["false"]
     if given.lower() != "true" or not names:
         raise DataError(
-            f"{path}: expected '@classLabel true' with the class names, but got {tags.get('classlabel')!r}: windows"
-            " without classes cannot be learned from."
+            f"{path}: expected '@classLabel true' with the class names, but got {tags.get('classlabel')!r}. Training"
+            " needs classes: add the tag."
         )
     return tuple(names)
 
 
 def _windows(path: Path, file: TextIO, head: TSHead) -> Iterator[tuple[int, list[Floats], str]]:
-    """Line, values of each channel and class of every window, of which there is at least one."""
+    """Line number, values of each channel and class of every window; at least one window must exist."""
     empty = True
     for number, line in enumerate(file, head.first):
         if not line.strip() or line.startswith("#"):
@@ -136,7 +136,7 @@ def _windows(path: Path, file: TextIO, head: TSHead) -> Iterator[tuple[int, list
         empty = False
         yield number, [_parse(where, channel) for channel in channels], label
     if empty:
-        raise DataError(f"{path}: expected a window a line below @data, but there is none. Copy it again.")
+        raise DataError(f"{path}: expected one window per line below @data, but there is none. Copy it again.")
 
 
 def _parse(where: str, channel: str) -> Floats:
@@ -144,7 +144,7 @@ def _parse(where: str, channel: str) -> Floats:
     try:
         return np.array(cells, dtype=np.float32)
     except ValueError as error:
-        raise DataError(f"{where}: expected numbers separated by commas ('?' is a missing one): {error}.") from error
+        raise DataError(f"{where}: expected numbers separated by commas ('?' if missing): {error}.") from error
 
 
 def _read_file(path: Path, shape: tuple[int, int], classes: Sequence[str]) -> tuple[Floats, list[str]]:
@@ -158,8 +158,8 @@ def _read_file(path: Path, shape: tuple[int, int], classes: Sequence[str]) -> tu
             lengths = {len(channel) for channel in window}
             if (len(window), *lengths) != shape:
                 raise DataError(
-                    f"{path}, line {number}: expected {shape[0]} channels of {shape[1]} values, as the first"
-                    f" window has, but got {[len(channel) for channel in window]}. Cut or remove ragged windows."
+                    f"{path}, line {number}: expected {shape[0]} channels of {shape[1]} values, like the first window,"
+                    f" but got lengths {[len(channel) for channel in window]}. Crop or remove this window."
                 )
             values.append(np.stack(window))
             labels.append(label)

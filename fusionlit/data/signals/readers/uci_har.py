@@ -1,4 +1,4 @@
-"""The official folder of UCI HAR: smartphone at the waist, six activities, thirty people."""
+"""Reader of the official folder of UCI HAR: smartphone at the waist, six activities, thirty people."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fusionlit.console import progress
 from fusionlit.data.labels import encode
-from fusionlit.data.signals.readers.base import Modalities, Origin, SignalReader, channels_of
+from fusionlit.data.signals.readers.base import ChannelGroups, Origin, SignalReader, channels_of
 from fusionlit.data.signals.readers.text import first_row, read_matrix
 from fusionlit.data.signals.windows import Channel, Floats, Grid, Header, Windows
 from fusionlit.errors import DataError
@@ -21,18 +21,18 @@ SIDES = ("train", "test")
 
 
 class UCIHARReader(SignalReader):
-    """`{train,test}/Inertial Signals/<channel>_{train,test}.txt`, with `y_*.txt` and `subject_*.txt` beside them.
+    """`{train,test}/Inertial Signals/<channel>_{train,test}.txt`, with `{train,test}/y_*.txt` and `subject_*.txt`.
 
     Nine channels: body acceleration (g), body angular velocity (rad/s), total acceleration (g), three axes each, in
-    windows of 128 samples at 50 Hz, of which consecutive ones share half. Labels from 1 become labels from 0; class
-    names come from `activity_labels.txt`, or are the six known ones. A group is a subject; the official split is by
-    subject. The header is read from the first line of each training file.
+    windows of 128 samples at 50 Hz; consecutive windows share half of their samples. Labels from 1 become labels from
+    0; class names come from `activity_labels.txt`, or are the six standard ones. A group is a subject; the official
+    split is by subject. The header is read from the first line of each training file.
 
     Source: Anguita et al., "A public domain dataset for human activity recognition using smartphones", ESANN 2013.
     """
 
-    def header(self, root: Path, modalities: Modalities | None = None) -> Header:
-        """Channels by the first lines of their files."""
+    def header(self, root: Path, modalities: ChannelGroups | None = None) -> Header:
+        """Channels from the first lines of their files."""
         missing = [str(_file(root, "train", name)) for name in CHANNELS if not _file(root, "train", name).is_file()]
         if missing:
             raise DataError(
@@ -42,8 +42,8 @@ class UCIHARReader(SignalReader):
         grids = {name: Grid(len(first_row(_file(root, "train", name))), RATE, unit) for name, unit in CHANNELS.items()}
         return Header(grids, read_activities(root))
 
-    def read(self, root: Path, modalities: Modalities | None = None) -> Windows:
-        """Both halves, training windows first."""
+    def read(self, root: Path, modalities: ChannelGroups | None = None) -> Windows:
+        """All windows, training first."""
         activities = read_activities(root)
         target, group, official = [], [], []
         for side in SIDES:
@@ -73,14 +73,14 @@ class UCIHARReader(SignalReader):
         )
 
     def origin(self, root: Path) -> Origin:
-        """Signals, labels and subjects of both halves, and the names of the activities."""
+        """Signals, labels and subjects of training and test, and the names of the activities."""
         files = [root / side / f"{kind}_{side}.txt" for side in SIDES for kind in ("y", "subject")]
         signals = [_file(root, side, name) for side in SIDES for name in CHANNELS]
         return Origin([*files, *signals, root / "activity_labels.txt"])
 
 
 def read_activities(root: Path) -> tuple[str, ...]:
-    """Names in `activity_labels.txt` (`1 WALKING`), or the known ones if there is no such file.
+    """Names in `activity_labels.txt` (`1 WALKING`), or the standard ones if there is no such file.
 
     Raises:
         DataError: If a line is not the next number and a name.
@@ -105,10 +105,10 @@ def _file(root: Path, side: str, channel: str) -> Path:
 
 
 def _column(path: Path, low: int, high: int | None = None) -> NDArray[np.int64]:
-    """Whole numbers, one a line, from `low` to `high`."""
+    """Whole numbers, one per line, from `low` to `high`."""
     values = read_matrix(path)
     if values.shape[1] != 1:
-        raise DataError(f"{path}: expected one number a line, but got {values.shape[1]}.")
+        raise DataError(f"{path}: expected one number per line, but got {values.shape[1]}.")
     column = values[:, 0]
     wrong = ~np.isfinite(column) | (column % 1 != 0) | (column < low) | (column > (np.inf if high is None else high))
     if wrong.any():
@@ -119,14 +119,14 @@ def _column(path: Path, low: int, high: int | None = None) -> NDArray[np.int64]:
 
 
 def _signal(root: Path, name: str, windows: list[int]) -> Floats:
-    """One channel, `(n, 128)`."""
+    """Values of a channel, `(n, 128)`."""
     halves: list[Floats] = []
     for side, expected in zip(SIDES, windows, strict=True):
         path = _file(root, side, name)
         values = read_matrix(path)
         if len(values) != expected:
             raise DataError(
-                f"{path}: expected {expected} windows, a line for each label in y_{side}.txt, but got {len(values)}."
+                f"{path}: expected {expected} windows, one line per label in y_{side}.txt, but got {len(values)}."
                 " Copy both from the original."
             )
         if halves and halves[0].shape[1] != values.shape[1]:

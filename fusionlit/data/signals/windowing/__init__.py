@@ -1,1 +1,1 @@
-"""From recordings, of any rates, to windows."""
+"""Cutting of recordings, at any sampling rates, into windows."""

@@ -1,4 +1,4 @@
-"""How windows are cut from long recordings, as YAML says it."""
+"""Configuration of windowing: how windows are cut from long recordings."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,16 +8,17 @@ from fusionlit.errors import ConfigError
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a CSV file plays which role; all others are channels.
+    """Names of the columns of a CSV file that are not channels.
 
-    `time` and `label` must be there; `recording`, `group` and `split` may lack as long as they keep their default name.
+    `time` and `label` are required; `recording`, `group` and `split` are optional unless given another name than the
+    default.
 
     Args:
-        time: Time stamp of each row.
-        label: Class of each row; an empty cell means that the row is not labeled.
-        recording: Which recording a row belongs to; default: a file is a recording.
-        group: What a split must not tear apart, such as the subject; default: the recording.
-        split: Official split of each recording: `train`, `val` or `test`.
+        time: Column of time stamps.
+        label: Column of the class of each row; an empty cell means that the row is unlabelled.
+        recording: Column of the recording that each row belongs to; without it, a file is a recording.
+        group: Column of the group, such as the subject, which stays in one split; without it, a recording is a group.
+        split: Column of the official split of each recording: `train`, `val` or `test`.
     """
 
     time: str = "time"
@@ -29,20 +30,20 @@ class Columns:
 
 @dataclass(frozen=True)
 class Windowing:
-    """Windows of equal length in seconds, aligned in time over sensors of different rates.
+    """Windows of equal length in seconds, aligned in time across sensors with different rates.
 
-    Window k covers `[t0 + k hop, t0 + k hop + length)` of a recording for every channel; a channel of rate r gives it
-    `round(length r)` samples, the first at the window's start. Steps of more than 2.5 sampling periods are gaps, where
-    values are missing: what becomes of those is the data module's `on_missing` and `max_gap`.
+    Window k covers `[t0 + k hop, t0 + k hop + length)` of a recording in every channel; a channel of rate r has
+    `round(length r)` samples in it, the first at the start of the window. Steps of more than 2.5 sampling periods are
+    gaps with missing values, which the data module handles by `on_missing` and `max_gap`.
 
     Args:
         length: Length of a window, in `unit`.
-        unit: Of `length` and `hop`: seconds, or samples of the fastest channel.
-        hop: From one window's start to the next, in `unit`; default: `length`, so that windows do not overlap.
-        rates: Samples per second (Hz) by channel or modality; default: as estimated from the time stamps.
-        span: `all` cuts windows while every sensor of a recording runs; `any` from the first to the last sample of
-            any, so that a sensor that starts late or stops early is missing from some windows.
-        time_unit: Unit of the time column; it may count from any origin.
+        unit: Unit of `length` and `hop`: seconds, or samples of the fastest channel.
+        hop: Distance between the starts of consecutive windows, in `unit`; default: `length`, without overlap.
+        rates: Samples per second (Hz) by channel or modality; default: estimated from the time stamps.
+        span: `all` cuts windows while all sensors of a recording are running; `any` from the first to the last sample
+            of any sensor, so that a sensor that starts late or stops early is missing in some windows.
+        time_unit: Unit of the time column, which may have any origin.
         columns: Names of the time, label and other columns.
 
     Raises:
@@ -66,11 +67,11 @@ class Windowing:
         for name, value in lengths.items():
             if self.unit == "samples" and value != round(value):
                 raise ConfigError(
-                    f"Expected `{name}` of Windowing to be whole with `unit: samples`, but got {value}."
-                    " For seconds set `unit: seconds`."
+                    f"Expected `{name}` of Windowing to be a whole number with `unit: samples`, but got {value}."
+                    " For seconds, set `unit: seconds`."
                 )
 
     def seconds(self, fastest: float) -> tuple[float, float]:
-        """Length and hop (s), where the fastest channel has so many samples per second."""
+        """Length and hop (s), given the rate of the fastest channel (Hz)."""
         scale = 1.0 if self.unit == "seconds" else 1.0 / fastest
         return self.length * scale, (self.length if self.hop is None else self.hop) * scale

@@ -1,4 +1,4 @@
-"""Recordings cut into windows that cover the same seconds for every channel."""
+"""Cutting of recordings into windows that cover the same seconds in every channel."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from fusionlit.data.signals.windows import Channel, Windows
 from fusionlit.errors import DataError
 
 CHANGES, UNLABELED, SHORT, OUTSIDE = "label changes", "not labeled", "recording too short", "not all sensors run"
-"""Why windows are left out; of a recording that is too short, it counts as one window."""
+"""Reasons for leaving out windows; a recording that is too short counts as one window."""
 
 
 class _Cut(NamedTuple):
-    """The windows of one recording: their starts (s) and labels, and how many were left out why."""
+    """The windows of one recording: starts (s), labels, and numbers of windows left out by reason."""
 
     starts: Doubles
     labels: NDArray[np.str_]
@@ -37,22 +37,22 @@ def cut(
     units: Mapping[str, str],
     modalities: Mapping[str, list[str]],
 ) -> Windows:
-    """Windows of all recordings, each channel on its own grid.
+    """Cut all recordings into windows, with each channel on its own grid.
 
-    A window has the label of all its rows. One over a change of label, or with a row without label, is left out and
-    counted in `left_out`, as are recordings shorter than a window and windows that some sensor does not reach; where
-    that is much, a warning tells.
+    A window has the common label of its rows. Windows with a change of label or an unlabelled row are left out and
+    counted in `left_out`, as are recordings shorter than a window, and windows that are not covered by all sensors. A
+    warning is given for short recordings, and if more than a window of a recording is not covered.
 
     Args:
-        root: Where the recordings come from, for messages.
-        recordings: All with the same channels.
-        windowing: How to cut.
+        root: Source of the recordings, for messages.
+        recordings: Recordings with the same channels.
+        windowing: How to cut windows.
         units: Unit of each channel.
-        modalities: Channels of each modality, by whose names `windowing` may give rates.
+        modalities: Channels of each modality; `windowing` may give rates by modality.
 
     Raises:
-        DataError: If time stamps make no sense or no window is left.
-        ConfigError: If a rate is given for what is no channel, or a window is too short for a channel.
+        DataError: If time stamps are inconsistent, or no window is left.
+        ConfigError: If a rate is given for an unknown name, or a window is too short for a channel.
     """
     rates = channel_rates(recordings, windowing, list(units), modalities)
     length, hop = windowing.seconds(max(rates.values()))
@@ -86,9 +86,9 @@ def cut(
 
 
 def window_starts(recording: Recording, grids: Mapping[str, Doubles], hop: float, span: str) -> tuple[Doubles, int]:
-    """Starts (s) of the windows of a recording, and how many the span `all` has less than `any`.
+    """Starts (s) of the windows of a recording, and how many fewer there are with span `all` than with `any`.
 
-    A channel allows every window whose samples lie between its first and last time stamp, or half a period beyond.
+    A channel covers every window whose samples lie between its first and last time stamp, or half a period beyond.
     """
     tracks = {name: track for name, track in recording.tracks.items() if len(track.times)}
     if not tracks:
@@ -105,9 +105,9 @@ def window_starts(recording: Recording, grids: Mapping[str, Doubles], hop: float
 def window_labels(
     recording: Recording, starts: Doubles, length: float, tolerance: float
 ) -> tuple[NDArray[np.str_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Label of each window's first row, whether some row has none (or there is no row), and whether they change.
+    """Label of each window's first row, whether a row is unlabelled (or there are no rows), and whether labels change.
 
-    A window's rows are those in `[start, start + length)`, up to a tolerance (s) for rounded time stamps.
+    The rows of a window are those in `[start, start + length)`, with a tolerance (s) for rounded time stamps.
     """
     first = np.searchsorted(recording.times, starts - tolerance)
     stop = np.searchsorted(recording.times, starts + length - tolerance)
@@ -121,7 +121,7 @@ def window_labels(
 
 
 def _choose(recording: Recording, grids: Mapping[str, Doubles], span: str, length: float, hop: float) -> _Cut:
-    """The windows of a recording that have one label."""
+    """The windows of a recording with a single label."""
     starts, lost = window_starts(recording, grids, hop, span)
     period = min(grid[1] for grid in grids.values())
     labels, unlabeled, changes = window_labels(recording, starts, length, 1e-3 * period)
@@ -136,7 +136,7 @@ def _choose(recording: Recording, grids: Mapping[str, Doubles], span: str, lengt
 
 
 def _encode(root: Path, labels: NDArray[np.str_]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The class of each window and the names of the classes; numbers come in their numeric order."""
+    """The class of each window, and the class names; numbers are in numerical order."""
     values: NDArray[Any] = labels
     with suppress(ValueError):
         values = labels.astype(np.float64)
@@ -147,24 +147,24 @@ def _nothing_left(root: Path, recordings: list[Recording], length: float, left_o
     longest = max(float(recording.times[-1]) for recording in recordings)
     counts = ", ".join(f"{reason}: {count}" for reason, count in left_out.items())
     return (
-        f"{root}: expected windows of {length:g} s, but none is left ({counts}). The longest recording takes"
-        f" {longest:g} s. Make `length` shorter, label the rows, or correct `time_unit`."
+        f"{root}: expected windows of {length:g} s, but none is left ({counts}). The longest recording lasts"
+        f" {longest:g} s. Decrease `length`, label the rows, or correct `time_unit`."
     )
 
 
 def _warn(root: Path, recordings: list[Recording], cuts: list[_Cut], length: float, hop: float) -> None:
-    """Name the recordings of which nothing, or much, is lost."""
+    """Warn of recordings that are left out, or lose more than a window because some sensor does not cover it."""
     pairs = list(zip([recording.name for recording in recordings], cuts, strict=True))
     if short := [name for name, one in pairs if one.left_out[SHORT]]:
         rank_zero_warn(
-            f"{root}: left out {len(short)} of {len(pairs)} recordings as shorter than a window"
+            f"{root}: left out {len(short)} of {len(pairs)} recordings that are shorter than a window"
             f" ({length:g} s): {_some(short)}."
         )
     if parted := [name for name, one in pairs if one.left_out[OUTSIDE] * hop > length]:
         rank_zero_warn(
             f"{root}: in {len(parted)} of {len(pairs)} recordings some sensor starts later or stops earlier than the"
-            f" others by more than a window, and the windows without it are left out: {_some(parted)}. With `span: any`"
-            " they stay, and its values are missing there."
+            f" others by more than a window; the windows without it are left out: {_some(parted)}. `span: any` keeps"
+            " them, with missing values."
         )
 
 

@@ -1,4 +1,4 @@
-"""The rate of every channel, and the grid that it gives a window."""
+"""Sampling rates of channels, and the resulting grids of windows."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,17 +15,17 @@ def channel_rates(
     channels: Sequence[str],
     modalities: Mapping[str, Sequence[str]],
 ) -> dict[str, float]:
-    """Samples per second (Hz) of each channel, one for all recordings: as given, else estimated.
+    """Samples per second (Hz) of each channel, the same for all recordings: as given, or else estimated.
 
     Raises:
-        DataError: If a channel has no values, or one recording's time stamps are in another unit than the others'.
-        ConfigError: If a rate is given for what is neither a channel nor a modality.
+        DataError: If a channel has no values, or the time stamps of a recording seem to be in another unit.
+        ConfigError: If a rate is given for a name that is neither a channel nor a modality.
     """
     given = windowing.rates or {}
     if unknown := [name for name in given if name not in channels and name not in modalities]:
         raise ConfigError(
-            f"`rates` of Windowing name {unknown}, but the channels are {list(channels)} and the modalities"
-            f" {list(modalities)}."
+            f"Expected `rates` of Windowing to name channels, {list(channels)}, or modalities, {list(modalities)}, but"
+            f" got {unknown}."
         )
     of_modality = {name: given[key] for key, names in modalities.items() if key in given for name in names}
     return (
@@ -36,7 +36,7 @@ def channel_rates(
 
 
 def window_grid(channel: str, rate: float, length: float) -> Doubles:
-    """Times (s) of a channel's `round(length rate)` samples from a window's start, `(samples,)`.
+    """Times (s) of a channel's `round(length rate)` samples, relative to the start of a window, `(samples,)`.
 
     Raises:
         ConfigError: If there are fewer than two.
@@ -44,25 +44,25 @@ def window_grid(channel: str, rate: float, length: float) -> Doubles:
     size = round(length * rate)
     if size < 2:
         raise ConfigError(
-            f"Expected a window of at least 2 samples of every channel, but {length:g} s hold {length * rate:.3g} of"
-            f" {channel!r} at {rate:g} Hz. Make `length` longer, or correct `time_unit` or `rates`."
+            f"Expected at least 2 samples of every channel in a window, but {length:g} s are {length * rate:.3g}"
+            f" samples of {channel!r} at {rate:g} Hz. Increase `length`, or correct `time_unit` or `rates`."
         )
     return np.arange(size) / rate
 
 
 def _common_rate(recordings: Sequence[Recording], channel: str) -> float:
-    """Rate (Hz) of a channel over all recordings, none of which may be far from it."""
+    """Rate (Hz) of a channel over all recordings; raises if a recording differs by a factor of about 100."""
     steps = {r.name: np.diff(r.tracks[channel].times) for r in recordings if len(r.tracks[channel].times) > 1}
     if not steps:
         raise DataError(
-            f"{recordings[0].name}: expected values of channel {channel!r}, but no recording has two of them. Leave it"
-            " out of `modalities`."
+            f"{recordings[0].name}: expected at least two values of channel {channel!r}, but no recording has them."
+            " Leave it out of `modalities`."
         )
     rate = estimate_rate(np.concatenate(list(steps.values())))
     for name, own in steps.items():
         if not 0.01 < np.median(own) * rate < 100:
             raise DataError(
-                f"{name}: expected time stamps of channel {channel!r} about {1 / rate:.3g} s apart as in the other"
-                f" recordings, but they are {np.median(own):.3g} s apart. Bring all files to one time unit."
+                f"{name}: expected time stamps of channel {channel!r} about {1 / rate:.3g} s apart, as in the other"
+                f" recordings, but they are {np.median(own):.3g} s apart. Use the same time unit in all files."
             )
     return rate

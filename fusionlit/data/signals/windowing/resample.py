@@ -1,4 +1,4 @@
-"""A channel with time stamps of its own, onto the regular grid of a rate."""
+"""Resampling of a channel with its own time stamps to a regular grid."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,19 +6,19 @@ from numpy.typing import NDArray
 from fusionlit.data.signals.windowing.tracks import Doubles, Track
 
 GAP = 2.5
-"""Steps of more sampling periods than this are gaps: one lost sample is none, two are."""
+"""Steps of more sampling periods than this are gaps: two lost samples, but not one."""
 
 
 def resample(track: Track, at: Doubles, rate: float) -> Doubles:
     """Values at the given times, interpolated linearly; NaN in gaps.
 
-    Where the track's own rate is above 1.1 `rate`, a low-pass filter at half of `rate` keeps out what would alias. Near
-    a gap and at the ends, the value of a time stamp is kept for half a sampling period.
+    If the rate of the track is above 1.1 `rate`, a low-pass filter at half of `rate` prevents aliasing. Next to a gap
+    and at the ends, each value is extended by half a sampling period.
 
     Args:
         track: The channel.
-        at: Times (s) in any shape.
-        rate: Samples per second (Hz) of the grid that `at` is taken from.
+        at: Times (s), in any shape.
+        rate: Samples per second (Hz) of the grid of `at`.
     """
     if not len(track.times):
         return np.full(at.shape, np.nan)
@@ -32,8 +32,8 @@ def resample(track: Track, at: Doubles, rate: float) -> Doubles:
 def lowpass(values: Doubles, ratio: float) -> Doubles:
     """Remove frequencies above `1 / ratio` of the Nyquist frequency, without delay; NaN stays where it is.
 
-    A windowed sinc (Kaiser, beta 5, ten lobes a side: the filter of `scipy.signal.resample_poly`) runs over each
-    stretch between NaN, continued at both ends by reflection in its end point, which leaves straight lines straight.
+    A windowed sinc (Kaiser, beta 5, ten lobes per side: the filter of `scipy.signal.resample_poly`) is applied to each
+    stretch between NaN values, extended at both ends by point reflection, which keeps straight lines straight.
     """
     half = int(np.ceil(10 * ratio))
     taps = np.sinc(np.arange(-half, half + 1) / ratio) * np.kaiser(2 * half + 1, 5.0)
@@ -46,7 +46,7 @@ def lowpass(values: Doubles, ratio: float) -> Doubles:
 
 
 def _interpolate(track: Track, at: Doubles) -> Doubles:
-    """Linear over steps that are no gaps; elsewhere the nearest value up to half a period away, then NaN."""
+    """Interpolate linearly except in gaps; there, use the nearest value up to half a period away, otherwise NaN."""
     times = track.times
     right = np.searchsorted(times, at)
     before, after = np.maximum(right - 1, 0), np.minimum(right, len(times) - 1)
@@ -60,15 +60,15 @@ def _interpolate(track: Track, at: Doubles) -> Doubles:
 
 
 def _smooth(track: Track, rate: float) -> Track:
-    """The track on the regular grid of its own rate, filtered for another."""
+    """The track on the regular grid of its own rate, low-pass filtered for the rate `rate`."""
     count = round((track.times[-1] - track.times[0]) / track.period) + 1
     times = track.times[0] + np.arange(count) * track.period
     values = lowpass(_interpolate(track, times), 1 / (track.period * rate))
-    there = np.isfinite(values)
-    return Track(times[there], values[there])
+    known = np.isfinite(values)
+    return Track(times[known], values[known])
 
 
-def _stretches(there: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First index, and the index after the last, of each run of true."""
-    edges = np.flatnonzero(np.diff(there, prepend=False, append=False))
+def _stretches(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First index, and the index after the last, of each run of true values."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""What a recording is before it is cut into windows: channels on clocks of their own, and labels over time."""
+"""Recordings before they are cut into windows: channels with their own time stamps, and labels over time."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +10,13 @@ Doubles = NDArray[np.float64]
 
 
 def estimate_rate(steps: Doubles) -> float:
-    """Samples per second (Hz) behind steps (s) between time stamps with jitter and gaps.
+    """Estimate the sampling rate (Hz) from steps (s) between time stamps with jitter and gaps.
 
-    One over the mean of the steps from 0.5 to 1.5 medians: the median alone is off where stamps are rounded (64 Hz in
-    whole milliseconds), the mean alone where samples are lost. Written with the fewest digits within 0.1 %: 50 for
-    49.98.
+    The inverse of the mean of all steps from 0.5 to 1.5 times the median: the median alone is wrong if time stamps are
+    rounded (64 Hz in whole milliseconds), the mean alone if samples are lost. Rounded to the fewest digits within
+    0.1 %: 50 for 49.98.
     """
-    median = np.quantile(steps, 0.5, method="lower")  # one of the steps, so that at least it is near
+    median = np.quantile(steps, 0.5, method="lower")  # one of the steps, so that at least one step is near it
     rate = float(1 / steps[np.abs(steps - median) <= 0.5 * median].mean())
     rounded = (float(f"{rate:.{digits}g}") for digits in range(1, 17))
     return next(r for r in rounded if abs(r - rate) <= 1e-3 * rate)
@@ -24,11 +24,11 @@ def estimate_rate(steps: Doubles) -> float:
 
 @dataclass(frozen=True)
 class Track:
-    """One channel of one recording: only the samples that are there.
+    """One channel of one recording, without missing samples.
 
     Args:
-        times: `(samples,)` seconds, increasing.
-        values: `(samples,)`.
+        times: Increasing times (s), `(samples,)`.
+        values: Values `(samples,)`.
     """
 
     times: Doubles
@@ -36,7 +36,7 @@ class Track:
 
     @cached_property
     def period(self) -> float:
-        """Seconds from sample to sample; 0 where there is only one."""
+        """Sampling period (s); 0 if there is only one sample."""
         return 1 / estimate_rate(np.diff(self.times)) if len(self.times) > 1 else 0.0
 
 
@@ -45,12 +45,12 @@ class Recording:
     """One uninterrupted measurement by several sensors.
 
     Args:
-        name: For messages: its file, and which recording of it.
-        tracks: Channels by name; a track without samples is missing from this recording.
-        times: `(rows,)` seconds of the labels, not decreasing.
-        labels: `(rows,)` text, empty where there is none.
-        group: What a split must not tear apart.
-        official: `train`, `val` or `test`, or None where the source does not come split.
+        name: Name for messages: its file, and its name within the file.
+        tracks: Channels by name; a track without samples is missing in this recording.
+        times: Times of the labels (s), not decreasing, `(rows,)`.
+        labels: Labels `(rows,)`, empty for unlabelled rows.
+        group: Group of the recording.
+        official: Official split, `train`, `val` or `test`; None if the source has none.
     """
 
     name: str
