@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 RUN := runs/quickstart/$(STAMP)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test soak lint bench clean
 .DELETE_ON_ERROR:
 
 .venv/installed: pyproject.toml constraints.txt
@@ -26,6 +26,10 @@ demo: .venv/installed data/replicator_shape/.rendered
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup
+
+# What takes minutes: each has a shorter sibling in `make test`.
+soak: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadgroup -m soak
 
 # Ours side by side with the plain way, minutes each; rows of figures go to benchmarks/results.
 bench: .venv/installed

@@ -29,6 +29,7 @@ class PlantedSignals(Dataset[dict[str, Any]]):
     """Two-class signals: `strong` carries the class clearly, `noise` not at all."""
 
     def __init__(self, size: int, seed: int, target: TargetSpec) -> None:
+        self.first = 3000 * (seed - 1)  # no two splits share an index
         generator = torch.Generator().manual_seed(seed)
         label = torch.randint(2, (size,), generator=generator)
         wave = torch.linspace(0, 6.28, 16).sin()
@@ -50,7 +51,7 @@ class PlantedSignals(Dataset[dict[str, Any]]):
         return self.size
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        return {"inputs": {k: x[i] for k, x in self.inputs.items()}, "target": self.target[i], "index": i}
+        return {"inputs": {k: x[i] for k, x in self.inputs.items()}, "target": self.target[i], "index": self.first + i}
 
 
 class PlantedData(FusionDataModule):

@@ -16,6 +16,7 @@ from fusionlit.data import ReplicatorDataModule
 from fusionlit.main import COMMANDS, main
 from fusionlit.models import CentralNet
 from fusionlit.synthetic import render
+from tests.processes import run_two
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "configs/model/centralnet.yaml"
@@ -109,16 +110,14 @@ def test_two_processes_count_every_sample_once(fusionlit, tmp_path, fit_args):
     split = ["--data.split=FractionSplit", "--data.split.val=0.14", "--data.split.test=0.14", "--data.split.train=0.72"]
     position = ["--data.task=position", "--data.augmentation=null", *split]
 
-    def run(command: str, *args: str) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "fusionlit", command, *args, "--trainer.enable_progress_bar=false"],
-            check=True,
-            timeout=280,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-    run("fit", *fit_args(root, tmp_path, *position, *ddp), "--refit=true")
+    # The command itself starts the second process, for both trainings.
+    subprocess.run(
+        [sys.executable, "-m", "fusionlit", "fit", *fit_args(root, tmp_path, *position, *ddp), "--refit=true"],
+        check=True,
+        timeout=280,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     logs = tmp_path / "lightning_logs"
     steps = [
         torch.load(logs / f"version_0/{each}/last.ckpt", weights_only=True)["global_step"]
@@ -126,7 +125,7 @@ def test_two_processes_count_every_sample_once(fusionlit, tmp_path, fit_args):
     ]
     assert steps == [1, 2], "15 samples are one step of two processes, with 3 of validation they are two"
     best = f"--ckpt_path={logs}/version_0/checkpoints/best.ckpt"
-    run("test", *fit_args(root, tmp_path, *position, *ddp), best)
+    run_two(main, ["test", *fit_args(root, tmp_path, *position, *ddp), best], folder=ROOT, timeout=100)
     fusionlit("test", *fit_args(root, tmp_path, *position), best)
     # Three test samples: a sampler that pads would give the first of them to both processes.
     for metric in ("test/mse", "test/mae", "test/loss"):

@@ -40,7 +40,7 @@ def channel_statistics(batches: Iterable[Batch], modalities: Mapping[str, Modali
         check_inputs(batch["inputs"], modalities)
         inputs = {name: batch["inputs"][name] for name in modalities}
         presence = batch.get("presence", {})
-        check_presence(presence, inputs)
+        check_presence(presence, batch["inputs"])  # of tokens too, which have no statistics
         for name, x in inputs.items():
             present = presence[name] if name in presence else torch.ones(len(x), dtype=torch.bool)
             check_finite(name, x[present], batch["index"][present])

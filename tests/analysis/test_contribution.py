@@ -1,7 +1,5 @@
 import ast
-import inspect
-import subprocess
-import sys
+import os
 from datetime import timedelta
 
 import pytest
@@ -9,6 +7,7 @@ import torch
 
 from fusionlit.analysis import Contribution
 from fusionlit.functional import attributions, contributions
+from tests.processes import run_two
 
 SOURCES = {"stage1": ["rgb", "lidar"], "stage2": ["central", "rgb", "lidar"]}
 
@@ -104,20 +103,12 @@ def share_of_two(rank, store):
     return shares
 
 
-OTHER_PROCESS = f"""
-import sys
-from datetime import timedelta
-import torch
-from fusionlit.analysis.contribution import Contribution
-{inspect.getsource(numbers)}
-{inspect.getsource(share_of_two)}
-print(share_of_two(1, sys.argv[1]))
-"""
+def print_share_of_rank(store):
+    print(share_of_two(int(os.environ["LOCAL_RANK"]), store))
 
 
 def test_two_processes_agree_on_the_shares_of_all_samples(tmp_path):
-    store = str(tmp_path / "store")
-    with subprocess.Popen([sys.executable, "-c", OTHER_PROCESS, store], stdout=subprocess.PIPE, text=True) as other:
-        shares = share_of_two(0, store)
-        assert shares == pytest.approx({"a": 2 / 3, "b": 1 / 3})
-        assert ast.literal_eval(other.communicate(timeout=60)[0]) == shares
+    said = run_two(print_share_of_rank, str(tmp_path / "store"))
+    for each in said:
+        assert ast.literal_eval(each) == pytest.approx({"a": 2 / 3, "b": 1 / 3})
+    assert said[0] == said[1]

@@ -1,16 +1,17 @@
-import subprocess
-import sys
 import time
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from fusionlit.callbacks import EfficiencyMonitor
+from fusionlit.data import ArrayDataModule
 from fusionlit.encoders import MLPEncoder
-from fusionlit.models import CentralNet, TrainingConfig
+from fusionlit.models import CentralNet, TrainingConfig, Unimodal
+from tests.processes import run
 
 
 class Pace(Callback):
@@ -98,40 +99,35 @@ def test_parameters_are_counted_exactly_above_the_digits_of_float32(model, data,
     assert result["efficiency/parameters"] == trainable + 2**24 + 1
 
 
-PEAKS = """
-import sys
-from lightning import Callback, Trainer
-import torch
-from fusionlit.callbacks import EfficiencyMonitor
-from fusionlit.data import ArrayDataModule
-from fusionlit.models import Unimodal
+class Allocate(Callback):
+    """Holds 200 MB while the loss is computed, and frees them before the step ends."""
 
-class Allocate(Callback):  # holds 200 MB while the loss is computed, and frees them before the step ends
     def on_train_batch_start(self, trainer, pl_module, *_):
         pl_module.ballast = torch.ones(50_000_000)
 
     def on_train_batch_end(self, trainer, pl_module, *_):
         del pl_module.ballast
 
-def peak(*others):
-    data = ArrayDataModule(sys.argv[1])
+
+def peak(path, *others):
+    data = ArrayDataModule(path)
     model = Unimodal(data.modalities, data.target, "x")
-    quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    quiet = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False)
     trainer = Trainer(max_epochs=1, accelerator="cpu", callbacks=[EfficiencyMonitor(), *others], **quiet)
     trainer.fit(model, datamodule=data)
     return trainer.callback_metrics["efficiency/peak_host_memory_mb"].item()
 
-peak()  # what is imported and kept by the first run of all
-print("peaks", peak(), peak(Allocate()), peak())
-"""
+
+def print_peaks(path):
+    peak(path)  # what is imported and kept by the first run of all
+    print("\npeaks", peak(path), peak(path, Allocate()), peak(path))
 
 
 def test_peak_memory_sees_what_is_held_during_the_forward_pass(tmp_path):
     """In a process of its own: what other tests have left behind goes whenever it likes."""
     x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
     np.savez(tmp_path / "data.npz", x=x, target=np.arange(60) % 2)
-    command = [sys.executable, "-c", PEAKS, str(tmp_path / "data.npz")]
-    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=280, cwd=tmp_path).stdout
+    said = run(print_peaks, tmp_path / "data.npz", folder=tmp_path)
     (line,) = [line for line in said.splitlines() if line.startswith("peaks ")]
     before, holding, after = map(float, line.split()[1:])
     assert holding - before == pytest.approx(200, abs=40)

@@ -42,6 +42,15 @@ def test_what_presence_does_not_name_is_always_there(planted):
     torch.testing.assert_close(one, both)
 
 
+def test_tokens_that_some_samples_lack_have_no_statistics_and_do_no_harm(tmp_path):
+    x, there = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 3 > 0
+    tokens = {"text": np.zeros((20, 5), np.int64), "presence_text": there}
+    np.savez(tmp_path / "a.npz", x=x, target=np.arange(20) % 2, **tokens)
+    data = ArrayDataModule(tmp_path / "a.npz", kinds={"text": "tokens"})
+    data.setup("fit")
+    assert list(data.input_statistics()) == ["x"]
+
+
 def test_a_modality_that_is_never_there_is_refused(planted):
     data = planted(size=1, presence=True)
     with pytest.raises(DataError, match=r"some training sample, but \['noise'\] is in none"):

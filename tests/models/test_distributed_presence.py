@@ -1,10 +1,6 @@
 """Two processes that lack different modalities train one model, and DDP looks for no unused parameter."""
 
-import os
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import torch
 from lightning import Trainer, seed_everything
@@ -12,6 +8,8 @@ from lightning import Trainer, seed_everything
 from fusionlit.encoders import ConvEncoder
 from fusionlit.fusion import Bilinear, Concat, CrossModalAttention, GatedFusion
 from fusionlit.models import CentralNet, EarlyFusion, IntermediateFusion, LateFusion, TrainingConfig, Unimodal
+from tests.conftest import PlantedData
+from tests.processes import run_two
 
 STRATEGIES = {
     "centralnet": CentralNet,
@@ -27,14 +25,24 @@ CASES = [(name, missing, p) for missing, p in (("token", 0.0), ("token", 0.5), (
 
 
 def test_every_strategy_trains_on_two_processes():
-    tests = Path(__file__).parents[1]
-    path = os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     # A parameter that gets its gradient on one process alone leaves that one waiting: then the time runs out.
-    run = subprocess.run([sys.executable, __file__], env=env, timeout=280, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    done = [line for line in run.stdout.splitlines() if line.startswith("trained ")]
+    first, second = run_two(train_all)
+    done = [line for line in first.splitlines() if line.startswith("trained ")]
     assert done == [f"trained {name} {missing} {dropout}" for name, missing, dropout in CASES]
+    assert "trained" not in second
+
+
+class Uneven(PlantedData):
+    """The first process is told of no presence, as if all were there; the second one lacks `noise` at times."""
+
+    def convert(self, batch):
+        self.presence = self.trainer is not None and self.trainer.global_rank == 1
+        return super().convert(batch)
+
+
+def train_all():
+    for name, missing, dropout in CASES:
+        train(name, missing, dropout, Uneven(size=24, batch_size=4))
 
 
 def train(name, missing, dropout, data):
@@ -56,17 +64,3 @@ def train(name, missing, dropout, data):
         assert always_there or not torch.equal(p, before[key]), key
     if trainer.is_global_zero:
         print("trained", name, missing, dropout, flush=True)
-
-
-if __name__ == "__main__":
-    from conftest import PlantedData  # in the folder above
-
-    class Uneven(PlantedData):
-        """The first process is told of no presence, as if all were there; the second one lacks `noise` at times."""
-
-        def convert(self, batch):
-            self.presence = self.trainer is not None and self.trainer.global_rank == 1
-            return super().convert(batch)
-
-    for name, missing, dropout in CASES:
-        train(name, missing, dropout, Uneven(size=24, batch_size=4))

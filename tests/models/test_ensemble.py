@@ -1,8 +1,6 @@
 """Several trained strategies that predict as one."""
 
 import json
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from fusionlit.encoders import ConvEncoder
 from fusionlit.errors import ConfigError
 from fusionlit.models import CentralNet, Ensemble, FusionModule, IntermediateFusion, Unimodal
 from fusionlit.tasks import MulticlassClassification
+from tests.processes import run
 
 encoder = partial(ConvEncoder, widths=(4, 8), norm="batch")
 
@@ -133,15 +132,15 @@ def test_its_checkpoint_loads_in_a_new_process_without_the_members_files(members
         Path(member).unlink()
     inputs = next(iter(data.test_dataloader()))["inputs"]
     torch.save({"inputs": inputs, "expected": ensemble(inputs).prediction}, tmp_path / "batch.pt")
-    code = (
-        "import sys, torch\nfrom fusionlit.models import Ensemble\n"
-        "model = Ensemble.load_from_checkpoint(sys.argv[1]).eval()\n"
-        "batch = torch.load(sys.argv[2])\n"
-        "torch.testing.assert_close(model(batch['inputs']).prediction, batch['expected'])\n"
-        "again = torch.load(sys.argv[1], weights_only=True)\n"
-        "assert all(m.startswith('{') for m in again['hyper_parameters']['members'])\n"
-    )
-    subprocess.run([sys.executable, "-c", code, path, str(tmp_path / "batch.pt")], check=True, timeout=120)
+    run(load_and_compare, path, tmp_path / "batch.pt")
+
+
+def load_and_compare(checkpoint, expected):
+    model = Ensemble.load_from_checkpoint(checkpoint).eval()
+    batch = torch.load(expected)
+    torch.testing.assert_close(model(batch["inputs"]).prediction, batch["expected"])
+    again = torch.load(checkpoint, weights_only=True)
+    assert all(member.startswith("{") for member in again["hyper_parameters"]["members"])
 
 
 def test_members_stay_as_they_are_and_nothing_trains(members, make_trainer):

@@ -163,7 +163,5 @@ class BareShapes(IntermediateFusion):
 
 def test_a_constructor_annotated_for_bare_shapes_takes_no_specs():
     BareShapes({"acc": (3, 16)}, TWO)
-    with pytest.raises(
-        ConfigError, match=r"`modalities` of .*BareShapes to be annotated as `fusionlit\.types"
-    ):
+    with pytest.raises(ConfigError, match=r"`modalities` of .*BareShapes to be annotated as `fusionlit\.types"):
         BareShapes({"acc": ACC}, TWO)

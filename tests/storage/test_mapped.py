@@ -1,12 +1,11 @@
 import pickle
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
 from fusionlit.errors import DataError
 from fusionlit.storage.mapped import MappedArray, map_npy
+from tests.processes import run
 
 VALUES = np.random.default_rng(0).normal(size=(40, 3, 700))
 ROWS = np.array([7, 0, 39, 7, 12])
@@ -42,16 +41,15 @@ def test_an_array_deep_in_a_file_need_not_be_aligned(path, tmp_path):
     np.testing.assert_array_equal(map_npy(tmp_path / "deep", 3)[ROWS], VALUES[ROWS])
 
 
-def gather(array):
-    return array[ROWS]
+def compare_rows(array):
+    np.testing.assert_array_equal(array[ROWS], VALUES[ROWS])
 
 
 def test_another_process_gets_the_place_and_not_the_data(path):
     array = map_npy(path)
     array[ROWS]  # it is open here
     assert len(pickle.dumps(array)) < 1000
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        np.testing.assert_array_equal(pool.submit(gather, array).result(timeout=120), VALUES[ROWS])
+    run(compare_rows, array)
 
 
 @pytest.mark.parametrize("opened", [True, False])

@@ -2,10 +2,8 @@
 
 import importlib.util
 import os
-import subprocess
 import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +27,7 @@ from fusionlit.data.signals import (
 from fusionlit.errors import DataError
 from fusionlit.storage.mapped import MappedArray
 from fusionlit.types import SPLITS, shapes_of
+from tests.processes import run
 
 N, T = 24, 16
 HALF = Windowing(0.5, "seconds")
@@ -154,10 +153,7 @@ def test_under_a_trainer_one_process_reads_and_another_only_opens(tmp_path, writ
     data.trainer = make_trainer()
     data.prepare_data()
     data.setup("fit")
-    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    command = [sys.executable, __file__, tmp_path / "uci"]
-    told = subprocess.run(command, env=env, timeout=120, capture_output=True, text=True, check=True).stdout
+    told = run(open_and_sum, tmp_path / "uci")
     sums = [data.dataset(split).__getitems__([0, 1, 2])["inputs"]["body_gyro"].double().sum() for split in SPLITS]
     assert [float(number) for number in told.splitlines()[-1].split()] == [float(total) for total in sums]
 
@@ -474,14 +470,14 @@ def test_corrected_code_reads_again(tmp_path):
     del sys.modules["ramps"]
 
 
-if __name__ == "__main__":
-
+def open_and_sum(root):
     def refuse(self, root, modalities=None):
         raise AssertionError
 
     UCIHARReader.read = refuse
-    data = SignalDataModule(Path(sys.argv[1]))
+    data = SignalDataModule(root)
     data.setup("fit")
+    print()
     print(
         *(data.dataset(split).__getitems__([0, 1, 2])["inputs"]["body_gyro"].double().sum().item() for split in SPLITS)
     )

@@ -1,6 +1,5 @@
-"""A small data set of real files, one number each, and how it is packed; run as a script it packs FOLDER, slowly."""
+"""A small data set of real files, one number each, and how it is packed."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 
 from fusionlit.errors import DataError
 from fusionlit.storage.pack import Column, Contents, Source, fingerprint, in_folders
-from fusionlit.storage.pack.store import open_or_pack
 
 ROWS = 1000
 SHAPE = (5000,)
@@ -43,8 +41,3 @@ def values(pack) -> dict[int, float]:
     assert (x == x[:, :1]).all()
     assert (x[:, :1].astype(np.uint16) == y).all()
     return {int(row): float(x[row, 0]) for row in np.flatnonzero(x[:, 0])}
-
-
-if __name__ == "__main__":
-    found = open_or_pack(source(Path(sys.argv[1]), pause=0.3))
-    print(len(values(found)), flush=True)

@@ -1,6 +1,5 @@
 """A pack is whole and up to date, or it is made again; every file here is a real one."""
 
-import importlib.util
 import json
 import os
 import random
@@ -8,8 +7,6 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +17,9 @@ import pytest
 from fusionlit.errors import DataError
 from fusionlit.storage.pack import store
 from fusionlit.storage.pack.store import open_or_pack
+from tests.processes import run_two, start
+from tests.storage.pack import numbers_on_disk as disk
 
-SCRIPT = Path(__file__).with_name("numbers_on_disk.py")
-spec = importlib.util.spec_from_file_location("numbers_on_disk", SCRIPT)
-disk = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(disk)
 EXPECTED = {row: float(row) for row in range(100, 1000, 100)}
 
 
@@ -242,9 +237,8 @@ def test_data_sets_share_a_folder_and_nothing_else_in_it_is_touched(root, tmp_pa
     assert not (root / ".fusionlit").exists()
 
 
-def run(root, **options):
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, SCRIPT, root], env=env, stdout=subprocess.PIPE, text=True, **options)
+def pack_slowly(root):
+    print(len(disk.values(open_or_pack(disk.source(root, pause=0.3)))))
 
 
 def wait_for(path):
@@ -255,12 +249,12 @@ def wait_for(path):
     raise AssertionError(f"{path} did not appear")
 
 
-def test_a_packing_killed_half_way_leaves_nothing_that_is_used(root, said):
-    process = run(root)
+def test_a_packing_killed_half_way_leaves_nothing_that_is_used(root, said, tmp_path):
+    process = start(pack_slowly, root, out=tmp_path / "out.txt")
     wait_for(root / ".fusionlit/unfinished/x.npy")
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert packs(root) == ["unfinished"]
     assert disk.values(open_or_pack(disk.source(root))) == EXPECTED
     assert "unfinished" not in packs(root)
@@ -268,9 +262,7 @@ def test_a_packing_killed_half_way_leaves_nothing_that_is_used(root, said):
 
 
 def test_two_processes_that_start_together_pack_once(root):
-    with run(root) as first, run(root) as second:
-        assert [first.communicate()[0].split(), second.communicate()[0].split()] == [["9"], ["9"]]
-        assert first.returncode == second.returncode == 0
+    assert [each.split()[-1] for each in run_two(pack_slowly, root)] == ["9", "9"]
     assert len(packs(root)) == 1
 
 
