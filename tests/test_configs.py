@@ -113,6 +113,9 @@ def test_no_part_is_left_out():
     replicator = [f"replicator_{kind}" for kind in ("compare", "position", "shape")]
     assert parts["data"] == [*JOINT, "planted_compare", "planted_signals", *replicator, *UCI_HAR]
     assert parts["trainer"] == ["quickstart"]
+    folders = {str(path.parent.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")}
+    assert folders == {".", "data", "trainer", "model", "model/recipes", "model/signals", "model/vectors"}
+    assert [path.name for path in CONFIGS.glob("*.yaml")] == ["quickstart.yaml"]
     assert {path.stem for path in RECIPES} == {*PARAMETERS, *STRIDED}
 
 
