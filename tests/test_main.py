@@ -154,7 +154,7 @@ def test_pack_packs_ahead_once_and_says_where(fusionlit, tmp_path, capsys, caplo
         assert ("packed 6 samples into" in caplog.text) is packs
         said = capsys.readouterr().out
         (folder,) = (tmp_path / "packed/.fusionlit").glob("*/")
-        assert f"{folder}: whole and up to date, 0.000197 GB, 0 samples unusable." in said.replace("\n", "")
+        assert f"{folder}: complete and up to date, 0.000197 GB, 0 unusable samples." in said.replace("\n", "")
     assert not (tmp_path / "data/.fusionlit").exists()
     with pytest.raises(SystemExit) as stop:
         fusionlit("pack", "--data", DATA, f"--data.root={tmp_path / 'nowhere'}")
@@ -317,7 +317,7 @@ def early(fusionlit, planted_signals):
 
 def test_what_was_trained_is_said_and_without_a_checkpoint_nothing_is_measured(early, tmp_path, caplog, capsys):
     for command in ("validate", "test", "predict"):
-        with pytest.raises(SystemExit, match=r"never been trained. `fusionlit fit` writes some"):
+        with pytest.raises(SystemExit, match=r"has not been trained. `fusionlit fit` writes checkpoints"):
             early(command)
     length = ["--trainer.max_epochs=2", "--trainer.log_every_n_steps=1"]
     with caplog.at_level("INFO"):
@@ -327,7 +327,7 @@ def test_what_was_trained_is_said_and_without_a_checkpoint_nothing_is_measured(e
     saved = torch.load(best, weights_only=True)
     (score,) = [float(x["best_model_score"]) for key, x in saved["callbacks"].items() if key == "BestCheckpoint[best]"]
     assert (
-        f"The run is in {run}. The chosen network (epochs: {saved['epoch'] + 1}, val/accuracy_smoothed {score:.4g}) is"
+        f"The run is in {run}. The best model (epochs: {saved['epoch'] + 1}, val/accuracy_smoothed {score:.4g}) is"
         " in"
         f" {best}. Next: fusionlit test --config {run}/config.yaml --ckpt_path {best}"
     ) in caplog.text
@@ -357,7 +357,7 @@ def test_a_run_with_fusion_weights_names_the_command_that_shows_them(early, tmp_
     with caplog.at_level("INFO"):
         early("fit", *length, *logger, model="--model=CentralNet")
     run = tmp_path / "lightning_logs/version_0"
-    assert f"The last network is in {run}/checkpoints/last.ckpt." in caplog.text
+    assert f"The last model is in {run}/checkpoints/last.ckpt." in caplog.text
     assert f"fusionlit weights {run}" in caplog.text
 
 

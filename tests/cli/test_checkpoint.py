@@ -88,9 +88,9 @@ def test_a_checkpoint_overrides_nothing_that_was_asked_for(fusionlit, shapes, tm
         return str(stop.value)
 
     early = fit_args(shapes, tmp_path, f"--model={ROOT}/configs/model/early.yaml", f"--ckpt_path={last}")
-    assert "holds a fusionlit.CentralNet, but the command line asks" in stop_message("test", *early)
+    assert "contains a fusionlit.CentralNet, but the command line asks" in stop_message("test", *early)
     wider = fit_args(shapes, tmp_path, "--model.encoder.init_args.widths=[4, 9]", f"--ckpt_path={last}")
-    assert "The checkpoint holds another model: encoder is" in stop_message("fit", *wider)
+    assert "The checkpoint contains a different model: encoder is" in stop_message("fit", *wider)
     assert "there is no file none.ckpt" in stop_message("test", *fit_args(shapes, tmp_path), "--ckpt_path=none.ckpt")
     assert "cannot be loaded" in stop_message("test", *fit_args(shapes, tmp_path), f"--ckpt_path={ROOT}/README.md")
 
@@ -112,7 +112,7 @@ def test_other_unimodal_heads_than_the_checkpoints_are_refused(fusionlit, plante
         fusionlit("fit", *args, weight + given, f"--trainer.logger.version={name}")
     for name, given, said in (
         ("without", "1.0", "[], but `training.unimodal_loss_weight` asks for ['noise', 'redundant', 'strong', 'weak']"),
-        ("with", "0.0", "asks for []. Set it as in the checkpoint, to 0.5, or train anew, without --ckpt_path."),
+        ("with", "0.0", "asks for []. Set it to 0.5, as in the checkpoint, or train from scratch, without"),
     ):
         last = tmp_path / "lightning_logs" / name / "checkpoints/last.ckpt"
         for command in ("fit", "test"):

@@ -83,9 +83,9 @@ def test_overrides_are_options_of_any_part(run_of):
         ({"data__batch_size": "many"}, "Expected a whole number"),
         ({"model": "CentralNett"}, "did you mean CentralNet?"),
         ({"model": "none.yaml"}, "There is no file none.yaml."),
-        ({"model": Path("none.yaml")}, "Expected `model` to be a configuration file, but there is none at none.yaml."),
+        ({"model": Path("none.yaml")}, "Expected `model` to be a configuration file, but none.yaml does not exist."),
         ({"model__task": "Regression"}, "Expected a task for a 'multiclass' target, but got Regression"),
-        ({"trainer": {"strategy": "chess"}}, "The trainer cannot be as its options (--trainer.*) ask"),
+        ({"trainer": {"strategy": "chess"}}, "The trainer cannot be built from its options (--trainer.*)"),
         ({"trainer": {"max_epoch": 3}}, "did you mean max_epochs?"),
     ],
 )

@@ -42,7 +42,9 @@ def test_a_trainer_that_cannot_be_is_one_line(planted_signals, monkeypatch, opti
     data = [f"--data={ROOT}/configs/data/planted_signals.yaml", f"--data.path={planted_signals}"]
     with pytest.raises(SystemExit) as stop:
         main(["fit", *data, "--model=EarlyFusion", "--trainer.accelerator=cpu", option])
-    assert re.match(rf"fusionlit: ConfigError: The trainer cannot be as its options .* ask: .*{said}", stop.value.code)
+    assert re.match(
+        rf"fusionlit: ConfigError: The trainer cannot be built from its options .*: .*{said}", stop.value.code
+    )
 
 
 def test_the_progress_bar_shows_the_loss_and_the_metric(planted_signals, tmp_path):

@@ -43,7 +43,7 @@ def test_a_row_comes_back_as_it_went(ledger):
 def test_a_run_has_one_row(ledger):
     ledger.append(Row("early", 1, {}, origin=ORIGIN))
     ledger.append(Row("early", 2, {}, origin=ORIGIN))
-    with pytest.raises(ConfigError, match=r"rows.jsonl has a row of early, seed 1, already"):
+    with pytest.raises(ConfigError, match=r"rows.jsonl already has a row of early, seed 1"):
         ledger.append(Row("early", 1, {}, origin=ORIGIN))
     assert len(ledger.rows()) == 2
 
@@ -55,15 +55,15 @@ def test_a_run_has_one_row(ledger):
         (Origin({**CONFIG, "data": {"class_path": "A"}}, "d", "s"), "data.batch_size was 32, now not there"),
         (Origin({**CONFIG, "model": "B"}, "e", "t"), 'model was not there, now "B". Go on as before'),
         (Origin({**CONFIG, "trainer": {"callbacks": []}}, "d", "s"), "trainer.callbacks was not there, now []"),
-        (Origin(CONFIG, "e", "s"), "the data set has changed under the same configuration. Go on"),
-        (Origin(CONFIG, "d", "t"), "the split has changed under the same configuration. Go on"),
+        (Origin(CONFIG, "e", "s"), "the data set has changed, with the same configuration. Restore"),
+        (Origin(CONFIG, "d", "t"), "the split has changed, with the same configuration. Restore"),
     ],
 )
 def test_a_row_of_another_run_is_refused_by_what_differs(ledger, other, said):
     ledger.append(Row("early", 1, {}, origin=ORIGIN))
     with pytest.raises(ConfigError) as refused:
         ledger.find("early", 1, other)
-    assert "has a row of early, seed 1, that was measured otherwise: " in str(refused.value)
+    assert "has a row of early, seed 1, that was measured differently: " in str(refused.value)
     assert said in str(refused.value)
     assert ledger.find("early", 2, other) is None
 
@@ -78,13 +78,13 @@ def test_a_line_that_is_no_row_is_named(ledger):
     ledger.append(Row("early", 0, {}, origin=ORIGIN))
     good = ledger.path.read_text()
     for bad, said in [
-        ("no json", "is no row of results"),
-        ("[1]", "is no row of results"),
-        (good[:40], "is no row of results"),
-        ('{"format": 1, "model": "early", "seed": 1}', "is no row of results"),
-        ('{"test/accuracy": 0.5}', "is no row of results"),
-        (good.strip().replace('"batch_size": 32', '"batch_size": 64'), "a configuration that is not the one of its"),
-        ('{"format": 2}', f"is of format 2, and this fusionlit reads formats up to {FORMAT}: update it."),
+        ("no json", "is not a row of results"),
+        ("[1]", "is not a row of results"),
+        (good[:40], "is not a row of results"),
+        ('{"format": 1, "model": "early", "seed": 1}', "is not a row of results"),
+        ('{"test/accuracy": 0.5}', "is not a row of results"),
+        (good.strip().replace('"batch_size": 32', '"batch_size": 64'), "a configuration that does not match its"),
+        ('{"format": 2}', f"has format 2, but this fusionlit reads formats up to {FORMAT}: update it."),
     ]:
         ledger.path.write_text(good + bad + "\n" + good)
         with pytest.raises(DataError, match=r"rows\.jsonl: line 2 ") as error:

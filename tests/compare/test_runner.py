@@ -51,7 +51,7 @@ def test_compare_takes_arguments_of_the_data_beside_its_file(fusionlit, planted_
     assert capsys.readouterr().out.count("run 1 of 1") == 1
     saved = (tmp_path / "out/early/seed0/config.yaml").read_text()
     assert f"path: {planted_signals}" in saved
-    with pytest.raises(SystemExit, match=r"measured otherwise: data\.batch_size was 64, now 3\. Go on as before"):
+    with pytest.raises(SystemExit, match=r"measured differently: data\.batch_size was 64, now 3\. Restore"):
         fusionlit("compare", *data, "--data.batch_size=3", *files)
 
 
@@ -76,7 +76,7 @@ def test_compare_goes_on_where_it_was_interrupted(fusionlit, shapes, tmp_path, c
 
     trainer.write_text(QUICK.replace("1\n", "2\n", 1))
     for broken, message in [
-        (None, "seed 0, that was measured otherwise: trainer.max_epochs was 1, now 2."),
+        (None, "seed 0, that was measured differently: trainer.max_epochs was 1, now 2."),
         (lambda: file.write_text('{"model": "uni'), "rows.jsonl: line 1 is no row of results"),
     ]:
         if broken:
@@ -94,9 +94,9 @@ def test_compare_finds_mistakes_before_it_trains(fusionlit, shapes, tmp_path):
     cases = [
         ([*models, broken], "`modality` to be one of"),
         ([*models, MODEL], "different names"),
-        ([*models, tmp_path / "none.yaml"], "there is none at"),
+        ([*models, tmp_path / "none.yaml"], "does not exist"),
         ([*models, "--seeds", "0"], "`seeds` to be at least 1"),
-        ([*models, "--trainer", parallel], "Expected one process to compare in"),
+        ([*models, "--trainer", parallel], "Expected one process for a comparison"),
     ]
     for args, message in cases:
         with pytest.raises(SystemExit) as stop:
@@ -139,10 +139,12 @@ def test_other_data_and_another_split_are_refused_under_the_same_configuration(s
     assert small(models) == [row]
 
     np.savez(file, **saved, split=np.roll(split, 2))
-    with pytest.raises(ConfigError, match=r"seed 0, .* otherwise: the split has changed under the same configuration"):
+    with pytest.raises(
+        ConfigError, match=r"seed 0, .* differently: the split has changed, with the same configuration"
+    ):
         small(models)
     np.savez(file, **{**saved, "a": saved["a"] + 1}, split=split)
-    with pytest.raises(ConfigError, match="otherwise: the data set has changed under the same configuration"):
+    with pytest.raises(ConfigError, match="differently: the data set has changed, with the same configuration"):
         small(models)
 
 
@@ -150,7 +152,7 @@ def test_rows_that_do_not_say_what_they_are_of_are_taken_with_a_warning(small, t
     (tmp_path / "out").mkdir()
     flat = {"model": "early", "seed": 0, "test/accuracy": 0.75}
     (tmp_path / "out/rows.jsonl").write_text(json.dumps(flat) + "\n")
-    with pytest.warns(UserWarning, match="1 rows do not say with which configuration"):
+    with pytest.warns(UserWarning, match="1 rows do not record their configuration"):
         (row,) = small({"early": Candidate("EarlyFusion")})
     assert row.metrics == {"test/accuracy": 0.75}
 

@@ -18,10 +18,10 @@ GROUPS = dict.fromkeys(FRAMES, Group())
     [
         (
             (["0001"], ["0002", "0001"], []),
-            "train and val overlap in 1 groups: 0001. A group .* must be in one",
+            "train and val overlap in 1 groups: 0001. Put each group .* in one",
         ),
         ((["0001"], ["0002"], ["0002"]), "val and test overlap in 1 groups: 0002"),
-        ((["0001", "x"], ["0002"], []), "the train split names groups that the data set lacks: x"),
+        ((["0001", "x"], ["0002"], []), "the train split names groups that are not in the data set: x"),
         ((["0001", "0001"], ["0002"], []), "the train split names groups more than once: 0001"),
         ((FRAMES[:20], FRAMES[:20], []), r"overlap in 20 groups: .*0009, and 10 more"),
     ],

@@ -27,7 +27,9 @@ def test_tokens_travel_as_whole_numbers_and_doubles_are_refused(planted, make_tr
     raw = next(iter(data.val_dataloader()))
     assert data.on_after_batch_transfer(raw, 0)["inputs"]["noise"].dtype == torch.int64
     data.dtype = torch.float64
-    with pytest.raises(DataError, match=r"but got {'noise': torch.float64}. Make them `.float\(\)` in `convert`"):
+    with pytest.raises(
+        DataError, match=r"but got {'noise': torch.float64}. Convert them with `.float\(\)` in `convert`"
+    ):
         data.on_after_batch_transfer(raw, 0)
 
 

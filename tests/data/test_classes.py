@@ -20,17 +20,21 @@ def test_a_split_is_balanced_up_to_the_ratio():
 def test_a_class_must_be_in_training_and_should_be_elsewhere():
     counts = torch.tensor([2, 0, 1])
     with pytest.raises(
-        DataError, match=r"set: the train split \(3 samples\) has none of the classes b, .*larger fract"
+        DataError, match=r"set: the train split \(3 samples\) has no samples of these classes: b\. .*larger fract"
     ):
         check_classes("set", "train", 3, counts, "abc")
-    with pytest.warns(UserWarning, match=r"set: the test split \(3 samples\) has none of the classes b: its metrics"):
+    with pytest.warns(
+        UserWarning, match=r"set: the test split \(3 samples\) has no samples of these classes: b\. Its metrics"
+    ):
         check_classes("set", "test", 3, counts, "abc")
     check_classes("set", "train", 3, torch.tensor([1, 1, 1]), "abc")
     check_classes("set", "train", 0, torch.zeros(3), "abc")
 
 
 def test_a_large_batch_of_one_class_is_no_chance():
-    with pytest.raises(DataError, match=r"1 in a row \(32 samples each\) hold one class only \(the last: 'spheres'\)"):
+    with pytest.raises(
+        DataError, match=r"1 in a row \(32 samples each\) contain only one class \(the last: 'spheres'\)"
+    ):
         BatchBalance(torch.tensor([700, 700]), NAMES).check(torch.ones(32, dtype=torch.long))
 
 

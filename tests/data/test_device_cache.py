@@ -84,7 +84,7 @@ def test_other_data_sets_are_refused(planted):
     data = planted()
     data.cache_on_device = True
     with pytest.raises(
-        ConfigError, match="`cache_on_device` with data sets that are an ArrayDataset, but PlantedData has Pl"
+        ConfigError, match="data sets of type ArrayDataset for `cache_on_device`, but PlantedData has Pl"
     ):
         data.train_dataloader()
 
@@ -93,7 +93,9 @@ class Crops(ArrayDataset):
     """Makes other samples of its arrays."""
 
 
-@pytest.mark.parametrize(("kind", "message"), [(ArrayDataset, "has others for 'val'"), (Crops, "has Crops. Leave it")])
+@pytest.mark.parametrize(
+    ("kind", "message"), [(ArrayDataset, "has other arrays for 'val'"), (Crops, "has Crops. Leave")]
+)
 def test_splits_of_other_arrays_are_refused(planted, kind, message):
     """What is gathered by number would be samples of another split."""
 

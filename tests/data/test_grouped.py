@@ -74,7 +74,7 @@ def test_a_conversion_that_gives_no_batch_is_refused():
         def convert(self, batch):
             batch["inputs"]["acc"] = batch["inputs"]["acc"].float()
 
-    with pytest.raises(DataError, match="`convert` of Forgotten to give the batch, a dict, but got NoneType"):
+    with pytest.raises(DataError, match="`convert` of Forgotten to return the batch, a dict, but got NoneType"):
         Forgotten().modalities  # noqa: B018 (a property that computes)
 
 
@@ -131,7 +131,7 @@ def test_a_group_that_is_not_there_is_refused_but_one_of_unusable_samples_may_be
     data = own(FileSplit(tmp_path / "split.json"), rows=np.arange(4, N))
     assert subjects(data)["train"] == {f"s{k}" for k in range(1, 9)}
     (tmp_path / "split.json").write_text(json.dumps({**lists, "test": ["s12"]}))
-    with pytest.raises(DataError, match="the test split names groups that the data set lacks: s12"):
+    with pytest.raises(DataError, match="the test split names groups that are not in the data set: s12"):
         own(FileSplit(tmp_path / "split.json"))
 
 
@@ -139,7 +139,7 @@ def test_a_written_split_is_read_back_and_not_overwritten(tmp_path):
     path = tmp_path / "split.json"
     first = own(FractionSplit(seed=3), path)
     assert subjects(own(FileSplit(path))) == subjects(first)
-    with pytest.raises(DataError, match="holds another split already"):
+    with pytest.raises(DataError, match="contains another split"):
         own(FractionSplit(seed=4), path)
 
 
@@ -170,7 +170,7 @@ def test_refit_and_inner_folds_keep_the_test_groups(split):
 def test_the_sources_own_split_is_the_default():
     official = np.repeat(["train", "val", "test"], [24, 12, 12]).tolist()
     assert len(subjects(own(official=official))["train"]) == 6
-    with pytest.raises(ConfigError, match="OfficialSplit needs a source that comes split"):
+    with pytest.raises(ConfigError, match="Expected a source with an official split for OfficialSplit"):
         own(OfficialSplit())
 
 
@@ -214,7 +214,7 @@ def by_half():
 
 def test_a_class_that_training_lacks_is_refused():
     with pytest.raises(
-        DataError, match=r"walks: the train split \(24 samples\) has none of the classes walk, .*Choose"
+        DataError, match=r"walks: the train split \(24 samples\) has no samples of these classes: walk\. .*Choose"
     ):
         own(Halves(), targets=by_half(), source="walks")
 
@@ -222,7 +222,9 @@ def test_a_class_that_training_lacks_is_refused():
 def test_a_class_that_validation_lacks_is_warned_of_once():
     labels = np.where(np.arange(N) % 4 == 0, "walk", LABELS)
     labels[N // 2 :] = LABELS[N // 2 :]
-    with pytest.warns(UserWarning, match=r"the val split \(24 samples\) has none of the classes walk: its") as warned:
+    with pytest.warns(
+        UserWarning, match=r"the val split \(24 samples\) has no samples of these classes: walk\. Its"
+    ) as warned:
         data = own(Halves(), targets=make_targets(labels))
     data.setup("validate")  # where warnings are errors
     assert len(warned) == 1
@@ -235,7 +237,9 @@ def test_a_label_that_training_lacks_is_refused_and_elsewhere_it_may_be_missing(
         if fine:
             assert own(Halves(), targets=targets).class_counts().tolist() == [12, 4]
         else:
-            with pytest.raises(DataError, match=r"the train split \(24 samples\) has none of the classes 1, "):
+            with pytest.raises(
+                DataError, match=r"the train split \(24 samples\) has no samples of these classes: 1\. "
+            ):
                 own(Halves(), targets=targets)
 
 
@@ -259,7 +263,7 @@ def test_training_batches_of_one_class_are_refused(tmp_path, make_trainer, kind)
     np.savez(tmp_path / "sorted.npz", x=np.random.default_rng(0).normal(size=(120, 2, 8)), target=label)
     data = InOrder(tmp_path / "sorted.npz", kind=kind, batch_size=32)
     model = IntermediateFusion(data.modalities, data.target)
-    with pytest.raises(DataError, match=r"1 in a row \(32 samples each\) hold one class only \(the last: '0'\)"):
+    with pytest.raises(DataError, match=r"1 in a row \(32 samples each\) contain only one class \(the last: '0'\)"):
         make_trainer().fit(model, data)
 
 

@@ -33,13 +33,13 @@ def test_labels_from_anywhere_become_labels_from_zero(labels, names, target, cla
         (["a", "", "?"], [], "set: 2 of 3 labels are missing, the first at window 1"),
         (["a", "nan", " NaN ", "nano"], [], "set: 2 of 4 labels are missing, the first at window 1"),
         ([b"a", b"NAN"], ["a", "NAN"], "set: 1 of 2 labels are missing, the first at window 1"),
-        (["a"], ["a", "b", "a"], r"set: expected different class names, but got \['a', 'b', 'a'\]\. Give each class"),
+        (["a"], ["a", "b", "a"], r"set: expected unique class names, but got \['a', 'b', 'a'\]\. Give each class"),
         (
             ["é".encode("latin-1"), b"a"],
             [],
             r"set: expected text in UTF-8, but got b'\\xe9' in another encoding\. Decode",
         ),
-        ([1.5, 2.0], [], r"set: expected text or whole numbers as labels, but got 1\.5"),
+        ([1.5, 2.0], [], r"set: expected labels as text or whole numbers, but got 1\.5"),
         ([1 + 1j], [], "set: expected labels as text or whole numbers, but got complex128"),
         (["a", "q"], ["a", "b"], r"set: expected labels among \['a', 'b'\], but got \['q'\]"),
         ([1, 4], ["a", "b", "c"], "count the 3 classes from 0 or from 1, but got labels from 1 to 4"),
@@ -48,7 +48,7 @@ def test_labels_from_anywhere_become_labels_from_zero(labels, names, target, cla
         (
             [1, 2],
             ["a", "b", "c"],
-            "labels from 1 to 2 may count the 3 classes from 0 or from 1, and nothing tells which",
+            "whether the 3 classes are counted from 0 or from 1, but got labels from 1 to 2",
         ),
     ],
 )

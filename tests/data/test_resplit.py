@@ -82,7 +82,7 @@ def test_a_data_module_trains_on_both_and_has_nothing_to_validate_on(shapes, mak
     assert refit.dataset("test").rows.tolist() == plain.dataset("test").rows.tolist()
     assert refit.class_counts().sum() == len(both)
     assert (plain.validates, refit.validates) == (True, False)
-    with pytest.raises(ConfigError, match="nothing to validate on, since RefitSplit of FractionSplit trains on the"):
+    with pytest.raises(ConfigError, match="validation split, but RefitSplit of FractionSplit also trains on the"):
         refit.val_dataloader()
 
 

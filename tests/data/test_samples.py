@@ -44,5 +44,5 @@ def test_files_are_read_when_they_are_gathered(tmp_path):
     assert values.dtype == np.int16
     assert values[:, 0, 0].tolist() == [1, 0, 1]
     assert read == ["1", "0", "1"]
-    with pytest.raises(DataError, match=r"2\.npy: expected values \(2, 1\), as .*0\.npy has, but got \(2, 3\)\. Pad"):
+    with pytest.raises(DataError, match=r"2\.npy: expected shape \(2, 1\), as in .*0\.npy, but got \(2, 3\)\. Pad"):
         rows[np.array([0, 2])]

@@ -46,7 +46,7 @@ def test_the_course_validates_on_the_last_320_frames_and_has_no_test_split():
 
 def test_testing_on_validation_must_be_asked_for_and_is_said():
     split = LastFramesSplit(100, test_on_validation=True)
-    with pytest.warns(UserWarning, match="Testing on the validation frames .* the test metrics flatter"):
+    with pytest.warns(UserWarning, match="Testing on the validation frames .* the test metrics are too optimistic"):
         assigned = split.assign(GROUPS)
     assert assigned["test"] == assigned["val"] == FRAMES[900:]
     check_assignment(assigned, FRAMES, split)
@@ -140,15 +140,15 @@ def test_the_official_splits_fraction_is_checked(val):
 
 
 def test_the_official_split_must_leave_groups_to_train_on():
-    with pytest.raises(ConfigError, match="to leave groups to train on, but it takes 1 of 1"):
+    with pytest.raises(ConfigError, match="to leave groups for training, but it takes 1 of 1"):
         OfficialSplit().assign({"a": Group(("train",)), "b": Group(("test",))})
 
 
 def test_a_source_without_a_split_has_no_official_one():
-    with pytest.raises(ConfigError, match=r"needs a source that comes split, .* choose FractionSplit"):
+    with pytest.raises(ConfigError, match=r"source with an official split .* use FractionSplit"):
         OfficialSplit().assign(GROUPS)
 
 
 def test_an_official_split_that_tears_a_group_apart_is_refused():
-    with pytest.raises(DataError, match=r"puts these groups on both sides: b\. Choose FractionSplit"):
+    with pytest.raises(DataError, match=r"puts these into several splits: b\. Use FractionSplit"):
         OfficialSplit().assign({"a": Group(("train",)), "b": Group(("train", "test"))})

@@ -53,7 +53,7 @@ def test_tokens_that_some_samples_lack_have_no_statistics_and_do_no_harm(tmp_pat
 
 def test_a_modality_that_is_never_there_is_refused(planted):
     data = planted(size=1, presence=True)
-    with pytest.raises(DataError, match=r"some training sample, but \['noise'\] is in none"):
+    with pytest.raises(DataError, match=r"training samples with each modality, but none have \['noise'\]"):
         data.input_statistics()
 
 
@@ -65,7 +65,7 @@ def test_an_absent_sample_may_be_anything_and_one_that_is_there_must_be_finite(p
             return batch
 
     assert all(torch.isfinite(planted(presence=True).input_statistics()["noise"].mean))
-    with pytest.raises(DataError, match=r"'strong' of every training sample to be finite, but that of sample \[21\]"):
+    with pytest.raises(DataError, match=r"'strong' to be finite in every training sample, but samples \[21\]"):
         OneLost(presence=True).input_statistics()
 
 

@@ -106,14 +106,14 @@ def test_folds_go_on_where_they_were_cut_off_and_in_no_other_run(folds, tmp_path
     assert all(torch.equal(first[key], x) for key, x in second.items())
 
 
-@pytest.mark.filterwarnings("ignore:.*has none of the classes 2. its metrics")
+@pytest.mark.filterwarnings("ignore:.*has no samples of these classes. 2. Its metrics")
 def test_a_class_that_a_fold_cannot_train_on_is_refused_before_any_training(fusionlit, tmp_path):
     target = np.r_[np.zeros(30), np.ones(29), 2].astype(int)
     np.savez(tmp_path / "rare.npz", a=np.ones((60, 4), np.float32), b=np.ones((60, 4), np.float32), target=target)
     data = ["--data=ArrayDataModule", f"--data.path={tmp_path / 'rare.npz'}", "--model=IntermediateFusion"]
     with pytest.raises(SystemExit) as stop:
         fusionlit("fit", *data, "--folds=4", f"--trainer.default_root_dir={tmp_path}")
-    assert "of 4 cannot be used, maybe of fewer folds each can." in str(stop.value)
-    assert "has none of the classes 2, of which nothing could be learned" in str(stop.value)
+    assert "of 4 cannot be used; fewer folds may help." in str(stop.value)
+    assert "has no samples of these classes: 2. They cannot be learned." in str(stop.value)
     assert not list(tmp_path.rglob("*.ckpt"))
     assert not list(tmp_path.rglob("config.yaml"))

@@ -74,7 +74,7 @@ def test_a_refit_is_a_training_on_both_splits_for_the_chosen_epochs(fusionlit, s
     assert (refitted["epoch"], refitted["global_step"]) == (hand["epoch"], hand["global_step"])
     assert refitted["state_dict"].keys() == hand["state_dict"].keys()
     assert all(torch.equal(refitted["state_dict"][key], x) for key, x in hand["state_dict"].items())
-    assert "there is no TemperatureScaling, SmoothedMetric, BestCheckpoint in this run" in caplog.text
+    assert "leaves out: TemperatureScaling, SmoothedMetric, BestCheckpoint." in caplog.text
 
     # What the configuration says is what was done: exactly the groups of both, and the same test split.
     made = FusionCLI(run=False, args=["--config", str(folder / "config.yaml")])
@@ -91,7 +91,7 @@ def test_a_refit_is_a_training_on_both_splits_for_the_chosen_epochs(fusionlit, s
 
     fusionlit("test", f"--config={folder}/config.yaml", f"--ckpt_path={last}", *logger(tmp_path / "test"))
     assert "test/accuracy" in logged(tmp_path / "test/lightning_logs/version_0")
-    with pytest.raises(SystemExit, match=r"nothing to validate on, since RefitSplit of FractionSplit trains on"):
+    with pytest.raises(SystemExit, match=r"validation split, but RefitSplit of FractionSplit also trains on"):
         fusionlit("validate", f"--config={folder}/config.yaml", f"--ckpt_path={last}", *logger(tmp_path / "val"))
 
 
@@ -101,7 +101,7 @@ def test_without_a_logger_a_refit_lies_beside_the_run_and_is_refused_twice(fusio
     assert (tmp_path / "checkpoints/best.ckpt").is_file()
     assert (tmp_path / "refit/checkpoints/last.ckpt").is_file()
     (tmp_path / "config.yaml").unlink()
-    with pytest.raises(SystemExit, match=r"Expected a folder without a run, but .*refit holds one"):
+    with pytest.raises(SystemExit, match=r"Expected a folder without a run, but .*refit contains one"):
         fusionlit("fit", *args)
 
 
@@ -128,22 +128,22 @@ COURSE = ["--data.split=LastFramesSplit", "--data.split.count=4", "--data.split.
     ("options", "message"),
     [
         (["--refit=true", "--folds=2"], "Expected --refit or --folds, but got both"),
-        (["--refit=true", "--trainer.enable_checkpointing=false"], "a run that chooses a checkpoint for --refit"),
-        (["--folds=2", "--trainer.fast_dev_run=1"], "a run that chooses a checkpoint for --folds"),
+        (["--refit=true", "--trainer.enable_checkpointing=false"], "a run that selects a checkpoint for --refit"),
+        (["--folds=2", "--trainer.fast_dev_run=1"], "a run that selects a checkpoint for --folds"),
         (["--refit=true", "--trainer.limit_val_batches=0"], "leave out .*`limit_val_batches: 0`"),
         (
             ["--refit=true", "--model.training.scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau"],
             "but got ReduceLROnPlateau: take WarmupCos",
         ),
         (["--refit=true", ONE_CYCLE], "but got `total_steps`: leave it out"),
-        (["--refit=true", GBLENDING], "but got GBlending: take another"),
+        (["--refit=true", GBLENDING], "but got GBlending: use another"),
         (["--refit=true", *COURSE], "RefitSplit trains on the validation groups of LastFramesSplit"),
         (["--folds=2", *COURSE], "InnerFolds trains on the validation groups of LastFramesSplit"),
         (["--folds=1"], "Expected `folds` >= 2"),
         (["--folds=2", "--data.write_split=split.json"], "Expected --folds without `write_split`"),
         (["--folds=2", "--trainer.devices=2", "--trainer.strategy=ddp"], "Expected one process for --folds"),
         (["--refit=true", "--data=fixed_data.Fixed"], "but Fixed has no argument `split: GroupSplit | None`"),
-        (["--folds=2", "--data=own_data.Own"], "Own chooses FractionSplit where none is given: set --data.split"),
+        (["--folds=2", "--data=own_data.Own"], "Own chooses FractionSplit by default: set --data.split"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Testing on the validation frames")

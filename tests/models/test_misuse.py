@@ -476,10 +476,10 @@ def test_encoders_and_modalities_that_do_not_meet(refused):
 BATCHES = {
     "Lacking": "Expected `inputs` to hold all modalities ['rgb', 'lidar'], but ['lidar'] are missing. For a missing",
     "Cut": "Expected `inputs` of 'rgb' to be (B, *(4, 64, 64)), but got (",
-    "Nothing": "Expected `convert` of Nothing to give the batch, a dict, but got NoneType. Write `return {**batch,",
+    "Nothing": "Expected `convert` of Nothing to return the batch, a dict, but got NoneType. Write `return {**batch,",
     "NoTarget": "Expected batches with a `target` to train on, but they hold ['inputs', 'index'",
-    "Doubles": "Expected `inputs` of torch.float32, but got {'rgb': torch.float64}. Make them `.float()` in `convert`",
-    "NotFinite": "Expected 'rgb' of every training sample to be finite, but that of sample [",
+    "Doubles": "Expected torch.float32 in `inputs`, but got {'rgb': torch.float64}. Convert them with `.float()` in",
+    "NotFinite": "Expected 'rgb' to be finite in every training sample, but samples [",
     "Misspelt": "Expected the keys of `presence` to be among ['rgb', 'lidar'], but got 'lydar'",
 }
 
@@ -546,7 +546,7 @@ def test_maps_where_vectors_are_wanted_and_what_the_message_says_to_do(refused, 
         ("my_parts.noshape", ["The module my_parts has no noshape"]),
         ("my_parts.py:NoShape", ["Write my_parts.NoShape instead of my_parts.py:NoShape."]),
         ("my_parts:NoShape", ["Write my_parts.NoShape instead of my_parts:NoShape."]),
-        ("random.Part", ["The module random has no Part. It is that of ", "random.py."]),
+        ("random.Part", ["The module random has no Part. It was loaded from ", "random.py."]),
         ("script.Part", ["script.py to be a module of classes, but it exits when it is imported (3)."]),
         ("broken.Part", ["The module broken cannot be imported: SyntaxError: ", "(broken.py, line 2)"]),
         ("needy.Part", ["The module needy cannot be imported: ModuleNotFoundError: No module named 'nowhere_to_find'"]),

@@ -168,7 +168,7 @@ def test_what_is_wrong_in_a_checkpoint_is_not_looked_up(folder, untouched, capsy
     tampered(folder / "net.ckpt", {"encoder": encoder})
     with pytest.raises(SystemExit) as stop:
         command("test", "--ckpt_path=net.ckpt")
-    assert "net.ckpt holds a model that cannot be made: " in str(stop.value)
+    assert "net.ckpt contains a model that cannot be built: " in str(stop.value)
     assert "stranger.Mine" in str(stop.value)
 
 

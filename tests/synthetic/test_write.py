@@ -136,7 +136,7 @@ def test_an_interrupted_rendering_is_never_taken_for_a_data_set(tmp_path, monkey
     assert calls
     with pytest.raises(
         DataError,
-        match=r"its rendering was interrupted \(or still runs\).* Finish it with `fusionlit render .* --overwrite`",
+        match=r"rendering was interrupted \(or is still running\).* Finish it with `fusionlit render .* --overwrite`",
     ):
         ReplicatorDataModule(tmp_path / "d", "position")
     with pytest.raises(DataError, match="found a data set already"):

@@ -112,7 +112,7 @@ def test_what_the_target_is_taken_for_is_said_unless_the_kind_is_given(save, cap
         ArrayDataModule(save(), kind="multiclass")
         assert "target" not in caplog.text
         ArrayDataModule(save())
-    assert "array 'target': (60,) int64 is taken for a multiclass target of size 3. Set `kind`" in caplog.text
+    assert "array 'target': (60,) int64 is interpreted as a multiclass target of size 3. Set `kind`" in caplog.text
 
 
 def test_class_counts_are_those_of_the_training_split(save):
@@ -269,7 +269,9 @@ def test_a_split_is_written_and_read_back(save, tmp_path):
 
 def test_an_empty_split_says_how_to_fill_it(save):
     data = ready(save(), split=FractionSplit(0.8, 0.2, 0))
-    with pytest.raises(ConfigError, match=r"(?s)The test split has no samples.*FractionSplit by `test`.*data\.npz: "):
+    with pytest.raises(
+        ConfigError, match=r"(?s)The test split has no samples.*FractionSplit needs `test` above 0.*data\.npz: "
+    ):
         data.test_dataloader()
 
 
@@ -289,7 +291,7 @@ def with_value(x, value):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"text": TEXT[:50]}, r"'text': expected 60 samples, as the target has, but got \(50, 8\) float64"),
+        ({"text": TEXT[:50]}, r"'text': expected 60 samples, like the target, but got \(50, 8\) float64"),
         ({"text": TEXT.astype(str)}, r"'text': expected numbers, but got \(60, 8\) <U.*listing the others in `modal"),
         ({"text": TEXT * 1j}, r"'text': expected numbers, but got \(60, 8\) complex128"),
         (
@@ -298,14 +300,20 @@ def with_value(x, value):
         ),
         ({"text": TEXT[:, 0]}, r"'text': expected \(samples, ...\).*but got \(60,\) float64.*save `x\[:, None\]`"),
         ({"text": np.float64(3)}, r"'text': expected \(samples, ...\).*but got \(\) float64"),
-        ({"text": TEXT[:, :0]}, r"'text': expected \(samples, ...\) with something in every sample, but got \(60, 0\)"),
+        (
+            {"text": TEXT[:, :0]},
+            r"'text': expected \(samples, ...\) with at least one value per sample, but got \(60, 0\)",
+        ),
         ({"text": with_value(TEXT, np.nan)}, r"'text': expected finite .* 1 of 60 .*, the first 7.*'presence_text'"),
-        ({"text": with_value(TEXT, np.inf)}, r"'text': expected finite numbers, but 1 of 60 samples have NaN or inf"),
+        (
+            {"text": with_value(TEXT, np.inf)},
+            r"'text': expected finite numbers, but 1 of 60 samples contain NaN or inf",
+        ),
         ({"presence_text": np.ones(N)}, r"'presence_text': expected \(60,\) bool.* but got \(60,\) float64"),
         ({"presence_txt": np.ones(N, bool)}, r"'presence_txt': .* there is no array 'txt'\. Rename it"),
         ({"groups": TEXT[:, 0]}, r"'groups': expected text or integers \(60,\).* but got \(60,\) float64"),
         ({"groups": LABELS[:10]}, r"'groups': expected text or integers \(60,\).* but got \(10,\) int64"),
-        ({"split": np.full(N, "Train")}, r"its own split: expected 'train', 'val' and 'test', but got Train"),
+        ({"split": np.full(N, "Train")}, r"'train', 'val' and 'test' as names of the official split, but got Train"),
         ({"target": LABELS - 1}, r"'target': expected labels \(n,\).* but got -1 \(20 samples are below 0: leave out"),
         ({"target": LABELS * 0}, r"'target': expected labels \(n,\) of two or more classes.* but got 1 \(0\)"),
         (
@@ -315,13 +323,13 @@ def with_value(x, value):
         ({"target": SIGNAL}, r"'target': expected finite numbers \(n,\) or \(n, outputs\).* got \(60, 3, 20\) float64"),
         (
             {"target": with_value(TEXT, np.nan)},
-            r"'target': expected finite numbers.*NaN or infinite ones in 1 .*first 7",
+            r"'target': expected finite numbers.*NaN or infinity in 1 .*first is sample 7",
         ),
         ({"target": np.where(LABELS > 1, "", "a")}, r"'target': 20 of 60 labels are missing"),
         ({"target": np.datetime64("2020-01-01") + LABELS}, r"'target': expected labels .* but got \(60,\) datetime64"),
         (
             {"text": None, "signal": None, "map": None},
-            r"expected an array per modality beside the target, but got \['targ",
+            r"expected an array per modality and the target, but got \['targ",
         ),
     ],
 )
@@ -335,7 +343,7 @@ def test_bad_arrays_are_refused_by_file_and_name(save, changes, message):
     [
         ("binary", LABELS, r"expected labels \(n,\) of two classes, .* binary target, but got 3 \(0, 1, 2\)"),
         ("multiclass", TEXT, r"expected labels \(n,\) .* multiclass target, but got \(60, 8\) float64"),
-        ("multiclass", TEXT[:, 0], r"expected text or whole numbers as labels, but got"),
+        ("multiclass", TEXT[:, 0], r"expected labels as text or whole numbers, but got"),
         ("multilabel", LABELS, r"expected 0 and 1, or bool, .* but got \(60,\) int64"),
         ("regression", LABELS.astype(str), r"expected finite numbers .* regression target, but got \(60,\) <U"),
     ],
@@ -361,7 +369,7 @@ def test_a_rare_label_may_be_missing_where_nothing_is_learned(save):
     labels = MAP[:, :2, 0, 0] % 2
     labels[:, 1] = 0
     own = np.repeat(["train", "val", "test"], 20)
-    with pytest.raises(DataError, match=r"the train split \(20 samples\) has none of the classes 1, "):
+    with pytest.raises(DataError, match=r"the train split \(20 samples\) has no samples of these classes: 1\. "):
         ready(save(target=labels, split=own))
     labels[3, 1] = 1
     assert ready(save(target=labels, split=own)).class_counts()[1] == 1
@@ -371,7 +379,9 @@ def test_a_class_of_one_sample_is_trained_on_and_its_lack_elsewhere_is_said(save
     path = save(target=np.where(np.arange(N) < 1, 5, LABELS))
     with pytest.warns(UserWarning) as warned:  # noqa: PT030 (two texts, compared below)
         assert ready(path).class_counts()[3] == 1
-    assert [re.findall(r"the (\w+) split .* has none of the classes 5: ", str(w.message)) for w in warned] == [
+    assert [
+        re.findall(r"the (\w+) split .* has no samples of these classes: 5\. ", str(w.message)) for w in warned
+    ] == [
         ["val"],
         ["test"],
     ]
@@ -379,7 +389,7 @@ def test_a_class_of_one_sample_is_trained_on_and_its_lack_elsewhere_is_said(save
 
 def test_a_group_in_two_splits_of_the_file_is_refused(save):
     path = save(groups=np.arange(N) // 7, split=np.repeat(["train", "val", "test"], 20))
-    with pytest.raises(DataError, match=r"puts these groups on both sides: 2, 5\."):
+    with pytest.raises(DataError, match=r"puts these into several splits: 2, 5\."):
         ready(path)
 
 
@@ -452,5 +462,5 @@ def test_what_an_array_is_can_be_said_and_tokens_travel_as_integers(save, tmp_pa
         ArrayDataModule(path, kinds={"signal": "points"})
     with pytest.raises(ConfigError, match=r"`kinds` to name modalities, .* but got \['word'\]"):
         ArrayDataModule(path, kinds={"word": "tokens"})
-    with pytest.raises(DataError, match=r"words.*expected tokens as integers, but got .*float"):
+    with pytest.raises(DataError, match=r"words.*expected integer tokens, but got .*float"):
         ArrayDataModule(save(words=words.astype(float)), kinds={"words": "tokens"})

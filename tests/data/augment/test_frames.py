@@ -173,7 +173,7 @@ def test_maps_without_color_flip_and_keep_their_values():
 def test_pictures_brighter_than_white_are_refused_once():
     augmentation = FrameAugmentation(hue=0.1)
     augmentation.check({"rgb": (3, 8, 8)}, CLASSES, {})
-    with pytest.raises(DataError, match=r"pictures 'rgb' in \[0, 1\], but some values are above\. Set `white`"):
+    with pytest.raises(DataError, match=r"images 'rgb' in \[0, 1\], but some values are larger\. Set `white`"):
         augmentation({"rgb": torch.full((2, 3, 8, 8), 200.0)}, SEED)
 
 
@@ -204,7 +204,7 @@ def test_what_would_have_no_effect_is_refused(options, message):
 
 
 def test_without_check_it_is_refused():
-    with pytest.raises(ConfigError, match="Expected `check` of FrameAugmentation to be called first"):
+    with pytest.raises(ConfigError, match="Expected a call of FrameAugmentation's `check`"):
         FrameAugmentation(flip=0.5)({"rgb": torch.rand(2, 3, 4, 4)}, SEED)
 
 
@@ -230,7 +230,7 @@ def test_training_batches_of_a_rendered_data_set_are_varied(shapes, make_trainer
 
 
 def test_coordinates_as_targets_refuse_flips_but_no_noise(positions):
-    with pytest.raises(ConfigError, match="target of classes for `flip` and `shift`, but this one is regression"):
+    with pytest.raises(ConfigError, match="classification target for `flip` and `shift`, but got regression"):
         ReplicatorDataModule(positions, "position", augmentation=FrameAugmentation(flip=0.5))
     ReplicatorDataModule(positions, "position", augmentation=FrameAugmentation(range_noise=0.5, brightness=0.2))
 

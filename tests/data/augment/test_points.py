@@ -95,11 +95,13 @@ def test_the_dimension_of_azimuth_is_found(scenes, orientation):
 def test_grids_that_cannot_move_are_refused():
     even, zenith = torch.linspace(-0.2, 0.2, 9), torch.linspace(-0.1, 0.1, 5)
     for uneven in (torch.tensor([-0.2, -0.1, 0.0, 0.15, 0.2]), torch.zeros(1)):
-        with pytest.raises(ConfigError, match=r"rays of 'lidar' to be a grid of even azimuths .* leave their rays"):
+        with pytest.raises(
+            ConfigError, match=r"rays of 'lidar' to form a grid with even azimuth steps .* leave their rays"
+        ):
             Scan("lidar", Rays(uneven, zenith, "image").directions)
     tilted = torch.stack(torch.meshgrid(zenith, even, indexing="ij"))  # a pinhole: azimuth changes in no even steps
     tilted = torch.stack((tilted[1], torch.full((5, 9), 0.2), tilted[0]))
-    with pytest.raises(ConfigError, match="grid of even azimuths"):
+    with pytest.raises(ConfigError, match="grid with even azimuth steps"):
         Scan("lidar", tilted / tilted.norm(dim=0))
     Scan("lidar", Rays(even, zenith, "image").directions).check_mirror()
     for azimuth in (even + 0.012, even + 0.15):

@@ -30,9 +30,9 @@ def test_points_have_rays_and_pictures_are_the_other_maps_unless_named(shapes, r
         (FRAMES, ["acc"], None, r"`images` of FrameAugmentation .* maps \(channels, H, W\), .* but got \['acc'\]"),
         (FRAMES, None, ["radar"], r"`points` of FrameAugmentation .* \['rgb', 'lidar'\], but got \['radar'\]"),
         ({"a": (3, 8, 8)}, None, ["a"], r"maps \(4, H, W\) of x, y, z and validity, but got {'a': \(3, 8, 8\)}"),
-        (FRAMES, ["rgb"], ["rgb"], r"either in `images` or in `points`, but \['rgb'\] is in both"),
-        (FRAMES, None, None, r"\['rgb', 'lidar'\] of four channels are pictures \(RGBA\) or points \(XYZA\)\. Name"),
-        ({"acc": (3, 16)}, None, None, r"but the data has {'acc': \(3, 16\)}\. Signals take a SignalAugmentation"),
+        (FRAMES, ["rgb"], ["rgb"], r"in either `images` or `points`, but \['rgb'\] are in both"),
+        (FRAMES, None, None, r"\['rgb', 'lidar'\], .* four channels, are images \(RGBA\) or points \(XYZA\), .* Name"),
+        ({"acc": (3, 16)}, None, None, r"but the data has {'acc': \(3, 16\)}\. Use SignalAugmentation"),
     ],
 )
 def test_what_is_unclear_is_refused(shapes, images, points, message):

@@ -163,7 +163,7 @@ def test_by_default_modalities_of_three_channels_rotate():
         ({"rotation": 9}, r"three channels for `rotation`, but .* are {'ecg': 1, 'pair': 2}\. Group x, y, z"),
         (
             {"rotation": 9, "rotated": ["acc"]},
-            r"some of the varied modalities, \['ecg', 'pair'\], but got \['acc'\]",
+            r"augmented modalities, some of \['ecg', 'pair'\], but got \['acc'\]",
         ),
         ({"rotation": 9, "rotated": ["pair"]}, r"sensors with channels x, y, z, but got modalities with {'pair': 2}"),
     ],
@@ -180,7 +180,7 @@ def test_what_has_no_axes_cannot_rotate(options, message):
         ({"scale": float("nan")}, r"`scale` to be finite and >= 0, but got jitter=0\.0 and scale=nan"),
         (
             {"time_shift": 10},
-            r"`time_shift` to be a share of the window from 0 to 0\.5, but got 10\. .*seconds, divide",
+            r"`time_shift` to be a fraction of the window from 0 to 0\.5, but got 10\. Divide .*seconds",
         ),
         ({"channel_dropout": 1.0}, r"`channel_dropout` to be a probability below 1, but got 1\.0"),
         ({"rotation": 181}, r"`rotation` to be an angle from 0 to 180 degrees, but got 181"),
@@ -194,7 +194,7 @@ def test_numbers_out_of_range_are_refused(options, message):
 def test_what_cannot_be_varied_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"signals \(channels, time\), but got {'text': \('vector', \(32,\)\)}"):
         SignalAugmentation(modalities=["acc", "text"]).check({"acc": (3, 16), "text": (32,)}, CLASSES, {})
-    with pytest.raises(ConfigError, match=r"got {'text': \('vector', \(32,\)\)}.*pictures take a FrameAugmentation"):
+    with pytest.raises(ConfigError, match=r"got {'text': \('vector', \(32,\)\)}.*use FrameAugmentation"):
         SignalAugmentation().check({"text": (32,)}, CLASSES, {})
     with pytest.raises(ConfigError, match=r"some of the data's, \['acc'\], but got \['gyro'\]"):
         SignalAugmentation(modalities=["gyro"]).check({"acc": (3, 16)}, CLASSES, {})

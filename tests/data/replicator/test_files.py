@@ -72,7 +72,7 @@ def test_the_size_comes_from_the_first_readable_header(shape_root):
     assert image_size(shape_root / "cubes") == SIZE
     for path in (shape_root / "spheres" / "rgb").glob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"rgb: expected PNG images, but found none that can be read"):
+    with pytest.raises(DataError, match=r"rgb: expected PNG images, but none can be read"):
         image_size(shape_root / "spheres")
 
 
@@ -86,8 +86,8 @@ def test_depth_is_what_numpy_reads(npy):
         (np.zeros((64, 63), np.float32), r"expected float32 of shape \(64, 64\), but got float32 of shape \(64, 63\)"),
         (np.zeros((64, 64)), r"expected float32 of shape \(64, 64\), but got float64 of shape \(64, 64\)"),
         (np.zeros((64, 64), np.int32), "but got int32"),
-        (np.full((64, 64), np.nan, np.float32), "expected finite distances, but got 4096 NaN or infinite"),
-        (np.full((64, 64), np.inf, np.float32), "expected finite distances, but got 4096 NaN or infinite"),
+        (np.full((64, 64), np.nan, np.float32), "expected finite distances, but 4096 are NaN or infinite"),
+        (np.full((64, 64), np.inf, np.float32), "expected finite distances, but 4096 are NaN or infinite"),
         (np.full((64, 64), -1.5, np.float32), "expected distances >= 0, but the smallest is -1.5"),
         (
             np.full((64, 64), None),

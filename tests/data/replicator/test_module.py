@@ -202,7 +202,7 @@ def test_a_frozen_split_is_not_overwritten(rendered, tmp_path):
     path = tmp_path / "new" / "split.json"
     ready(rendered / "shape", split=FractionSplit(seed=5), write_split=path)
     ready(rendered / "shape", split=FractionSplit(seed=5), write_split=path)
-    with pytest.raises(DataError, match="holds another split already"):
+    with pytest.raises(DataError, match="contains another split"):
         ready(rendered / "shape", split=FractionSplit(seed=6), write_split=path)
 
 
@@ -248,15 +248,15 @@ def break_row(root):
         (break_image, r"rgb/0005\.png: expected a PNG image, but it is unreadable or truncated"),
         (break_depth, r"lidar/0005\.npy: expected finite distances"),
         (pickle_depth, r"lidar/0005\.npy: expected a plain NPY array"),
-        (lose_image, r"lidar/0005\.npy: depth without an image"),
-        (lose_depth, r"rgb/0005\.png: an image without depth"),
+        (lose_image, r"lidar/0005\.npy: depth without image"),
+        (lose_depth, r"rgb/0005\.png: image without depth"),
         (break_row, r"positions\.csv, line 7: expected 9 finite numbers, but got 'left,"),
     ],
 )
 def test_a_bad_sample_is_an_error_or_a_counted_listed_exclusion(position_root, damage, message):
     before = everything(ready(position_root, "position"))
     damage(position_root)
-    with pytest.raises(DataError, match=rf"(?s)1 of 20 samples cannot be used:.*{message}.*`on_bad_sample: skip`"):
+    with pytest.raises(DataError, match=rf"(?s)1 of 20 samples are unusable:.*{message}.*`on_bad_sample: skip`"):
         ready(position_root, "position")
     with pytest.warns(UserWarning, match=rf"(?s)left out 1 of 20 samples that cannot be used.*{message}"):
         data = ready(position_root, "position", on_bad_sample="skip")
@@ -271,7 +271,7 @@ def test_in_a_copy_with_many_orphans_they_are_counted(shape_root):
     for k in range(12):
         for name in ("cubes", "spheres"):
             (shape_root / name / "rgb" / f"{k:04d}.png").unlink()
-    with pytest.raises(DataError, match=r"(?s)24 of 40 samples cannot be used:.*\.\.\. and 14 more"):
+    with pytest.raises(DataError, match=r"(?s)24 of 40 samples are unusable:.*\.\.\. and 14 more"):
         ready(shape_root)
     with pytest.warns(UserWarning, match=r"left out 24 of 40 samples"):
         data = ready(shape_root, on_bad_sample="skip")
@@ -281,7 +281,7 @@ def test_in_a_copy_with_many_orphans_they_are_counted(shape_root):
 def test_nothing_left_is_an_error_even_when_skipping(position_root):
     for path in position_root.glob("lidar/*.npy"):
         np.save(path, np.full((64, 64), -1, np.float32))
-    with pytest.raises(DataError, match=r"(?s)20 of 20 samples cannot be used.*choose another `root`"):
+    with pytest.raises(DataError, match=r"(?s)20 of 20 samples are unusable.*choose another `root`"):
         ready(position_root, "position", on_bad_sample="skip")
 
 
@@ -346,7 +346,7 @@ class Sorted(ReplicatorDataModule):
 def test_training_on_single_class_batches_is_stopped(tmp_path, make_trainer):
     render(tmp_path / "data", 60)
     data = Sorted(tmp_path / "data", on_bad_sample="error")
-    with pytest.raises(DataError, match=r"but \d in a row \(8 samples each\) hold one class .*'cubes'"):
+    with pytest.raises(DataError, match=r"but \d in a row \(8 samples each\) contain only one class .*'cubes'"):
         make_trainer().fit(Probe(), data)
 
 

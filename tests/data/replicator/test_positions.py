@@ -49,7 +49,7 @@ def test_a_wrong_header_is_refused(write, header, message):
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_another_number_of_rows_than_frames_is_refused_since_the_pairing_is_lost(write, rows):
-    with pytest.raises(DataError, match=rf"expected 2 rows below the header.* but got {rows}; which row belongs"):
+    with pytest.raises(DataError, match=rf"expected 2 rows below the header.* but got {rows}, which cannot be matched"):
         read_positions(write(*[ROW] * rows), 2)
 
 

@@ -32,9 +32,9 @@ def test_orphans_are_named_and_change_no_other_index(shape_root):
     _, samples, orphans = find_samples([shape_root / "cubes", shape_root / "spheres"])
     assert [sample.index for sample in samples] == [k for k in range(40) if k not in (4, 7)]
     assert set(orphans) == {4, 7}
-    assert "cubes/lidar/0002.npy: depth without an image; " in orphans[4]
+    assert "cubes/lidar/0002.npy: depth without image; " in orphans[4]
     assert "cubes/rgb/0002.png is missing" in orphans[4]
-    assert "spheres/rgb/0003.png: an image without depth; " in orphans[7]
+    assert "spheres/rgb/0003.png: image without depth; " in orphans[7]
     assert "spheres/lidar/0003.npy is missing" in orphans[7]
 
 
@@ -58,7 +58,7 @@ def test_a_sample_is_read_as_it_is_packed_or_refused(position_root):
     np.save(samples[9].depth, np.full((64, 64), np.nan, np.float32))
     for k, message in (
         (4, r"0004\.png: expected a PNG image"),
-        (9, r"0009\.npy: expected finite distances, but got 4096"),
+        (9, r"0009\.npy: expected finite distances, but 4096"),
     ):
         with pytest.raises(DataError, match=message):
             read_sample(samples[k], SIZE)

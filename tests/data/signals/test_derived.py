@@ -55,14 +55,18 @@ def test_a_derived_modality_is_absent_where_any_source_is():
 @pytest.mark.parametrize(
     ("derived", "keep", "message"),
     [
-        ({"body": Magnitude("total")}, None, r"new modalities, but 'body' is one of the data\. Choose another name"),
+        ({"body": Magnitude("total")}, None, r"new modalities, but the data already has 'body'\. Choose another name"),
         (
             {"a": Magnitude("acc")},
             None,
             r"`derived` .* before it, \['total', 'body', 'ecg'\], but got \['acc'\]",
         ),
         ({"a": Magnitude("b"), "b": Magnitude("ecg")}, None, r"'a' in `derived` .* but got \['b'\]"),
-        ({"a": Difference("total", "ecg")}, None, r"two equal shapes, but 'total' is \(3, 16\) and 'ecg' is \(1, 16\)"),
+        (
+            {"a": Difference("total", "ecg")},
+            None,
+            r"two sources of equal shape .*, but 'total' is \(3, 16\) and 'ecg' is \(1, 16\)",
+        ),
         (None, ["total", "gyro"], r"`keep` to name some of \['total', 'body', 'ecg'\], each once, but got .*'gyro'"),
         (None, [], r"`keep` to name some of .* but got \[\]"),
         (None, ["ecg", "ecg"], r"`keep` to name some of .* each once, but got \['ecg', 'ecg'\]"),

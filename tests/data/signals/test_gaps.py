@@ -70,7 +70,7 @@ def test_infinite_values_are_refused():
     values = np.zeros((4, 3), np.float32)
     values[2, 1] = -np.inf
     with pytest.raises(
-        DataError, match=r"set: expected finite values, but channel 'b' has 1 infinite ones, .* window 2"
+        DataError, match=r"set: expected finite values, but channel 'b' has 1 infinite values, .* window 2"
     ):
         check_finite("set", {"b": values})
 

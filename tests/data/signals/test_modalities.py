@@ -58,6 +58,6 @@ def test_a_modality_is_as_wide_as_its_channels():
 )
 def test_channels_of_one_modality_share_their_grid(other, found):
     with pytest.raises(
-        DataError, match=rf"modality 'both' to share length and rate, but got a \(5 .* 10 Hz\), {found}"
+        DataError, match=rf"modality 'both' to have the same length and rate, but got a \(5 .* 10 Hz\), {found}"
     ):
         stack_specs({"both": ["a", "b"]}, {"a": Grid(5, 10.0), "b": other})

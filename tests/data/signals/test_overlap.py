@@ -34,7 +34,8 @@ def test_windows_that_share_samples_must_be_on_one_side():
     check_overlap([x], side)
     side[6:] = "val"
     with pytest.raises(
-        DataError, match=r"two sides, 1 times: windows 5 and 6 share 16 of 32 samples, but are in train"
+        DataError,
+        match=r"the same split, but 1 pairs are not: windows 5 and 6 share 16 of 32 samples, but are in train",
     ):
         check_overlap([x], side)
     side[6] = ""
@@ -46,7 +47,9 @@ def test_windows_between_the_sides_do_not_hide_overlap(between):
     x = windows(4)
     side = np.array(["train"] * 50 + [between] + ["test"] * (len(x) - 51), dtype="<U5")
     x[50] = windows(40)[0]  # so that a window of the third side shares nothing with the others
-    with pytest.raises(DataError, match="1 times: windows 49 and 51 share 24 of 32 samples, but are in train and test"):
+    with pytest.raises(
+        DataError, match="1 pairs are not: windows 49 and 51 share 24 of 32 samples, but are in train and test"
+    ):
         check_overlap([x], side)
     side[49:57] = ""
     check_overlap([x], side)
@@ -56,7 +59,9 @@ def test_windows_are_compared_over_all_modalities_and_in_every_block(monkeypatch
     x = windows(16)
     parts, side = [x[:, :1], x[:, 1:]], np.array(["train", "val"] * (len(x) // 2), dtype="<U5")
     monkeypatch.setattr("fusionlit.storage.rows.BLOCK", 3 * x[0].nbytes)
-    with pytest.raises(DataError, match=f"two sides, {len(side) - 1} times: windows 0 and 1 share 16 of 32"):
+    with pytest.raises(
+        DataError, match=f"the same split, but {len(side) - 1} pairs are not: windows 0 and 1 share 16 of 32"
+    ):
         check_overlap(parts, side)
     x[1::2, 1] += 10
     check_overlap(parts, side)

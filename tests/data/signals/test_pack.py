@@ -343,13 +343,13 @@ def test_a_promise_is_held_against_a_pack_that_another_process_made(tmp_path, no
     np.savez(root, **{**values, "X": values["X"][..., :8]})
     ready(root)
     no_reading()
-    with pytest.raises(DataError, match=r"the header promised .* Did the files change\?"):
+    with pytest.raises(DataError, match=r"as in the header, but .* If the files have changed, start again"):
         early.setup("fit")
 
 
 def test_the_command_packs_ahead(csv, capsys, no_reading):
     pack(SignalDataModule(csv, windowing=HALF))
-    assert "whole and up to date, " in capsys.readouterr().out
+    assert "complete and up to date, " in capsys.readouterr().out
     no_reading()
     ready(csv, windowing=HALF)
 

@@ -1,4 +1,4 @@
-"""A pack is whole and up to date, or it is made again; every file here is a real one."""
+"""A pack is complete and up to date, or it is made again; every file here is a real one."""
 
 import json
 import os

@@ -125,49 +125,49 @@ def changed(k, place, cell):
         (
             ["t", *HEADER[1:]],
             ROWS,
-            ": expected a time column 'time', but the columns are ['t', 'x', 'label', 'recording']. Name it by `time`"
+            ": expected a time column 'time', but the columns are ['t', 'x', 'label', 'recording']. Set `time`"
             " in `columns`.",
         ),
         (
             ["time", "label", "group", "recording"],
             ROWS,
-            ": expected a column for every channel, but there are only ['time', 'label', 'group', 'recording'].",
+            ": expected at least one channel, but the only columns are ['time', 'label', 'group', 'recording'].",
         ),
         (
             HEADER,
             changed(4, 0, ""),
-            ", line 6, column 'time': expected a time in every row, but got none. Remove the row.",
+            ", line 6, column 'time': expected a time in every row, but the cell is empty. Remove the row.",
         ),
         (
             HEADER,
             changed(4, 3, ""),
-            ", line 6, column 'recording': expected a recording in every row, but got none. Fill it in.",
+            ", line 6, column 'recording': expected a recording in every row, but the cell is empty. Fill it in.",
         ),
         (
             HEADER,
             changed(4, 0, 0.3),
-            ", line 6: expected increasing time stamps of channel 'x', but this one does not lie after that of line 5."
-            " Sort the rows and remove duplicates; if another recording begins here, tell them apart by a recording"
+            ", line 6: expected increasing time stamps of channel 'x', but this one is not later than that of line 5."
+            " Sort the rows and remove duplicates; if another recording starts here, add a recording"
             " column.",
         ),
         (
             HEADER,
             changed(4, 0, 1.75),
-            ", line 7: expected increasing time stamps of channel 'x', but this one does not lie after that of line 6."
-            " Sort the rows and remove duplicates; if another recording begins here, tell them apart by a recording"
+            ", line 7: expected increasing time stamps of channel 'x', but this one is not later than that of line 6."
+            " Sort the rows and remove duplicates; if another recording starts here, add a recording"
             " column.",
         ),
         (
             ["time", "x", "label", "group"],
             changed(4, 3, "s"),
-            ", line 6, column 'group': expected one value for a whole recording, but got 's' after 'r'. Fill it in, or"
-            " tell recordings apart by a recording column.",
+            ", line 6, column 'group': expected the same value in a whole recording, but got 's' after 'r'. Fill"
+            " it in, or add a recording column to distinguish recordings.",
         ),
         (
             ["time", "x", "label", "group"],
             [[*row[:3], ""] for row in ROWS],
-            ", line 2, column 'group': expected one value for a whole recording, but got ''. Fill it in, or tell"
-            " recordings apart by a recording column.",
+            ", line 2, column 'group': expected the same value in a whole recording, but got ''. Fill it in,"
+            " or add a recording column to distinguish recordings.",
         ),
         (
             ["time", "x", "label", "split"],
@@ -197,7 +197,7 @@ def test_refuses_a_channel_that_is_not_there(tmp_path):
     path = write(tmp_path / "a.csv", HEADER, ROWS)
     with pytest.raises(DataError) as error:
         read_csv(path, SECOND, {"m": ["x", "y", "label"]})
-    assert str(error.value) == f"{path}: `modalities` name ['y', 'label'], but the channels are ['x']."
+    assert str(error.value) == f"{path}: expected `modalities` to name channels, ['x'], but got ['y', 'label']."
 
 
 def test_refuses_files_with_other_columns_or_units(tmp_path):
@@ -206,14 +206,14 @@ def test_refuses_files_with_other_columns_or_units(tmp_path):
     with pytest.raises(DataError) as error:
         read_csv(tmp_path, SECOND)
     assert str(error.value) == (
-        f"{path}: expected the columns of a.csv, but it lacks ['x'] and adds ['z']. Name the channels that all have in"
-        " `modalities`, or move the file away."
+        f"{path}: expected the columns of a.csv, but ['x'] are missing and ['z'] are additional. Name only channels"
+        " of all files in `modalities`, or move the file away."
     )
     write(path, ["time", "x [m/s^2]", "label", "recording"], ROWS)
     with pytest.raises(DataError) as error:
         read_csv(tmp_path, SECOND)
     assert str(error.value) == (
-        f"{path}: expected channel 'x' in 'g' as in a.csv, but its header says 'm/s^2'. Convert it."
+        f"{path}: expected channel 'x' in 'g' as in a.csv, but its header says 'm/s^2'. Convert the channel."
     )
 
 
@@ -222,7 +222,7 @@ def test_refuses_another_time_unit_than_the_headers(tmp_path):
     with pytest.raises(ConfigError) as error:
         read_csv(path, SECOND)
     assert str(error.value) == (
-        f"{path}: its header gives the time in 'ms', but `time_unit` of Windowing is 's'. Set one as the other."
+        f"{path}: the unit of the time in the header is 'ms', but `time_unit` of Windowing is 's'. Correct one of them."
     )
 
 
@@ -230,7 +230,7 @@ def test_refuses_a_root_without_files(tmp_path):
     with pytest.raises(DataError) as error:
         read_csv(tmp_path, SECOND)
     assert str(error.value) == (
-        f"{tmp_path}: expected a CSV file, or a folder of CSV files, but it holds none. Correct `root`."
+        f"{tmp_path}: expected a CSV file, or a folder of CSV files, but it contains none. Correct `root`."
     )
-    with pytest.raises(DataError, match="but there is no such file or folder"):
+    with pytest.raises(DataError, match="but it does not exist"):
         read_csv(tmp_path / "nowhere", SECOND)

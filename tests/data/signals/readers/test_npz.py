@@ -63,22 +63,25 @@ def test_integers_and_missing_values_are_read(save):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": X, "y": Y}, r"expected an array 'X', or 'X_train' and 'X_test', but it has \['x', 'y'\]"),
+        ({"x": X, "y": Y}, r"expected an array 'X', or 'X_train' and 'X_test', but got \['x', 'y'\]"),
         ({"X_test": X, "y_test": Y}, "expected an array 'X', or 'X_train'"),
-        ({"X": X}, r"the labels are missing: expected an array 'y' \(6,\)"),
-        ({"X_train": X, "y_train": Y, "X_test": X}, "the labels are missing: expected an array 'y_test'"),
+        ({"X": X}, r"labels are missing: expected an array 'y' \(6,\)"),
+        ({"X_train": X, "y_train": Y, "X_test": X}, "labels are missing: expected an array 'y_test'"),
         ({"X": X, "y": Y[:5]}, r"array 'y': expected \(6,\), one label for each window of X, but got \(5,\)"),
-        ({"X": X[:, 0], "y": Y}, r"array 'X': expected numbers \(n, channels, time\).*, but got \(6, 5\) float32"),
+        (
+            {"X": X[:, 0], "y": Y},
+            r"array 'X': expected a non-empty array of numbers \(n, channels, time\), but got \(6, 5\) float32",
+        ),
         ({"X": X.astype(str), "y": Y}, r"array 'X': expected numbers .* but got \(6, 2, 5\) <U"),
-        ({"X": X[:0], "y": Y[:0]}, "none of them 0"),
+        ({"X": X[:0], "y": Y[:0]}, "expected a non-empty array"),
         ({"X": X, "y": Y, "channels": ["a"]}, r"array 'channels': expected text or integers \(2,\)"),
-        ({"X": X, "y": Y, "channels": ["a", "a"]}, r"array 'channels': expected different names, but got \['a', 'a'\]"),
+        ({"X": X, "y": Y, "channels": ["a", "a"]}, r"array 'channels': expected unique names, but got \['a', 'a'\]"),
         ({"X": X, "y": Y, "groups": [1, 2]}, r"array 'groups': expected text or integers \(6,\)"),
         ({"X": X, "y": Y, "classes": ["a", "b"]}, "count the 2 classes from 0 or from 1, but got labels from 1 to 3"),
-        ({"X": X, "y": Y, "classes": ["a", "b", "a"]}, r"expected different class names, but got \['a', 'b', 'a'\]"),
+        ({"X": X, "y": Y, "classes": ["a", "b", "a"]}, r"expected unique class names, but got \['a', 'b', 'a'\]"),
         (
             {"X": X, "y": Y, "classes": [["a", "b", "c"]]},
-            r"'classes': expected text, one name a class, but got \(1, 3\)",
+            r"'classes': expected text, one name per class, but got \(1, 3\)",
         ),
         ({"X": X, "y": np.array(["é".encode("latin-1")] * 6)}, r"array 'y': expected text in UTF-8, but got b'\\xe9'"),
         (
@@ -97,18 +100,18 @@ def test_integers_and_missing_values_are_read(save):
         ({"X": X, "y": Y, "rate": np.inf}, "array 'rate': expected one number above 0, .* but got inf"),
         (
             {"X": X, "y": Y, "X_train": X, "y_train": Y},
-            r"expected either 'X', or 'X_train' and 'X_test', but it has \['X', 'X_train'\], and nothing tells",
+            r"expected either 'X', or 'X_train' and 'X_test', but got \['X', 'X_train'\]\. Leave out 'X'",
         ),
         (
             {"X_train": X, "y_train": Y, "groups_train": Y, "X_test": X, "y_test": Y},
             r"expected the groups of all windows in \['groups_train', 'groups_test'\] or \['subject_train',"
-            r" 'subject_test'\], but it has \['groups_train'\]\. Add what is missing",
+            r" 'subject_test'\], but got \['groups_train'\]\. Add missing arrays",
         ),
         (
             {"X_train": X, "y_train": Y, "groups": np.arange(12), "X_test": X, "y_test": Y},
             r"expected the groups of all windows in .* but it has \['groups'\]",
         ),
-        ({"X": X, "y": Y, "groups": Y, "subject": Y}, r"but it has \['groups', 'subject'\]\. .* leave out what is not"),
+        ({"X": X, "y": Y, "groups": Y, "subject": Y}, r"but got \['groups', 'subject'\]\. .* remove the others"),
         (
             {"X_train": X, "y_train": Y, "X_test": X[:, :1], "y_test": Y},
             r"array 'X_test': expected \(channels, time\) \(2, 5\) as in X_train, but got \(1, 5\)",

@@ -61,11 +61,11 @@ def test_units_stand_in_the_header(write):
         (
             ",x,y\n0,1,2\n",
             ", line 1: expected a name for every column, but column 1 has none. Name it in the header, or write the"
-            " file without it (pandas: index=False).",
+            " file without this column (pandas: index=False).",
         ),
         (
             "x,y,x [g]\n0,1,2\n",
-            ", line 1: expected different column names, but ['x'] come more than once.",
+            ", line 1: expected unique column names, but ['x'] occur more than once.",
         ),
         (
             "x,y\n1,2\n3\n",
@@ -79,14 +79,14 @@ def test_units_stand_in_the_header(write):
         ),
         (
             "x,y\n" + "1,2\n" * 1000 + "3,oops\n",
-            ", line 1002, column 'y': expected a finite number, or nothing where the value is missing, but got 'oops'."
-            " Correct it; if the column is no channel, give it a role in `columns` or name only the channels to be read"
+            ", line 1002, column 'y': expected a finite number, or an empty cell for a missing value, but got 'oops'."
+            " Correct it; if the column is not a channel, give it a role in `columns`, or name the channels to read"
             " in `modalities`.",
         ),
         (
             "x,y\n1,2\ninf,2\n",
-            ", line 3, column 'x': expected a finite number, or nothing where the value is missing, but got 'inf'."
-            " Correct it; if the column is no channel, give it a role in `columns` or name only the channels to be read"
+            ", line 3, column 'x': expected a finite number, or an empty cell for a missing value, but got 'inf'."
+            " Correct it; if the column is not a channel, give it a role in `columns`, or name the channels to read"
             " in `modalities`.",
         ),
         (

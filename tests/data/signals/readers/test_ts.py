@@ -73,7 +73,7 @@ def test_univariate_files_and_question_marks_are_read(tmp_path):
         ("1,2,3:4,5,6:jump\n", r"line 11: expected one of the classes \['walk', 'run'\] last, but got 'jump'"),
         ("1,2,3:4,5,6\n", r"line 11: expected one of the classes .* but got '4,5,6'"),
         ("1,x,3:4,5,6:run\n", "line 11: expected numbers separated by commas .* 'x'"),
-        ("", "expected a window a line below @data, but there is none"),
+        ("", "expected one window per line below @data, but there is none"),
     ],
 )
 def test_broken_windows_are_named_by_line(tmp_path, lines, message):
@@ -108,7 +108,9 @@ def test_both_files_must_have_the_same_classes(pair):
 def test_a_test_file_without_windows_is_named(pair):
     folder, _, _ = pair
     (folder / "Motions_TEST.ts").write_text(HEAD)
-    with pytest.raises(DataError, match=r"_TEST.ts: expected a window a line below @data, but there is none\. Copy"):
+    with pytest.raises(
+        DataError, match=r"_TEST.ts: expected one window per line below @data, but there is none\. Copy"
+    ):
         TSReader().read(folder)
 
 

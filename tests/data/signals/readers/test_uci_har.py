@@ -67,7 +67,7 @@ def test_a_missing_value_is_nan(uci_har):
             SIGNAL,
             5,
             lambda row: row[:-20],
-            r"body_acc_y_train.txt, line 5: expected windows of one length \(16 samples",
+            r"body_acc_y_train.txt, line 5: expected windows of equal length \(16 samples",
         ),
         (SIGNAL, 4, lambda row: " ".join(["1,5", *row.split()[1:]]), "line 4: expected numbers, but got '1,5'"),
         (SIGNAL, 4, lambda _: "", r"body_acc_y_train.txt: expected 48 windows, .* but got 47"),
@@ -90,7 +90,7 @@ def test_broken_files_are_named_with_their_line(uci_har, file, line, text, messa
 def test_two_numbers_a_line_are_no_labels(uci_har):
     root, _ = uci_har
     (root / "test" / "y_test.txt").write_text("1 2\n" * 24)
-    with pytest.raises(DataError, match=r"y_test.txt: expected one number a line, but got 2"):
+    with pytest.raises(DataError, match=r"y_test.txt: expected one number per line, but got 2"):
         UCIHARReader().read(root)
 
 

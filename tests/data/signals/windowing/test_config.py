@@ -40,7 +40,7 @@ def test_comes_from_yaml():
         ),
         (
             {"length": 2.56, "unit": "samples"},
-            "Expected `length` of Windowing to be whole with `unit: samples`, but got 2.56. For seconds set"
+            "Expected `length` of Windowing to be a whole number with `unit: samples`, but got 2.56. For seconds, set"
             " `unit: seconds`.",
         ),
     ],

@@ -65,8 +65,8 @@ def test_a_sensor_that_stops_early_is_told():
     fine, broken = ({"x": track(50, 0, 10), "y": track(50, 0, stop)} for stop in (10, 6))
     message = (
         "recordings: in 1 of 2 recordings some sensor starts later or stops earlier than the others by more than a"
-        " window, and the windows without it are left out: broken. With `span: any` they stay, and its values are"
-        " missing there."
+        " window; the windows without it are left out: broken. `span: any` keeps them, with missing"
+        " values."
     )
     with pytest.warns(UserWarning, match=f"^{re.escape(message)}$"):
         windows = cut_all(recording(fine, name="fine"), recording(broken, name="broken"))
@@ -136,7 +136,7 @@ def test_gaps_stay_missing():
 
 
 def test_short_recordings_are_told():
-    message = "recordings: left out 1 of 2 recordings as shorter than a window (1 s): short."
+    message = "recordings: left out 1 of 2 recordings that are shorter than a window (1 s): short."
     with pytest.warns(UserWarning, match=f"^{re.escape(message)}$"):
         windows = cut_all(recording({"x": track(50, 0, 2)}), recording({"x": track(50, 0, 0.9)}, name="short"))
     assert windows.left_out == {"recording too short": 1}
@@ -147,8 +147,8 @@ def test_refuses_to_leave_nothing():
     with pytest.raises(DataError) as error:
         cut_all(recording({"x": track(50, 0, 5)}), recording({"x": track(50, 0, 3)}), length=10)
     assert str(error.value) == (
-        "recordings: expected windows of 10 s, but none is left (recording too short: 2). The longest recording takes"
-        " 4.98 s. Make `length` shorter, label the rows, or correct `time_unit`."
+        "recordings: expected windows of 10 s, but none is left (recording too short: 2). The longest recording lasts"
+        " 4.98 s. Decrease `length`, label the rows, or correct `time_unit`."
     )
     with pytest.raises(DataError, match=r"none is left \(not labeled: 5\)"):
         cut_all(recording({"x": track(50, 0, 5)}, lambda times: np.full(len(times), "")))

@@ -30,7 +30,7 @@ def test_a_channel_may_be_missing_from_a_recording():
     with pytest.raises(DataError) as error:
         rates_of([silent])
     assert str(error.value) == (
-        "b: expected values of channel 'x', but no recording has two of them. Leave it out of `modalities`."
+        "b: expected at least two values of channel 'x', but no recording has them. Leave it out of `modalities`."
     )
 
 
@@ -38,7 +38,7 @@ def test_refuses_a_rate_of_something_else():
     with pytest.raises(ConfigError) as error:
         rates_of([recording("a", x=50, y=20)], {"acc": 1.0}, {"m": ["x"]})
     assert str(error.value) == (
-        "`rates` of Windowing name ['acc'], but the channels are ['x', 'y'] and the modalities ['m']."
+        "Expected `rates` of Windowing to name channels, ['x', 'y'], or modalities, ['m'], but got ['acc']."
     )
 
 
@@ -48,7 +48,7 @@ def test_refuses_a_recording_in_another_time_unit(rate, step):
         rates_of([recording("a", x=50, y=20), recording("b", x=rate, y=20), recording("c", x=50, y=20)])
     assert str(error.value) == (
         f"b: expected time stamps of channel 'x' about 0.02 s apart as in the other recordings, but they are {step} s"
-        " apart. Bring all files to one time unit."
+        " apart. Use the same time unit in all files."
     )
 
 
@@ -61,6 +61,6 @@ def test_refuses_a_window_of_one_sample():
     with pytest.raises(ConfigError) as error:
         window_grid("x", 0.05, 2.56)
     assert str(error.value) == (
-        "Expected a window of at least 2 samples of every channel, but 2.56 s hold 0.128 of 'x' at 0.05 Hz. Make"
-        " `length` longer, or correct `time_unit` or `rates`."
+        "Expected at least 2 samples of every channel in a window, but 2.56 s are 0.128 samples of 'x' at 0.05 Hz."
+        " Increase `length`, or correct `time_unit` or `rates`."
     )
