@@ -1,15 +1,16 @@
-"""Every way of balancing modalities against none, on planted signals and an imbalanced pair of arrays; resumable.
+"""Every method for modality balance, compared with none, on planted signals and an imbalanced pair; resumable.
 
     python benchmarks/balance.py            three seeds
     python benchmarks/balance.py SEEDS      more or fewer
     python benchmarks/balance.py SEEDS pair another number on one data set only (pair, signals)
 
-`pair` has two sensors that are as good as each other but not as easy: `plain` shows the class as an offset, `hidden`
-as the sign of a product of two channels' offsets. The best rule is right in 85 % with either alone. `signals` has four
-sensors of known worth. The model is that of configs/model/signals/intermediate_concat_multitask.yaml, with small
-unimodal losses in `probed`, so that the heads say how well each modality is learned while hardly anything teaches them,
-and with whole ones in `multitask`. Teachers of UMT are trained once per seed. The checkpoint that validation
-chooses is tested, once. Rows go to benchmarks/results/balance_*.jsonl, runs to runs/balance.
+`pair` has two sensors that are equally informative but not equally easy to learn: `plain` shows the class as an offset,
+`hidden` as the sign of a product of two channels' offsets. The best possible rule has an accuracy of 85 % with either
+alone. `signals` has four sensors with known informativeness. The model is
+configs/model/signals/intermediate_concat_multitask.yaml, with small unimodal losses in `probed`, so that the heads
+measure how well each modality is learned but hardly affect training, and with full ones in `multitask`. The teachers of
+UMT are trained once per seed. The best checkpoint is tested once. Rows go to benchmarks/results/balance_*.jsonl, runs
+to runs/balance.
 """
 
 import os
@@ -40,7 +41,7 @@ SPLIT = {"class_path": "fusionlit.data.FractionSplit", "init_args": {"train": 0.
 
 
 def main() -> None:
-    """Train what is not trained yet, print a table for each data set."""
+    """Train the missing runs, and print a table for each data set."""
     os.chdir(Path(__file__).parents[1])
     seeds, *chosen = [int(sys.argv[1]), *sys.argv[2:]] if sys.argv[1:] else [3]
     for data in chosen or ["pair", "signals"]:
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def pair(samples: int = 6000) -> tuple[dict[str, Any], list[str]]:
-    """Write the two sensors; the data module that reads them."""
+    """Write the two sensors, and return the data module that reads them."""
     folder = OUT / "data"
     path = folder / "pair.npz"
     if not path.exists():
@@ -66,7 +67,7 @@ def pair(samples: int = 6000) -> tuple[dict[str, Any], list[str]]:
 
 
 def signals() -> tuple[dict[str, Any], list[str]]:
-    """Render the four sensors; the data module that reads them."""
+    """Render the four sensors, and return the data module that reads them."""
     root, sensors = OUT / "data" / "signals", ["strong", "weak", "redundant", "noise"]
     if not (root / "signals.npz").exists():
         render(root, frames=1000, task="signals")
@@ -80,7 +81,7 @@ def data_module(path: Path, sensors: list[str]) -> dict[str, Any]:
 
 
 def train(data: str, source: dict[str, Any], sensors: list[str], seeds: int) -> list[Row]:
-    """Every method with both weights of the unimodal losses; then UMT, seed by seed, with that seed's teachers."""
+    """Train every method with both weights of the unimodal losses; then UMT, with one set of teachers per seed."""
     out, ledger = OUT / data, RESULTS / f"balance_{data}.jsonl"
     encoder = yaml.safe_load(MODEL.read_text())["init_args"]["encoder"]
     models = {
@@ -98,13 +99,13 @@ def train(data: str, source: dict[str, Any], sensors: list[str], seeds: int) -> 
 
 
 def candidate(weight: float, balance: object) -> Candidate:
-    """The shipped model at a constant rate, with this weight of unimodal losses and this balance."""
+    """The shipped model at a constant learning rate, with this unimodal loss weight and this balance."""
     training = {"scheduler": None, "unimodal_loss_weight": weight, "balance": balance}
     return Candidate(MODEL, {"model.training": training})
 
 
 def summary(rows: list[Row], sensors: list[str]) -> str:
-    """A line per method: test accuracy, and the test loss of each unimodal head, the smaller the better."""
+    """One line per method: test accuracy, and the test loss of each unimodal head (smaller is better)."""
     columns = {"accuracy %": Column(values(rows, "test/accuracy", 100), 2)}
     for name in sensors:
         metric = f"test/unimodal_loss/{name}"

@@ -1,13 +1,13 @@
-"""The course's two tasks on rendered frames: the notebooks' nets and the shipped models; resumable.
+"""The course's two tasks on rendered frames: the notebooks' networks and the shipped models; resumable.
 
     python benchmarks/course.py position [SEEDS]    where three cubes are, 680 training and 320 validation frames
     python benchmarks/course.py shape [SEEDS]       cube or sphere, 4,800 training and 1,200 validation frames
     python benchmarks/course.py                     prints the tables
 
-As in the notebooks the last frames validate, and a row holds the least mean squared error, or the best accuracy, of all
-epochs on them: there is no test split, so what is best of many is best by chance, too. The notebooks' nets
-(configs/model/recipes) train as there, 20 epochs, but for shapes 6, for time; the others as `fusionlit fit` does. Rows
-go to benchmarks/results/course_*.jsonl, runs to runs/course.
+As in the notebooks, the last frames are for validation, and a row contains the lowest mean squared error, or the
+highest accuracy, over all epochs on them: there is no test split, so the best of many epochs is optimistic. The
+notebooks' networks (configs/model/recipes) train as in the notebooks, 20 epochs (6 for shapes, to save time); the other models as
+with `fusionlit fit`. Rows go to benchmarks/results/course_*.jsonl, runs to runs/course.
 """
 
 import os
@@ -31,7 +31,7 @@ METRIC = {"position": "val/loss", "shape": "val/accuracy"}
 NETS = {"position": ("concat", "add", "hadamard", "early", "late"), "shape": ("late", "concat", "add", "hadamard")}
 OURS = ("centralnet", "intermediate_concat", "intermediate_concat_multitask", "unimodal_rgb", "unimodal_lidar")
 FRAMES = {"position": (1000, 320), "shape": (3000, 600)}
-"""Frames to render, of each class, and the last of them, which validate."""
+"""Number of frames to render per class, and number of validation frames (the last ones)."""
 EPOCHS = {"position": 20, "shape": 6}
 
 
@@ -43,12 +43,12 @@ class Best(Callback):
         self.values: list[float] = []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take it."""
+        """Record the metric."""
         self.values.append(float(trainer.callback_metrics[self.metric]))
 
 
 def main() -> None:
-    """Train what has no row, or print."""
+    """Train the missing runs, or print the tables."""
     os.chdir(Path(__file__).parents[1])
     task, *seeds = sys.argv[1:] or [None]
     if task not in (None, *METRIC):
@@ -73,12 +73,12 @@ def main() -> None:
 
 
 def ours(task: str) -> list[Path]:
-    """The shipped models that are measured."""
+    """The shipped models to measure."""
     return [MODELS / f"{name}.yaml" for name in OURS] if task == "position" else []
 
 
 def make_run(task: str, root: Path, model: Path, seed: int) -> Run:
-    """One run; a recipe trains as long as in the notebooks, without augmentation."""
+    """Build a run; a recipe trains as long as in the notebooks, without augmentation."""
     split = {"class_path": "fusionlit.data.LastFramesSplit", "init_args": {"count": FRAMES[task][1]}}
     options: dict[str, Any] = {"data.root": root, "data.split": split}
     if model.parent.name == "recipes":
@@ -89,7 +89,7 @@ def make_run(task: str, root: Path, model: Path, seed: int) -> Run:
 
 
 def measure(task: str, run: Run) -> dict[str, float]:
-    """Train once: the metric of the best and of the last epoch."""
+    """Train once; returns the metric of the best and of the last epoch."""
     best = Best(METRIC[task])
     run.trainer.callbacks.append(best)
     run.trainer.fit(run.model, run.datamodule)
@@ -99,12 +99,12 @@ def measure(task: str, run: Run) -> dict[str, float]:
 
 
 def ledger(task: str) -> Ledger:
-    """Where the rows are kept."""
+    """Ledger of the rows."""
     return Ledger(RESULTS / f"course_{task}.jsonl")
 
 
 def summary(task: str) -> str:
-    """A line per model: mean and deviation of the best and of the last epoch."""
+    """One line per model: mean and standard deviation of the best and of the last epoch."""
     rows, factor = ledger(task).rows(), 1 if task == "position" else 100
     columns = {
         "epochs": Column({model: f"{x[0]:g}" for model, x in values(rows, "epochs").items()}),

@@ -1,11 +1,11 @@
-"""Frames from disk to the tensors that a model sees: the notebooks' loader against packed data.
+"""Frames from disk to the inputs of a model: packed data compared with the notebooks' loader.
 
     python benchmarks/data_path.py            samples/s in turns in one run, then memory and speed by number of frames
     python benchmarks/data_path.py memory N   anonymous memory (MB) of a process that gathers from N sparse frames, and
                                               samples/s
 
-The loader of the notebooks opens one PNG and one NPY a sample, and makes floats and points of each alone. It is first
-checked that both give the same tensors. Rows go to benchmarks/results/data_path.jsonl.
+The loader of the notebooks opens one PNG and one NPY file per sample, and converts each sample separately to floats and
+points. First, both are checked to give the same tensors. Rows go to benchmarks/results/data_path.jsonl.
 """
 
 import json
@@ -35,7 +35,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 
 def compare(root: Path) -> None:
-    """Samples/s of both, in turns, and a row with their ratios."""
+    """Measure samples/s of both alternately, and add a row with their ratios."""
     render(root, FRAMES)
     data, turned = (
         ReplicatorDataModule(root, "shape", FractionSplit(1, 0, 0), orientation=orientation, batch_size=BATCH)
@@ -71,7 +71,7 @@ def compare(root: Path) -> None:
 
 
 def rate(loader: DataLoader, convert: Callable, epochs: int) -> float:
-    """Samples/s of some epochs."""
+    """Samples/s over several epochs."""
     begin = time.perf_counter()
     for _ in range(epochs):
         for batch in loader:
@@ -80,7 +80,7 @@ def rate(loader: DataLoader, convert: Callable, epochs: int) -> float:
 
 
 def memory(frames: int) -> None:
-    """Print the most anonymous memory (MB) seen while batches were gathered from a sparse pack, and samples/s."""
+    """Print the peak anonymous memory (MB) while gathering batches from a sparse pack, and samples/s."""
     with tempfile.TemporaryDirectory() as folder:
         for name, dtype, shape in (("rgb", "|u1", (4, 64, 64)), ("lidar", "<f4", (64, 64))):
             with (Path(folder) / f"{name}.npy").open("wb") as file:
@@ -97,13 +97,13 @@ def memory(frames: int) -> None:
 
 
 def anonymous_memory() -> float:
-    """RssAnon of this process (MB): what the system cannot give up, unlike pages of files."""
+    """RssAnon of this process (MB): memory that the system cannot reclaim, unlike file pages."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
 def main() -> None:
-    """Measure all."""
+    """Run all measurements."""
     with tempfile.TemporaryDirectory() as folder:
         compare(Path(folder) / "frames")
     command = [sys.executable, __file__, "memory"]

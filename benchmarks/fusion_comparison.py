@@ -1,11 +1,11 @@
-"""Every shipped model against every single sensor, on rendered frames and on planted signals; resumable.
+"""Every shipped model compared with every single sensor, on rendered frames and on planted signals; resumable.
 
-    python benchmarks/fusion_comparison.py                  trains what is not trained yet, prints the table, draws
-    python benchmarks/fusion_comparison.py SET [SEEDS]      trains on one of frames40, frames200 and signals, no more
+    python benchmarks/fusion_comparison.py                  trains the missing runs, prints the table, draws the figure
+    python benchmarks/fusion_comparison.py SET [SEEDS]      only trains, on one of frames40, frames200 and signals
 
-Several sets may be trained on at once, in a process each. Every run is that of `fusionlit fit`: the checkpoint that
-validation chooses is tested, once. Rows go to benchmarks/results/fusion_comparison_*.jsonl, runs to
-runs/fusion_comparison, the figure to docs/images.
+Several sets may be trained at once, each in its own process. Every run is as with `fusionlit fit`: the best checkpoint
+is tested once. Rows go to benchmarks/results/fusion_comparison_*.jsonl, runs to runs/fusion_comparison, the figure to
+docs/images.
 """
 
 import json
@@ -27,13 +27,13 @@ SEEDS = {"frames40": 5, "frames200": 5, "signals": 2}
 FRAMES, SIGNALS = ["rgb", "lidar"], ["strong", "weak", "redundant", "noise"]
 SENSORS = {"frames40": FRAMES, "frames200": FRAMES, "signals": SIGNALS}
 FEWER = {"frames200": {"data.split.train": 0.1, "data.split.test": 0.86}}
-"""Another cut of the shipped data file, for 200 training frames."""
+"""Other split fractions for the shipped data file, for 200 training frames."""
 REFUSED = {"signals": ("intermediate_bilinear", "intermediate_matmul", "intermediate_tensor")}
-"""Models with too many weights for four sensors, and one that needs square maps."""
+"""Models left out: too many weights for four sensors, or square maps required."""
 
 
 def main() -> None:
-    """Train, print, draw."""
+    """Train, print the table, and draw the figure."""
     os.chdir(Path(__file__).parents[1])
     chosen, *seeds = sys.argv[1:] or [None]
     if chosen not in (None, *SEEDS):
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def train(name: str, seeds: int) -> None:
-    """Train every model on one data set, which is rendered if it is not there."""
+    """Train every model on one data set, which is rendered if it does not exist."""
     frames, signals = Path("data/replicator_compare"), Path("data/planted_compare")
     if name == "signals" and not signals.exists():
         render(signals, frames=4000, task="signals")
@@ -58,12 +58,12 @@ def train(name: str, seeds: int) -> None:
 
 
 def results(name: str) -> Path:
-    """Where the rows of a data set are kept."""
+    """Ledger of a data set."""
     return RESULTS / f"fusion_comparison_{name}.jsonl"
 
 
 def models(name: str) -> dict[str, Candidate]:
-    """Each sensor alone, and the shipped models of fusion."""
+    """Each sensor alone, and the shipped fusion models."""
     alone = SHIPPED / "unimodal_rgb.yaml"
     single = {f"unimodal_{sensor}": Candidate(alone, {"model.modality": sensor}) for sensor in SENSORS[name]}
     shipped = [file for file in sorted(SHIPPED.glob("*.yaml")) if not file.stem.startswith("unimodal_")]
@@ -71,19 +71,19 @@ def models(name: str) -> dict[str, Candidate]:
 
 
 def accuracies(rows: list[Row]) -> dict[str, list[float]]:
-    """Accuracies (%) of each model, in the order of the seeds, of which every model has a row."""
+    """Accuracies (%) of each model, in the order of the seeds; only seeds with a row for every model."""
     seeds = [{row.seed for row in rows if row.model == model} for model in {row.model for row in rows}]
     whole = set.intersection(*seeds)
     return values(sorted((row for row in rows if row.seed in whole), key=lambda row: row.model), "test/accuracy", 100)
 
 
 def best_single(accuracy: dict[str, list[float]]) -> str:
-    """The single sensor with the highest mean accuracy on the test split: the hardest to beat."""
+    """The single sensor with the highest mean test accuracy."""
     return max((name for name in accuracy if name.startswith("unimodal_")), key=lambda name: mean(accuracy[name]))
 
 
 def summary(rows: dict[str, list[Row]]) -> str:
-    """A line per model: mean ± standard deviation of the accuracy, and in how many seeds it beats the best sensor."""
+    """One line per model: mean ± standard deviation of the accuracy, and seeds in which it beats the best sensor."""
     columns = {}
     for task, own in rows.items():
         accuracy = accuracies(own)
@@ -101,7 +101,7 @@ def summary(rows: dict[str, list[Row]]) -> str:
 
 
 def draw(rows: dict[str, list[Row]]) -> Figure:
-    """A panel per data set: a dot per run, the models in the order of their means, the best single sensor as a line."""
+    """One panel per data set: a dot per run, models sorted by mean, and the best single sensor as a line."""
     figure = Figure(figsize=(5 * len(rows), 5.6), dpi=110, layout="constrained")
     truth = json.loads(Path("data/planted_compare/truth.json").read_text())["accuracy"]
     bound = 100 * truth["+".join(SIGNALS)]["value"]
@@ -115,7 +115,7 @@ def draw(rows: dict[str, list[Row]]) -> Figure:
 
 
 def draw_panel(axes: Axes, accuracy: dict[str, list[float]]) -> None:
-    """One data set; of the single sensors only the best."""
+    """Draw one data set, with only the best of the single sensors."""
     best = best_single(accuracy)
     shown = [name for name in accuracy if name == best or not name.startswith("unimodal_")]
     names = sorted(shown, key=lambda name: mean(accuracy[name]))

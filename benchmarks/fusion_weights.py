@@ -1,11 +1,11 @@
-"""Do fusion weights move, and do they tell the truth? On planted sensors and on UCI HAR; resumable.
+"""Do fusion weights move, and do they rank sensors correctly? On planted sensors and on UCI HAR; resumable.
 
     python benchmarks/fusion_weights.py planted    ten seeds of the default and of the paper's raw form
     python benchmarks/fusion_weights.py uci_har    five seeds of every setting of the notebook, on the official folder
                                                    in data/uci_har
 
-Every finished run is a line in benchmarks/results/; the same command goes on where it was interrupted, and prints the
-table. Nothing is chosen: of every run the model of the last epoch is tested, once.
+Every finished run is a line in benchmarks/results/; the same command continues an interrupted benchmark, and prints the
+table. There is no checkpoint selection: the model of the last epoch is tested once.
 """
 
 import sys
@@ -50,7 +50,7 @@ def planted() -> None:
 
 
 def uci_har() -> None:
-    """The official split, validation by subject, four epochs."""
+    """The official split, with validation split by subject, four epochs."""
     split = {"class_path": "OfficialSplit", "init_args": {"val": 0.2, "seed": 0}}
     data = {"root": str(ROOT / "data/uci_har"), "modalities": AXES, "split": split, "batch_size": 64}
     rows = train("uci_har_settings.jsonl", SETTINGS, range(5), "SignalDataModule", data, epochs=4)
@@ -60,7 +60,7 @@ def uci_har() -> None:
 def train(
     file: str, settings: Mapping[str, Setting], seeds: Sequence[int], kind: str, data: dict[str, Any], epochs: int
 ) -> list[Row]:
-    """All rows, of which those in `file` are not trained again."""
+    """All rows; those already in `file` are not trained again."""
     source = {"class_path": kind, "init_args": data}
     return train_all(settings, seeds, Plan(source, epochs, (16, 32, 32), (64,), 0.5, results=RESULTS / file))
 

@@ -1,11 +1,11 @@
-"""Which fusion learns what only two sensors together know? All shipped models on three planted interactions; resumable.
+"""Which models learn labels that depend on two sensors jointly? All shipped models, three interactions; resumable.
 
-    python benchmarks/joint_signals.py                 trains what is not trained yet, prints the table
-    python benchmarks/joint_signals.py exclusive_or    trains on one of exclusive_or, ratio and synchrony, no more
+    python benchmarks/joint_signals.py                 trains the missing runs, prints the table
+    python benchmarks/joint_signals.py exclusive_or    only trains, on one of exclusive_or, ratio and synchrony
     python benchmarks/joint_signals.py seeds           ten seeds of CentralNet on exclusive_or, with all windows and
                                                        with a quarter of them, the latter also without augmentation
 
-Two processes may train at once, on different data. The checkpoint that validation chooses is tested, once.
+Two processes may train at once, on different data. The best checkpoint is tested once.
 Rows go to benchmarks/results/joint_*.jsonl, runs to runs/joint_signals.
 """
 
@@ -28,7 +28,7 @@ OUT = Path("runs/joint_signals")
 RESULTS = Path("benchmarks/results")
 SHIPPED = Path("configs/model")
 REFUSED = ("intermediate_bilinear", "intermediate_matmul", "intermediate_tensor")
-"""Models with too many weights for three sensors, and one that needs square maps."""
+"""Models left out: too many weights for three sensors, or square maps required."""
 
 
 def main() -> None:
@@ -55,13 +55,13 @@ def train(
     seeds: int,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """Rows of all models on the data of one interaction."""
+    """Train all models on the data of one interaction; returns their rows."""
     data = Path(f"configs/data/joint_{interaction}.yaml")
     return train_all(data, models, range(seeds), None, OUT / name, RESULTS / f"{name}.jsonl", overrides)
 
 
 def models() -> dict[str, Candidate]:
-    """The shipped models of fusion, and each sensor alone."""
+    """The shipped fusion models, and each sensor alone."""
     alone = SHIPPED / "unimodal_rgb.yaml"
     single = {f"unimodal_{sensor}": Candidate(alone, {"model.modality": sensor}) for sensor in SENSORS[:2]}
     shipped = [file for file in sorted(SHIPPED.glob("*.yaml")) if not file.stem.startswith("unimodal_")]
@@ -69,7 +69,7 @@ def models() -> dict[str, Candidate]:
 
 
 def train_seeds() -> None:
-    """CentralNet on the exclusive or of 2,400 and of 600 training windows."""
+    """Train CentralNet on the exclusive or, with 2,400 and with 600 training windows."""
     small = Path(f"{ROOT}_small")
     if not small.exists():
         render(small, frames=500, task="joint_signals")
@@ -83,7 +83,7 @@ def train_seeds() -> None:
 
 
 def results() -> str:
-    """A line per model: mean test accuracy (%) on each interaction, after the truth."""
+    """One line per model: mean test accuracy (%) on each interaction, below that of the best possible rule."""
     truth = json.loads((ROOT / "truth.json").read_text())["interactions"]
     columns = {}
     for name in INTERACTIONS:

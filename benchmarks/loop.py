@@ -1,9 +1,9 @@
-"""What Lightning's loop and our callbacks cost a step, in turns in one run: `python benchmarks/loop.py`.
+"""Cost of Lightning's loop and of our callbacks per training step: `python benchmarks/loop.py`.
 
-The demo's real step, in the batches of an epoch of `Trainer.fit` with what `fusionlit fit` adds, but for validation,
-checkpoints and the figure, against a bare loop that computes the same from the same batches. That ratio is within the
-noise of a busy machine, so the cost is also measured in milliseconds, part by part, on a tiny network that leaves
-nothing else to see; and the time inside FusionWeightLogger by itself. Rows go to benchmarks/results/loop.jsonl.
+An epoch of `Trainer.fit` on the demo, with everything that `fusionlit fit` adds except validation, checkpoints and the
+figure, is compared with a bare loop that computes the same from the same batches, alternating in one run. The ratio
+is within the noise of a busy machine; therefore the cost is also measured in milliseconds, part by part, on a tiny network, where
+it dominates; and the time spent in FusionWeightLogger separately. Rows go to benchmarks/results/loop.jsonl.
 """
 
 import tempfile
@@ -35,12 +35,12 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class TimedLogger(FusionWeightLogger):
-    """Measures the seconds that the logger takes behind the batches, figures aside."""
+    """Measures the seconds that the logger takes after the batches, without figures."""
 
     inside, calls = 0.0, 0
 
     def on_train_batch_end(self, *args: Any) -> None:  # noqa: ANN401
-        """Log, and measure it."""
+        """Log, and measure the time."""
         begin = time.perf_counter()
         super().on_train_batch_end(*args)
         TimedLogger.inside += time.perf_counter() - begin
@@ -48,14 +48,14 @@ class TimedLogger(FusionWeightLogger):
 
 
 def demo(root: Path) -> tuple[FusionModule, FusionDataModule]:
-    """Model and data of `make demo`."""
+    """The model and the data of `make demo`."""
     data, model = CONFIGS / "data/replicator_shape.yaml", CONFIGS / "model/centralnet.yaml"
     run = build_run(data, model, {"accelerator": "cpu"}, overrides={"data.root": root})
     return run.model, run.datamodule
 
 
 def epoch(model: FusionModule, data: FusionDataModule, parts: list[Callback], bar: ProgressBar | None) -> float:
-    """Seconds of the batches of an epoch by Lightning."""
+    """Seconds for the batches of an epoch with Lightning."""
     clock = EpochTime()
     with quiet_lightning(), tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
@@ -75,7 +75,7 @@ def epoch(model: FusionModule, data: FusionDataModule, parts: list[Callback], ba
 
 
 def by_hand(model: FusionModule, data: FusionDataModule) -> Callable[[], float]:
-    """Seconds of the same epoch by a bare loop."""
+    """Seconds for the same epoch with a bare loop."""
     step = our_step(model.train())
 
     def run() -> None:
@@ -87,7 +87,7 @@ def by_hand(model: FusionModule, data: FusionDataModule) -> Callable[[], float]:
 
 
 def tiny(folder: Path) -> tuple[FusionModule, FusionDataModule]:
-    """A network of a few numbers, and as many batches as the demo has in ten epochs."""
+    """A tiny network, and as many batches as the demo has in ten epochs."""
     rng = np.random.default_rng(0)
     values = {name: rng.normal(size=(180 * 32, 4)).astype(np.float32) for name in ("rgb", "lidar")}
     if not (folder / "tiny.npz").exists():
@@ -98,7 +98,7 @@ def tiny(folder: Path) -> tuple[FusionModule, FusionDataModule]:
 
 
 def ways(model: FusionModule, bare: FusionModule, data: FusionDataModule) -> dict[str, Callable[[], float]]:
-    """The bare loop, all of `fusionlit fit`, and that with a part more or less."""
+    """The bare loop, all of `fusionlit fit`, and variants with one part added or removed."""
     timed, costs = TimedLogger(figure=False), EfficiencyMonitor()
     return {
         "bare": by_hand(bare, data),
@@ -111,7 +111,7 @@ def ways(model: FusionModule, bare: FusionModule, data: FusionDataModule) -> dic
 
 
 def main() -> None:
-    """Measure all."""
+    """Run all measurements."""
     seed_everything(0, verbose=False)
     with tempfile.TemporaryDirectory() as folder:
         render(Path(folder) / "frames", FRAMES)

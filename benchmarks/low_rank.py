@@ -1,11 +1,11 @@
-"""Low-rank against tensor fusion at the paper's sizes, and against a loop over the rank: ratios of times, in one run.
+"""Low-rank fusion compared with tensor fusion at the paper's sizes, and with a loop over the rank: ratios of times.
 
     python benchmarks/low_rank.py    prints the table; adds a line to benchmarks/results/low_rank.jsonl
 
-Sources of 32, 32 and 64 features, rank 4. The two sides take turns; a ratio is that of neighbouring times, and of all
-ratios median and quartiles are given. The whole models are a plain stand-in: the paper's sensors were sequences, here
-they are vectors (5, 20 and 300 numbers) behind MLPs, with one regression output and Adam. Hidden widths and the number
-of fused features are chosen so that both models have about the paper's parameters, 1.1e6 and 12.5e6.
+Sources of 32, 32 and 64 features, rank 4. The two variants alternate in one run; ratios are of consecutive times, and
+reported by median and quartiles. The whole models are simplified: the paper's modalities were sequences, here they are
+vectors (5, 20 and 300 numbers) with MLP encoders, one regression output and Adam. Hidden widths and the number of fused
+features are chosen so that both models have about as many parameters as in the paper, 1.1e6 and 12.5e6.
 """
 
 import math
@@ -28,21 +28,21 @@ SHAPES: dict[str, Shape] = {name: (size,) for name, size in SIZES.items()}
 INPUTS: dict[str, Shape] = {"audio": (5,), "video": (20,), "text": (300,)}
 RANK = 4
 HIDDEN, FUSED = 512, 160
-"""Of the whole models: widths of the encoders' two hidden layers, features behind the fusion."""
+"""For the whole models: widths of the encoders' two hidden layers, and number of fused features."""
 OUT = 64
-"""Features behind the bare operators, the default of both."""
+"""Output features of the operators alone, the default of both."""
 BATCHES = (32, 256)
 ROUNDS = 25
-"""Ratios of each comparison."""
+"""Number of ratios in each comparison."""
 LEAST_SECONDS = 0.01
-"""Of one timing; what is faster is repeated."""
+"""Duration of one timing; faster calls are repeated."""
 
 Action = Callable[[], Any]
 Function = Callable[[Features], Tensor]
 
 
 def main() -> None:
-    """Check that both sides are what they should be, time them, print and keep the ratios."""
+    """Check both variants, time them, and print and store the ratios."""
     torch.manual_seed(0)
     low = make_model(partial(LowRankFusion, out_features=FUSED, rank=RANK))
     full = make_model(partial(TensorFusion, out_features=FUSED))
@@ -83,7 +83,7 @@ def count(model: torch.nn.Module) -> int:
 
 
 class Loop(nn.Module):
-    """What an operator computes, term after term of the sum over the rank: a matrix for each source and term."""
+    """Computes the output of an operator term by term of the sum over the rank, with a matrix per source and term."""
 
     def __init__(self, operator: LowRankFusion) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Loop(nn.Module):
         self.factors = nn.ModuleDict({name: nn.ParameterList(matrices) for name, matrices in factors.items()})
 
     def forward(self, features: Features) -> Tensor:
-        """Multiply over the sources, add over the terms."""
+        """Multiply over the sources, and add over the terms."""
         sources = {name: append_one(unit_rms(h) if self.normalize else h) for name, h in features.items()}
         terms = (reduce(torch.mul, [z @ self.factors[name][i] for name, z in sources.items()]) for i in range(RANK))
         return reduce(torch.add, terms) / math.sqrt(RANK)
@@ -104,7 +104,7 @@ def check_loop(operator: LowRankFusion) -> float:
     """Largest difference between operator and loop.
 
     Raises:
-        AssertionError: If they are not equal to 1e-6.
+        AssertionError: If it exceeds 1e-6.
     """
     features = draw(SHAPES, 64)
     with torch.no_grad():
@@ -119,7 +119,7 @@ def draw(shapes: dict[str, Shape], batch: int) -> Features:
 
 
 def training(model: IntermediateFusion, batch: int) -> Action:
-    """One step: forward, loss, backward, Adam."""
+    """A training step: forward, loss, backward, Adam."""
     inputs, target = draw(INPUTS, batch), torch.randn(batch, 1)
     optimizer = torch.optim.Adam(model.parameters())
 
@@ -132,7 +132,7 @@ def training(model: IntermediateFusion, batch: int) -> Action:
 
 
 def inference(model: IntermediateFusion, batch: int) -> Action:
-    """The prediction alone."""
+    """Prediction only."""
     return torch.no_grad()(partial(model, draw(INPUTS, batch)))
 
 
@@ -156,7 +156,7 @@ def backward(operator: Function, features: Features) -> Action:
 
 
 def compare(slow: Action, fast: Action) -> dict[str, float]:
-    """Times of `slow` over those of `fast`, in turns; what is quick is repeated."""
+    """Ratios of the times of `slow` to those of `fast`, alternating; fast calls are repeated."""
     repeats = {action: max(1, math.ceil(LEAST_SECONDS / seconds(action, 3))) for action in (slow, fast)}
     ways = {name: partial(seconds, action, repeats[action]) for name, action in (("slow", slow), ("fast", fast))}
     found = alternate(ways, ROUNDS)

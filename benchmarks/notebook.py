@@ -1,4 +1,4 @@
-"""The notebooks' way, written plainly: a file a sample, torch's layers one after the other, a loop by hand."""
+"""Plain implementation, as in the notebooks: one file per sample, a sequence of torch layers, a manual loop."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ from fusionlit.models import FusionModule
 
 
 class Frames(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Picture, points and target of a frame, from its files when it is asked for.
+    """Image, points and target of a frame, read from its files on access.
 
     Args:
-        folders: Folder of each class, or the one of the position task.
-        targets: Of every sample; sample i is frame `i // len(folders)` of folder `i % len(folders)`.
-        rows: Samples to give.
+        folders: Folder of each class, or the single folder of the position task.
+        targets: Target of every sample; sample i is frame `i // len(folders)` of folder `i % len(folders)`.
+        rows: Samples to use.
     """
 
     def __init__(self, folders: Sequence[Path], targets: Tensor, rows: Sequence[int]) -> None:
@@ -57,30 +57,30 @@ class ConcatNet(nn.Module):
 
     @staticmethod
     def branch(widths: Sequence[int]) -> nn.Sequential:
-        """From 4 x 64 x 64 to widths[-1] x 8 x 8."""
+        """Layers from 4 x 64 x 64 to widths[-1] x 8 x 8."""
         layers: list[nn.Module] = []
         for channels, width in zip([4, *widths], widths, strict=False):
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         return nn.Sequential(*layers)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Prediction, and no unimodal ones."""
+        """Prediction, without unimodal ones."""
         return self.head(torch.cat([self.rgb(inputs[0]), self.lidar(inputs[1])], 1)), []
 
 
 class CentralNet(nn.Module):
-    """CentralNet by its equations: batch-normalised stages, then a dense one, fused behind each.
+    """CentralNet by its equations: batch-normalised stages, then a dense one, with fusion after each.
 
     Args:
-        shape: Of every modality.
-        modalities: How many there are.
-        widths: Of the convolutions.
-        kernel: Their size.
+        shape: Shape of every modality.
+        modalities: Number of modalities.
+        widths: Output channels of the convolutions.
+        kernel: Kernel size.
         dense: Width of the dense stage, 0 for none.
         hidden: Width of the heads' hidden layer, 0 for none.
-        classes: Outputs.
-        fuse_inputs: Whether the central net begins with the sum of the inputs.
-        paper: Raw weights, as in the paper; else a softmax of them over sources of unit rms.
+        classes: Number of outputs.
+        fuse_inputs: Whether the central network starts from the sum of the inputs.
+        paper: Raw weights, as in the paper; otherwise a softmax of them over sources of unit rms.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class CentralNet(nn.Module):
         return sum(a * x for a, x in zip(alpha, sources, strict=True))  # type: ignore[return-value]
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Prediction, and one of each modality alone."""
+        """Prediction, and the unimodal prediction of each modality."""
         h, layer, stages = list(inputs), 0, iter(self.central)
         central = None
         if self.fuse_inputs:
@@ -151,7 +151,7 @@ class CentralNet(nn.Module):
 
 
 def take_weights(net: nn.Module, model: FusionModule) -> None:
-    """Give a net the parameters of the same model of fusionlit, whose convolutions are all two-dimensional."""
+    """Copy the parameters of the same fusionlit model, whose convolutions are all two-dimensional, to a network."""
     with torch.no_grad():
         for mine, theirs in zip(net.parameters(), model.parameters(), strict=True):
             mine.copy_(theirs.reshape(mine.shape))
@@ -160,7 +160,7 @@ def take_weights(net: nn.Module, model: FusionModule) -> None:
 def train(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: nn.Module, batches: Iterable[tuple[list[Tensor], Tensor]]
 ) -> list[float]:
-    """The loop by hand: the loss of every batch, with that of each modality alone added where there is one."""
+    """Manual training loop; returns the loss of every batch, including the unimodal losses, if any."""
     device = next(net.parameters()).device
     losses = []
     for inputs, target in batches:

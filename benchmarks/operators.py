@@ -1,4 +1,4 @@
-"""The table of docs/operators.md: what every operator costs, how exact it is, at what scale it starts.
+"""The table of docs/operators.md: cost, numerical error and initial scale of every operator.
 
     python benchmarks/operators.py    measures, and writes the table into the page
 
@@ -49,23 +49,23 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "vectors": ((3,), (5,), (2,)),
     "predictions": ((4,),) * 3,
 }
-"""Three sources as each operator wants them."""
+"""Shapes of three sources for each operator."""
 OUT, RANK, WIDTH, HEADS, TOKENS = 16, 4, 16, 4, 4
 BATCH, SEEDS = 1024, 20
 
 
 def unit(h: Tensor) -> Tensor:
-    """To a root mean square of one, with the 1e-12 of `functional.unit_rms`."""
+    """Scale to a root mean square of one, with the 1e-12 of `functional.unit_rms`."""
     return h / (h.square().mean(tuple(range(1, h.ndim)), keepdim=True) + 1e-12).sqrt()
 
 
 def with_one(h: Tensor) -> Tensor:
-    """`[h; 1]` of a vector of unit rms."""
+    """`[h; 1]` for a vector scaled to unit rms."""
     return F.pad(unit(h), (0, 1), value=1.0)
 
 
 def positions(h: Tensor) -> Tensor:
-    """`(B, d, *grid)` of unit rms to `(B, d, P)`."""
+    """`(B, d, *grid)` to `(B, d, P)`, scaled to unit rms."""
     return unit(h).reshape(*h.shape[:2], -1)
 
 
@@ -76,7 +76,7 @@ def average(operator: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401 (an o
 
 
 def low_rank(operator: Any, z: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
-    """The dense tensor of the factors, contracted with the sources `(B, d, P)`, mean over the positions."""
+    """The dense tensor of the factors, contracted with the sources `(B, d, P)`, averaged over positions."""
     factors = list(operator.factors.values())
     dense = torch.einsum("aro,bro,cro->oabc", *factors) / math.sqrt(factors[0].shape[1])
     return torch.einsum("oabc,nap,nbp,ncp->no", dense, *z) / z[0].shape[2]
@@ -96,7 +96,7 @@ def tokens(operator: Any, h: Sequence[Tensor]) -> list[Tensor]:  # noqa: ANN401
 
 
 def look(block: Any, x: Tensor, context: Tensor) -> Tensor:  # noqa: ANN401
-    """A transformer block by torch's own attention."""
+    """A transformer block with torch's attention."""
     heads = (block.heads, -1)
     query, key, value = block.query(block.norm(x)), block.key(block.norm(context)), block.value(block.norm(context))
     split = [t.unflatten(2, heads).transpose(1, 2) for t in (query, key, value)]
@@ -113,7 +113,7 @@ def bottleneck(operator: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
 
 
 def cross_modal(operator: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
-    """Each source asks the two others."""
+    """Each source attends to the two others."""
     t = tokens(operator, h)
     others = [torch.cat(t[:k] + t[k + 1 :], 1) for k in range(3)]
     asked = [look(block, own, rest).mean(1) for block, own, rest in zip(operator.blocks, t, others, strict=True)]
@@ -121,7 +121,7 @@ def cross_modal(operator: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
 
 
 def transformer(operator: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
-    """All tokens through every layer, also those that nobody reads."""
+    """All tokens through every layer, even those that are not used afterwards."""
     pooled = [x.flatten(2).mean(2) if x.ndim > 2 else x for x in h]
     own = [t.linear(x)[:, None] for t, x in zip(operator.tokens.values(), pooled, strict=True)]
     x = torch.cat([operator.cls.expand(len(h[0]), 1, -1), *own], 1)
@@ -131,13 +131,13 @@ def transformer(operator: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
 
 
 def energy_weighted(_: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
-    """With a temperature of one: the members' unnormalised densities, added."""
+    """With a temperature of one: the sum of the members' unnormalised densities."""
     total = torch.stack([x.exp() for x in h]).sum(0)
     return (total / total.sum(1, keepdim=True)).log()
 
 
 def dempster_shafer(_: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
-    """Two opinions at a time, as TMC has it; beliefs and uncertainty."""
+    """Combine two opinions at a time, as in TMC; beliefs and uncertainty."""
     size = h[0].shape[1]
     evidence = [(1 + x.exp()).log() for x in h]
     opinions = [torch.cat([e, torch.full_like(e[:, :1], size)], 1) for e in evidence]
@@ -152,15 +152,15 @@ def dempster_shafer(_: Any, h: Sequence[Tensor]) -> Tensor:  # noqa: ANN401
 
 @dataclass(frozen=True)
 class Case:
-    """One row.
+    """One row of the table.
 
     Args:
         wants: Key of `SHAPES`.
-        formula: As the page shows it.
-        parameters: Expression in the names of `sizes_of`.
-        multiply_adds: Of one sample in products of matrices, likewise.
-        make: From shapes to the operator.
-        oracle: The operator's output for three sources, computed plainly from its parameters.
+        formula: Formula shown on the page.
+        parameters: Number of parameters, as an expression in the names of `sizes_of`.
+        multiply_adds: Multiply-adds per sample in matrix products, likewise.
+        make: Factory of the operator, from shapes.
+        oracle: Reference implementation of the output for three sources, from the operator's parameters.
     """
 
     wants: str
@@ -279,7 +279,7 @@ def draw(shapes: dict[str, Shape], batch: int) -> dict[str, Tensor]:
 
 
 def evaluate(expression: str, shapes: dict[str, Shape], o: int = OUT, layers: int = 1) -> int:
-    """The number that an expression of the table gives for these shapes."""
+    """Value of an expression of the table for these shapes."""
     grids = [math.prod(shape[1:]) for shape in shapes.values()]
     first = next(iter(shapes.values()))
     sizes = {
@@ -302,7 +302,7 @@ def evaluate(expression: str, shapes: dict[str, Shape], o: int = OUT, layers: in
 
 
 def oracle_error(case: Case) -> float:
-    """Largest difference from the oracle in float64, three sources, every parameter shaken."""
+    """Largest difference from the oracle in float64, for three sources, with every parameter perturbed."""
     torch.manual_seed(0)
     shapes = named(SHAPES[case.wants])
     operator = case.make(shapes).double().eval()
@@ -314,7 +314,7 @@ def oracle_error(case: Case) -> float:
 
 
 def counted_multiply_adds(operator: FusionOperator, shapes: dict[str, Shape], batch: int = 2) -> float:
-    """Multiply-adds of one sample in products of matrices, counted by torch."""
+    """Multiply-adds per sample in matrix products, counted by torch."""
     with FlopCounterMode(display=False) as counter:
         operator(draw(shapes, batch))
     return counter.get_total_flops() / 2 / batch

@@ -1,14 +1,14 @@
-"""CentralNet, concatenation with multi-task loss and every single sensor on public sets, tested once; resumable.
+"""CentralNet, concatenation with multi-task loss, and every single sensor on public data sets; resumable.
 
-    python benchmarks/public_results.py SET [MODEL ...] [--runs N]    trains what has no row yet, of these models alone
+    python benchmarks/public_results.py SET [MODEL ...] [--runs N]    trains the missing runs, only of these models
     python benchmarks/public_results.py                               prints the table
 
-SET is uci_har, basicmotions, epilepsy, scene15 or digits, of data/public (benchmarks/public_sets.py). Every run is that
-of `fusionlit fit --refit true` with the model's file and otherwise the defaults: the checkpoint is chosen by the
-validation accuracy (its mean over five epochs is `validation` in a row), and the network trained anew on training +
-validation for as many epochs. Both are tested once. UCI HAR, BasicMotions and Epilepsy: the official split, five seeds.
-Scene15: ten random splits of 64/16/20 %. Digits: each of six speakers tests once, another one validates. The first N
-runs are those that `--runs` asks for. Rows go to benchmarks/results/public_*.jsonl.
+SET is uci_har, basicmotions, epilepsy, scene15 or digits, of data/public (benchmarks/public_sets.py). Every run is as
+with `fusionlit fit --refit true`, the model's file and default options: the checkpoint is selected by validation
+accuracy (its mean over five epochs is `validation` in a row), and the model is refitted on training + validation for as
+many epochs. Both are tested once. UCI HAR, BasicMotions and Epilepsy: official split, five seeds. Scene15: ten random
+splits of 64/16/20 %. Digits: each of six speakers is the test split once, with another one for validation. `--runs N`
+trains the first N runs. Rows go to benchmarks/results/public_*.jsonl.
 """
 
 import os
@@ -45,7 +45,7 @@ FUSED = ("centralnet", "intermediate_concat_multitask")
 
 
 def main() -> None:
-    """Train, or print."""
+    """Train, or print the table."""
     os.chdir(Path(__file__).parents[1])
     if len(sys.argv) == 1:
         print("\n\n".join(summary(name) for name in SETS if ledger(name).rows()))
@@ -91,7 +91,7 @@ def measure(name: str, model: str, run: int) -> dict[str, float]:
 
 
 def data(name: str, run: int) -> dict[str, Any]:
-    """The data module's configuration."""
+    """Configuration of the data module."""
     arguments: dict[str, Any] = {"path": f"data/public/{name}.npz", "batch_size": SETS[name]["batch"]}
     if name == "scene15":
         fractions = {"train": 0.64, "val": 0.16, "test": 0.2, "seed": run}
@@ -106,7 +106,7 @@ def data(name: str, run: int) -> dict[str, Any]:
 
 
 def model_of(name: str, model: str) -> dict[str, Any]:
-    """A shipped model's configuration, or that of one sensor with the same encoder and head."""
+    """Configuration of a shipped model, or of one sensor with the same encoder and head."""
     folder = Path("configs/model") / SETS[name]["models"]
     if model in FUSED:
         return yaml.safe_load((folder / f"{model}.yaml").read_text())
@@ -117,12 +117,12 @@ def model_of(name: str, model: str) -> dict[str, Any]:
 
 
 def ledger(name: str) -> Ledger:
-    """Where the rows of a set are kept; the seed of a row is the number of its run."""
+    """Ledger of a data set; the seed of a row is the number of its run."""
     return Ledger(RESULTS / f"public_{name}.jsonl")
 
 
 def summary(name: str) -> str:
-    """Mean and deviation of the accuracy (%) of both networks, and CentralNet against the others, paired by run."""
+    """Mean and standard deviation of both accuracies (%), and CentralNet compared with the others, paired by run."""
     rows = ledger(name).rows()
     of = {model: {row.seed: row for row in rows if row.model == model} for model in [*FUSED, *SETS[name]["sensors"]]}
     measured = {model: by_run for model, by_run in of.items() if len(by_run) > 1}
@@ -139,7 +139,7 @@ def summary(name: str) -> str:
 
 
 def difference(ours: dict[int, Row], others: dict[int, Row]) -> str:
-    """Mean difference after the refit over the runs of both, and the p-value of the paired t-test."""
+    """Mean difference after the refit, over the common runs, and the p-value of the paired t-test."""
     pairs = [(ours[run].metrics["refit"], others[run].metrics["refit"]) for run in sorted(ours.keys() & others.keys())]
     if not pairs:
         return ""

@@ -1,17 +1,17 @@
-"""Public sets as NPZ files for `ArrayDataModule`, made of their originals.
+"""Convert public data sets to NPZ files for `ArrayDataModule`.
 
     python benchmarks/public_sets.py FOLDER            writes data/public/*.npz
 
-Each file holds one array per sensor, `target`, `groups` where samples belong together, and `split` where the source
-comes split. FOLDER holds:
+Each file contains one array per sensor, `target`, `groups` if samples belong together, and `split` if the source has an
+official split. FOLDER contains:
 
 - `ts/<NAME>/<NAME>_TRAIN.ts`, `_TEST.ts`: BasicMotions and Epilepsy of the UEA archive (Bagnall et al. 2018).
 - `uci_har/uci_har_inertial_float32.npz`: the inertial signals of UCI HAR (Anguita et al., ESANN 2013), whose subjects
   are the groups.
-- `scene15_mtv.mat`: 4,485 scenes of 15 classes in three feature views, not split (`X`, `gt`).
+- `scene15_mtv.mat`: 4,485 scenes of 15 classes in three feature views, without a split (`X`, `gt`).
 - `digits.npz`: recordings of spoken digits (Free Spoken Digit Dataset, CC BY-SA 4.0) and written ones (MNIST). Each
   recording, as a log spectrogram, is paired with an image of its digit; no image is used twice, and speakers are the
-  groups. Noise is added to both: AUDIO_NOISE of the recording's own deviation, IMAGE_NOISE of white.
+  groups. Noise is added to both: AUDIO_NOISE times the standard deviation of the recording, IMAGE_NOISE times white.
 """
 
 import sys
@@ -34,7 +34,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 def main() -> None:
-    """Write every set that is not there yet."""
+    """Write every missing data set."""
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     folder = Path(sys.argv[1])
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def series(folder: Path, modalities: dict[str, list[int]]) -> Arrays:
-    """Both files of a `.ts` set, with their split; classes by their names."""
+    """Both files of a `.ts` data set, with their split and class names."""
     values, target, split = [], [], []
     for side in ("train", "test"):
         lines = (folder / f"{folder.name}_{side.upper()}.ts").read_text().splitlines()
@@ -71,7 +71,7 @@ def series(folder: Path, modalities: dict[str, list[int]]) -> Arrays:
 
 
 def uci_har(file: Path) -> Arrays:
-    """Three sensors of three axes, with the official split by subject."""
+    """Three triaxial sensors, with the official split by subject."""
     saved = np.load(file)
     sides = ("train", "test")
     x = np.concatenate([saved[f"X_{side}"] for side in sides])
@@ -84,7 +84,7 @@ def uci_har(file: Path) -> Arrays:
 
 
 def scene15(file: Path) -> Arrays:
-    """Three feature views, each standardised later by the model."""
+    """Three feature views, which the model standardises later."""
     saved = loadmat(file)
     views = {f"view{i + 1}": view.T.astype(np.float32) for i, view in enumerate(saved["X"].ravel())}
     return views | {"target": saved["gt"].ravel()}
@@ -109,7 +109,7 @@ def digits(file: Path) -> Arrays:
 
 
 def spectrum(wave: NDArray[np.float64], rng: np.random.Generator, size: int = 32) -> NDArray[np.float64]:
-    """Log power `(size, size)` of 32 bands up to 4 kHz over the first .53 s at 8 kHz, after noise was added."""
+    """Log power `(size, size)` of 32 bands up to 4 kHz over the first 0.53 s at 8 kHz, after adding noise."""
     length = size * 128 + 128
     wave = np.pad(wave, (0, max(0, length - len(wave))))[:length]
     wave = wave / wave.std() + AUDIO_NOISE * rng.standard_normal(length)

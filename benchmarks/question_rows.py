@@ -1,4 +1,4 @@
-"""The question's settings, trained for many seeds: rows of a ledger, and their table."""
+"""The question's settings, trained with many seeds: rows of a ledger, and their table."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,14 @@ from fusionlit.compare import Column, Ledger, Origin, Row, canonical, flat, look
 
 
 def train_all(settings: Mapping[str, Setting], seeds: Sequence[int], plan: Plan) -> list[Row]:
-    """One row for every setting and seed, in their order; those in `plan.results` are not trained again.
+    """One row for every setting and seed, in this order; rows in `plan.results` are not trained again.
 
     The model of a row is the setting. It has `accuracy` on the test split, and for each layer and source the fusion
     weight before and after training (`layers/<layer>/<source>/initial` and `final`), and contribution and attribution
-    after it, on the validation split. One process a core trains; every row is added to the ledger at once.
+    after training, on the validation split. One process per core trains; every row is added to the ledger immediately.
 
     Raises:
-        ConfigError: If a row in the ledger was made with another setting, plan or data.
+        ConfigError: If a row in the ledger was measured with another setting, plan or data.
     """
     with silence():
         prints = look_at(make_run(next(iter(settings.values())), 0, plan).datamodule)
@@ -51,7 +51,7 @@ def train_all(settings: Mapping[str, Setting], seeds: Sequence[int], plan: Plan)
 
 
 def train_row(name: str, setting: Setting, seed: int, plan: Plan, origin: Origin) -> Row:
-    """Train one model, and keep what a table needs."""
+    """Train one model, and store the figures for the table."""
     began = perf_counter()
     _, trajectories, accuracy = train(setting, seed, plan)
     layers: dict[str, dict[str, dict[str, float | None]]] = {}
@@ -82,16 +82,16 @@ def layers_of(row: Row) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def last_layer(row: Row) -> dict[str, dict[str, float]]:
-    """The figures of every source where the prediction is made: the predictions, or else the last stage."""
+    """The figures of every source at the last layer: the predictions if fused, or else the last stage."""
     return list(layers_of(row).values())[-1]
 
 
 def moved(row: Row, *, last: bool) -> float:
-    """How far fusion weights moved: the largest change in each layer, on average over the layers.
+    """How far fusion weights moved: the largest change in each layer, averaged over layers.
 
     Args:
-        row: Of one run.
-        last: In the last layer; otherwise in all layers before it.
+        row: Row of one run.
+        last: Whether to use the last layer, or all layers before it.
     """
     *before, final = layers_of(row).values()
     layers = [final] if last else before
@@ -99,7 +99,7 @@ def moved(row: Row, *, last: bool) -> float:
 
 
 def summary(rows: Sequence[Row], sensors: Sequence[str]) -> str:
-    """A line per setting, mean ± standard deviation over its seeds: see the column names."""
+    """One line per setting, mean ± standard deviation over its seeds: see the column names."""
     figures: dict[str, Callable[[Row], float]] = {
         "moved, before": partial(moved, last=False),
         "moved, last layer": partial(moved, last=True),
@@ -113,5 +113,5 @@ def summary(rows: Sequence[Row], sensors: Sequence[str]) -> str:
 
 
 def _at_last_layer(row: Row, source: str, key: str) -> float:
-    """A figure of a sensor at the last layer; NaN where there is none, since every weight is zero."""
+    """A figure of a sensor at the last layer; NaN if there is none because every weight is zero."""
     return last_layer(row)[source].get(key, math.nan)

@@ -1,12 +1,12 @@
-"""How long to train, and which weights to keep? One training each, watched on validation and on an outer fold.
+"""How long to train, and which weights to keep? Each training is evaluated on validation and on an outer fold.
 
     python benchmarks/recipe.py SET MODEL [KEY=VALUE ...]
 
-SET is a file of data/public (benchmarks/public_sets.py), whose official test samples are left out and of whose others a
-`FoldSplit` takes the outer fold; or a data file, whose test split is the outer fold. KEY is an argument of the command
-line, such as `trainer.max_epochs`, or `variant`, `folds` and `seed`. Twenty times a training the accuracy and the loss
-on both parts are taken, of the weights and of their moving average; a row says what each way to choose would have got
-on the fold. Rows go to benchmarks/results/recipe.jsonl.
+SET is a file of data/public (benchmarks/public_sets.py), without its official test samples, of which `FoldSplit` takes
+the outer fold from the others; or a data file, whose test split is the outer fold. KEY is an option, such as
+`trainer.max_epochs`, or `variant`, `folds` and `seed`. Twenty times per training, accuracy and loss on both parts are
+measured, for the weights and for their moving average; a row contains the accuracy on the outer fold for each selection
+rule. Rows go to benchmarks/results/recipe.jsonl.
 """
 
 import json
@@ -32,20 +32,20 @@ DECAY = 0.99
 
 
 class Watch(Callback):
-    """Loss and accuracy of the weights and of their average, `CHECKS` times a training."""
+    """Measures loss and accuracy of the weights and of their average, `CHECKS` times per training."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, tuple[float, float]]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin the average."""
+        """Start the average."""
         pl_module._trainer, kept = None, pl_module._trainer
         self.average = AveragedModel(pl_module, multi_avg_fn=get_ema_multi_avg_fn(DECAY), use_buffers=True)
         pl_module._trainer = kept
         self.every = max(1, int(trainer.estimated_stepping_batches) // CHECKS)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401 (Lightning's own types)
-        """Average, and look."""
+        """Update the average, and measure."""
         self.average.update_parameters(pl_module)
         if trainer.global_step % self.every == 0:
             looked = {}
@@ -71,7 +71,7 @@ def look(trainer: Trainer, model: LightningModule, part: str) -> tuple[float, fl
 
 
 def choices(seen: list[dict[str, tuple[float, float]]]) -> dict[str, float]:
-    """Accuracy on the outer fold of each way to choose."""
+    """Accuracy on the outer fold for each selection rule."""
     found = {}
     for kind in ("", "_average"):
         loss = np.array([s[f"val{kind}"][0] for s in seen])
@@ -93,7 +93,7 @@ def choices(seen: list[dict[str, tuple[float, float]]]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Train on the folds asked for."""
+    """Train on the requested folds."""
     os.chdir(Path(__file__).parents[1])
     name, model, *rest = sys.argv[1:]
     options = dict(item.split("=", 1) for item in rest)
@@ -120,7 +120,7 @@ def main() -> None:
 
 
 def data_source(name: str, fold: int, scratch: Path) -> Path | dict[str, Any]:
-    """The training part alone of a public set, or a data file, with the fold as its test part."""
+    """The training part of a public data set, or a data file, with the outer fold as test split."""
     split = {"class_path": "fusionlit.data.FoldSplit", "init_args": {"folds": 5, "fold": fold, "seed": 0}}
     if name.endswith(".yaml"):
         return Path(name)

@@ -1,4 +1,4 @@
-"""Frames per second of `fusionlit render`, files written: `python benchmarks/render.py`."""
+"""Frames per second of `fusionlit render`, including writing the files: `python benchmarks/render.py`."""
 
 import tempfile
 import time
@@ -11,7 +11,7 @@ FRAMES = 1000
 
 
 def main() -> None:
-    """Render both tasks once and print the rates; a frame is one picture with its range image."""
+    """Render both tasks once, and print the rates; a frame is one image with its range image."""
     tasks: dict[Literal["shape", "position"], int] = {"shape": 2 * FRAMES, "position": FRAMES}
     for task, written in tasks.items():
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Two ways of one thing, timed in turns in one run, as a ratio with its spread; rows of JSON lines."""
+"""Alternating measurements of two variants in one run: ratios with their spread, stored as JSON lines."""
 
 import json
 import os
@@ -16,12 +16,12 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def alternate(ways: Mapping[str, Callable[[], float]], rounds: int, warm: int = 1) -> dict[str, list[float]]:
-    """What each way measures (seconds, say), round by round, so that what else the machine does meets all alike.
+    """Measurements of each variant, round by round, so that other load on the machine affects all alike.
 
     Args:
-        ways: Each takes its own measurement when it is called.
-        rounds: Measurements of each.
-        warm: Rounds before, which do not count.
+        ways: Variants; each takes a measurement (such as seconds) when it is called.
+        rounds: Number of measurements of each variant.
+        warm: Number of warm-up rounds, which do not count.
     """
     found: dict[str, list[float]] = {name: [] for name in ways}
     for i in range(warm + rounds):
@@ -33,14 +33,14 @@ def alternate(ways: Mapping[str, Callable[[], float]], rounds: int, warm: int = 
 
 
 def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
-    """Median and quartiles of the ratios of neighbouring measurements."""
+    """Median and quartiles of the ratios of consecutive measurements."""
     each = [a / b for a, b in zip(slow, fast, strict=True)]
     low, _, high = quantiles(each, n=4, method="inclusive")
     return {"median": round(median(each), 3), "quartiles": (round(low, 3), round(high, 3))}  # type: ignore[dict-item]
 
 
 def seconds(action: Callable[[], Any], repeats: int = 1) -> float:
-    """Mean time of some calls, to the end of what they asked of the device."""
+    """Mean time of several calls, until the device has finished."""
     wait()
     begin = time.perf_counter()
     for _ in range(repeats):
@@ -50,13 +50,13 @@ def seconds(action: Callable[[], Any], repeats: int = 1) -> float:
 
 
 def wait() -> None:
-    """Until the device has done what was asked of it."""
+    """Wait until the device has finished."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
 
 
 def record(benchmark: str, row: Mapping[str, Any]) -> None:
-    """Add a row, with the machine it was measured on, to the benchmark's file; and print it."""
+    """Add a row, with a description of the machine, to the benchmark's file, and print it."""
     machine = {
         "device": torch.cuda.get_device_name() if DEVICE.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),

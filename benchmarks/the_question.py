@@ -26,7 +26,7 @@ from fusionlit.tasks import MulticlassClassification, SampleLosses, Task
 from fusionlit.types import TargetSpec
 
 RATE = 1e-3
-"""Learning rate of everything but the fusion weights."""
+"""Learning rate of all parameters except the fusion weights."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Setting:
 
     Args:
         weights: Form of the fusion weights.
-        source_norm: Bring each source to unit rms before the sum, at the feature layers.
+        source_norm: Scale each source to unit rms before the sum, at the feature layers.
         adam: Adam instead of SGD with a momentum of 0.9.
-        mult: Learning rate of the fusion weights over that of everything else.
-        l1: Factor of the sum of magnitudes, of the parameters behind the fusion weights, in the loss.
-        l2: Weight decay of everything else.
+        mult: Ratio of the fusion weights' learning rate to that of all other parameters.
+        l1: Factor of the L1 penalty on the parameters of the fusion weights.
+        l2: Weight decay of all other parameters.
         bce: Binary cross-entropy of each class against the rest, instead of the cross-entropy over the classes.
         relu: ReLU on the fused prediction.
-        fuse_predictions: Fuse the predictions of the modalities into that of the central net.
-        held_out: Share of the training samples that teach the fusion weights, and nothing else.
+        fuse_predictions: Fuse the predictions of the modalities into that of the central network.
+        held_out: Fraction of the training samples that train only the fusion weights.
     """
 
     weights: WeightForm = "raw"
@@ -76,20 +76,20 @@ SETTINGS = {
     "all of these": WEIGHTS,
     "default": DEFAULT,
 }
-"""The question, what it saw with higher rates, each change to it alone, all of them, and fusionlit's default.
+"""The question, its variants with higher rates, each change to it alone, all changes, and fusionlit's default.
 
-In the default the central net also predicts alone, and the weights learn from held-out samples.
+In the default, the central network alone predicts, and the fusion weights are trained on held-out samples.
 """
 
 
 class L1Penalty(Callback):
-    """Adds `factor * sum |w|`, over the parameters behind all fusion weights, to the loss: by its gradient."""
+    """Adds the gradient of `factor * sum |w|` over the parameters of all fusion weights."""
 
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
-        """Add to the gradient."""
+        """Add the gradient of the penalty."""
         for operator in pl_module.fusion_layers().values():
             for weight in operator.fusion_parameters():
                 weight.grad += self.factor * weight.detach().sign()
@@ -99,12 +99,12 @@ class RectifiedPrediction(Callback):
     """A ReLU on the fused prediction."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Add it, once more without effect."""
+        """Add the ReLU; a second call has no effect."""
         pl_module.fusions["prediction"].register_forward_hook(lambda module, inputs, output: output.relu())
 
 
 class OneAgainstRest(Task):
-    """One of K classes, by K binary cross-entropies with logits."""
+    """Classification into one of K classes by K binary cross-entropies with logits."""
 
     kind = "multiclass"
     main_metric = "accuracy"
@@ -114,7 +114,7 @@ class OneAgainstRest(Task):
         self.classes = MulticlassClassification(target)
 
     def losses(self, prediction: Tensor, target: Tensor) -> SampleLosses:
-        """Mean of the K cross-entropies of each sample."""
+        """Mean of the K cross-entropies, for each sample."""
         one_hot = F.one_hot(target, self.target.size).to(prediction.dtype)
         losses = F.binary_cross_entropy_with_logits(prediction, one_hot, reduction="none").mean(1)
         return SampleLosses(losses, torch.ones_like(losses))
@@ -124,30 +124,30 @@ class OneAgainstRest(Task):
         return prediction.sigmoid()
 
     def scores(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """As for one of K classes."""
+        """Like multiclass classification."""
         return self.classes.scores(prediction, target)
 
     def metrics(self) -> MetricCollection:
-        """As for one of K classes."""
+        """Like multiclass classification."""
         return self.classes.metrics()
 
     def check_values(self, target: Tensor) -> None:
-        """As for one of K classes."""
+        """Like multiclass classification."""
         self.classes.check_values(target)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all settings share: data, encoder, length of the training.
+    """What all settings have in common: data, encoder and training length.
 
     Args:
         data: Configuration of the data module.
-        epochs: Of every run; the model of the last one is tested.
+        epochs: Epochs of every run; the model of the last epoch is tested.
         widths: Output channels of the stages of every encoder.
         hidden: Widths of the hidden layers of every head.
-        dropout: In the heads.
+        dropout: Dropout in the heads.
         every_epoch: Measure contributions after every epoch, not only after the last.
-        results: Ledger to which every row is added as soon as it is there.
+        results: Ledger to which every row is added immediately.
     """
 
     data: dict[str, Any]
@@ -160,7 +160,7 @@ class Plan:
 
 
 def make_run(setting: Setting, seed: int, plan: Plan) -> Run:
-    """The setting's CentralNet, with its data and trainer."""
+    """Build the CentralNet of a setting, with data and trainer."""
     optimizer = {"lr": RATE, "weight_decay": setting.l2} | ({} if setting.adam else {"momentum": 0.9})
     encoder = {"widths": list(plan.widths), "kernel_size": 9, "norm": "batch"}
     model = {
@@ -190,7 +190,7 @@ def make_run(setting: Setting, seed: int, plan: Plan) -> Run:
 
 
 def train(setting: Setting, seed: int, plan: Plan) -> tuple[Run, Trajectories, float]:
-    """Train one model; the run, what its weights and shares did, and its accuracy on the test split."""
+    """Train one model; returns the run, the trajectories of its weights and shares, and its test accuracy."""
     with silence():
         run = make_run(setting, seed, plan)
         run.trainer.fit(run.model, run.datamodule)
@@ -201,7 +201,7 @@ def train(setting: Setting, seed: int, plan: Plan) -> tuple[Run, Trajectories, f
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Leave out Lightning's advice on workers and loggers."""
+    """Hide Lightning's advice on workers and loggers."""
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         for name in ("lightning.pytorch", "lightning.fabric"):

@@ -1,13 +1,13 @@
-"""Training, against the notebooks' way of the same model on the same files: ratios of times, in turns in one run.
+"""Training time compared with the notebooks' implementation of the same model on the same files: ratios of times.
 
-    python benchmarks/training.py          all of the below; `make bench` runs it among others
-    python benchmarks/training.py losses   only the check that both ways have the same losses over twenty steps
-    python benchmarks/training.py seeds    losses at the end of both ways over three seeds, position net, six epochs
+    python benchmarks/training.py          everything below; part of `make bench`
+    python benchmarks/training.py losses   only the check that both have the same losses over twenty steps
+    python benchmarks/training.py seeds    final losses of both over three seeds, position net, six epochs
 
-`end to end`: the batches of an epoch, from files to losses: on our side Lightning's loop with FusionWeightLogger,
-EfficiencyMonitor and TensorBoard, as in `fusionlit fit`, but without validation, checkpoints, figure and progress bar.
-`step`: a batch that lies in memory, forward to optimizer. Before the times, the losses are checked. On a GPU an epoch
-of the shape net over 4,800 frames is timed in every precision and mode of compilation too. Rows go to
+Both alternate in one run. `end to end`: the batches of an epoch, from files to losses; ours uses Lightning's loop with
+FusionWeightLogger, EfficiencyMonitor and TensorBoard, as in `fusionlit fit`, but without validation, checkpoints,
+figure and progress bar. `step`: a batch in memory, from forward to optimizer. The losses are checked before timing. On a GPU,
+an epoch of the shape net over 4,800 frames is also timed in every precision and compilation mode. Rows go to
 benchmarks/results/training.jsonl.
 """
 
@@ -51,14 +51,14 @@ class EpochTime(Callback):
         self.begin = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:  # noqa: ANN401
-        """Stop it."""
+        """Stop the clock."""
         if trainer.is_last_batch:
             wait()
             self.seconds = time.perf_counter() - self.begin
 
 
 def concat(data: ReplicatorDataModule, training: TrainingConfig | None = None) -> Net:
-    """The notebooks' concat nets: of positions, or of shapes."""
+    """The notebooks' concat nets, for positions or for shapes."""
     widths, hidden = ((25, 50, 100), (1000, 100)) if data.task == "position" else ((50, 100, 200), (512, 128))
     model = IntermediateFusion(
         data.modalities,
@@ -81,7 +81,7 @@ def central(
     hidden: int = 64,
     compile_mode: Any = None,  # noqa: ANN401
 ) -> Net:
-    """CentralNet with widths 16, 32, 64, whose predictions are fused as in the paper."""
+    """CentralNet with widths 16, 32, 64, which fuses predictions as in the paper."""
     shape = next(iter(shapes_of(modalities).values()))
     signals = len(shape) == 2
     model = CentralNet(
@@ -102,7 +102,7 @@ def central(
 
 
 def prepare(pair: Net) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """The notebook's net with the model's weights, on the device, and its optimizer."""
+    """The notebook's network with the model's weights, on the device, and its optimizer."""
     net, model = pair
     notebook.take_weights(net, model)
     net.to(DEVICE)
@@ -131,10 +131,10 @@ def our_step(model: FusionModule) -> Callable[[dict[str, Any]], Tensor]:
 
 
 def check_losses(name: str, make: Callable[[], Net], loss: nn.Module, batches: Iterable[dict[str, Any]]) -> None:
-    """A row with the largest relative difference of both ways' losses over `STEPS` steps of the same batches.
+    """Add a row with the largest relative difference of the losses over `STEPS` steps on the same batches.
 
-    In float64 it tells whether both compute the same. In float32 their sums have another order, and Adam makes whole
-    steps of gradients that are nothing but rounding.
+    In float64 it shows whether both compute the same. In float32 the order of sums differs, and Adam takes full steps
+    on gradients that consist only of rounding errors.
 
     Raises:
         AssertionError: If they differ in float64.
@@ -154,7 +154,7 @@ def check_losses(name: str, make: Callable[[], Net], loss: nn.Module, batches: I
 
 
 def to_device(batch: dict[str, Any], dtype: torch.dtype = torch.float32) -> dict[str, Any]:
-    """Inputs and target where the model is."""
+    """Inputs and target on the model's device."""
     target = batch["target"].to(DEVICE)
     return {
         "inputs": {name: x.to(DEVICE, dtype) for name, x in batch["inputs"].items()},
@@ -163,7 +163,7 @@ def to_device(batch: dict[str, Any], dtype: torch.dtype = torch.float32) -> dict
 
 
 def our_epochs(model: FusionModule, data: ReplicatorDataModule, epochs: int = 1, **options: Any) -> tuple[float, float]:  # noqa: ANN401
-    """Seconds of the last epoch, and the mean loss of its batches, as `fusionlit fit` trains."""
+    """Seconds of the last epoch, and the mean loss of its batches, trained as with `fusionlit fit`."""
     clock, losses = EpochTime(), []
     data.trainer = None
     with quiet_lightning(), tempfile.TemporaryDirectory() as folder:
@@ -185,18 +185,18 @@ def our_epochs(model: FusionModule, data: ReplicatorDataModule, epochs: int = 1,
 
 
 class Losses(Callback):
-    """The loss of every batch, left on the device."""
+    """Collects the loss of every batch on the device."""
 
     def __init__(self, losses: list[Tensor]) -> None:
         self.losses = losses
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:  # noqa: ANN401
-        """Add one."""
+        """Append the loss."""
         self.losses.append(outputs["loss"])
 
 
 def end_to_end(name: str, data: ReplicatorDataModule, make: Callable[[], Net], loss: nn.Module, times: bool) -> None:
-    """Check the losses; then, if asked to, time an epoch of both ways in turns, and add a row."""
+    """Check the losses; then, if requested, time an epoch of both alternately, and add a row."""
     data.setup("fit")
     seed_everything(0, verbose=False)
     rows = data.dataset("train").rows.tolist()
@@ -220,7 +220,7 @@ def end_to_end(name: str, data: ReplicatorDataModule, make: Callable[[], Net], l
 
 
 def named(loader: DataLoader) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """Batches as the loop by hand takes them."""
+    """Batches in the form of the manual loop."""
     for rgb, lidar, target in loader:
         yield [rgb, lidar], target
 
@@ -233,7 +233,7 @@ def step(
     times: bool,
     compile_mode: Any = None,  # noqa: ANN401
 ) -> None:
-    """Check the losses of CentralNet on signals; then, if asked to, time a step in turns, and add a row."""
+    """Check the losses of CentralNet on signals; then, if requested, time a step of both alternately, and add a row."""
     seed_everything(0, verbose=False)
     shapes = {f"s{i}": (channels, length) for i in range(modalities)}
     make = partial(central, shapes, TargetSpec("multiclass", 6), paper, 5, 128, 0, compile_mode)
@@ -263,7 +263,7 @@ def step(
 
 
 def seeds(data: ReplicatorDataModule, epochs: int = 6) -> None:
-    """The loss of the last epoch of both ways, three seeds."""
+    """Loss of the last epoch of both, for three seeds."""
     data.setup("fit")
     rows = data.dataset("train").rows.tolist()
     loader = DataLoader(notebook.Frames(data._folders, data.dataset("train").targets, rows), BATCH, shuffle=True)
@@ -280,7 +280,7 @@ def seeds(data: ReplicatorDataModule, epochs: int = 6) -> None:
 
 
 def gpu(data: ReplicatorDataModule) -> None:
-    """Seconds and memory of an epoch of the concat shape net in every precision and mode, against the notebooks'."""
+    """Seconds and memory of an epoch of the concat shape net in every precision and mode, and of the notebooks'."""
     data.setup("fit")
     rows = data.dataset("train").rows.tolist()
     frames = notebook.Frames(data._folders, data.dataset("train").targets, rows)

@@ -52,9 +52,9 @@ def test_a_run_has_one_row(ledger):
     ("other", "said"),
     [
         (Origin({**CONFIG, "data": {"class_path": "A", "init_args": {"batch_size": 64}}}, "d", "s"), "was 32, now 64"),
-        (Origin({**CONFIG, "data": {"class_path": "A"}}, "d", "s"), "data.batch_size was 32, now not there"),
-        (Origin({**CONFIG, "model": "B"}, "e", "t"), 'model was not there, now "B". Go on as before'),
-        (Origin({**CONFIG, "trainer": {"callbacks": []}}, "d", "s"), "trainer.callbacks was not there, now []"),
+        (Origin({**CONFIG, "data": {"class_path": "A"}}, "d", "s"), "data.batch_size was 32, now missing"),
+        (Origin({**CONFIG, "model": "B"}, "e", "t"), 'model was missing, now "B". Restore'),
+        (Origin({**CONFIG, "trainer": {"callbacks": []}}, "d", "s"), "trainer.callbacks was missing, now []"),
         (Origin(CONFIG, "e", "s"), "the data set has changed, with the same configuration. Restore"),
         (Origin(CONFIG, "d", "t"), "the split has changed, with the same configuration. Restore"),
     ],

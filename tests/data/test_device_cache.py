@@ -74,7 +74,7 @@ def test_a_data_set_that_does_not_fit_is_refused(make, monkeypatch):
     data.setup("fit")
     needed = 60 * (5 * 8 + 2 * 8)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed / 0.81))
-    with pytest.raises(ConfigError, match=r"up to 80% of the free memory of cpu, 4.15e-06 GB, but it takes 3.36e-06"):
+    with pytest.raises(ConfigError, match=r"at most 80% of the free memory of cpu, 4.15e-06 GB, but it needs 3.36e-06"):
         batches(data, "val")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed / 0.79))
     assert_close(batches(data, "val")[0][1]["inputs"]["a"].shape, torch.Size([7, 5]))

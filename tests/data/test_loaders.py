@@ -24,7 +24,7 @@ def test_the_order_is_that_of_torch_and_leaves_the_same_state():
             {"inputs": {"a": torch.zeros(3, 4)}, "target": 1},
             r"'sample.inputs.a' to have the same shape in all samples of a batch, but one has \(3, 5\)",
         ),
-        ({"inputs": {}, "target": 1}, "'sample.inputs.a' of one shape, .* and another none"),
+        ({"inputs": {}, "target": 1}, "'sample.inputs.a' to have the same shape .* and another none"),
         ({"inputs": {"a": torch.zeros(3, 5)}, "target": 1, "presence": {"a": False}}, "'sample.presence.a'"),
     ],
 )

@@ -55,7 +55,9 @@ def test_what_is_tested_is_never_trained_on(make):
 
 
 @pytest.mark.parametrize("make", [RefitSplit, InnerFolds])
-@pytest.mark.parametrize(("val", "message"), [(["07", "99"], "lacks: 99"), (["07", "01"], "overlap in 1 groups: 01")])
+@pytest.mark.parametrize(
+    ("val", "message"), [(["07", "99"], "are not in the data set: 99"), (["07", "01"], "overlap in 1 groups: 01")]
+)
 def test_what_is_wrong_with_the_other_split_is_said(tmp_path, make, val, message):
     save_assignment(tmp_path / "split.json", {"train": [f"{k:02d}" for k in range(7)], "val": val, "test": ["10"]})
     with pytest.raises(DataError, match=message):

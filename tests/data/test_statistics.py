@@ -161,7 +161,7 @@ def drop(root):
 
 
 @pytest.mark.parametrize("change", [rewrite, turn_angles, drop])
-@pytest.mark.filterwarnings("ignore:.*lacks 1 of the 20 frames")
+@pytest.mark.filterwarnings("ignore:.*cubes. 1 of 20 frames .* are missing")
 def test_changed_files_have_statistics_of_their_own(shape_root, computed, change):
     before = frames(shape_root, split=FractionSplit(0.9, 0.1, 0)).input_statistics()
     change(shape_root)

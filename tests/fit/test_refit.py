@@ -133,7 +133,7 @@ COURSE = ["--data.split=LastFramesSplit", "--data.split.count=4", "--data.split.
         (["--refit=true", "--trainer.limit_val_batches=0"], "leave out .*`limit_val_batches: 0`"),
         (
             ["--refit=true", "--model.training.scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau"],
-            "but got ReduceLROnPlateau: take WarmupCos",
+            "but got ReduceLROnPlateau: use WarmupCos",
         ),
         (["--refit=true", ONE_CYCLE], "but got `total_steps`: leave it out"),
         (["--refit=true", GBLENDING], "but got GBlending: use another"),

@@ -195,7 +195,9 @@ def test_only_the_modalities_asked_for_are_read(save):
 
 
 def test_signals_are_augmented_in_training_only_and_what_is_no_signal_is_refused(save, make_trainer):
-    with pytest.raises(ConfigError, match=r"signals \(channels, time\), but got {'text': \('vector', \(8,\)\)}"):
+    with pytest.raises(
+        ConfigError, match=r"signals \(channels, time\) for SignalAugmentation, but got {'text': \('vector', \(8,\)\)}"
+    ):
         ArrayDataModule(save(), augmentation=SignalAugmentation(jitter=0.1, modalities=["text"]))
     data = ready(save(), augmentation=SignalAugmentation(jitter=0.1, modalities=["signal"]))
     trainer = make_trainer()
@@ -304,7 +306,10 @@ def with_value(x, value):
             {"text": TEXT[:, :0]},
             r"'text': expected \(samples, ...\) with at least one value per sample, but got \(60, 0\)",
         ),
-        ({"text": with_value(TEXT, np.nan)}, r"'text': expected finite .* 1 of 60 .*, the first 7.*'presence_text'"),
+        (
+            {"text": with_value(TEXT, np.nan)},
+            r"'text': expected finite .* 1 of 60 .*, the first is sample 7.*'presence_text'",
+        ),
         (
             {"text": with_value(TEXT, np.inf)},
             r"'text': expected finite numbers, but 1 of 60 samples contain NaN or inf",
@@ -318,7 +323,7 @@ def with_value(x, value):
         ({"target": LABELS * 0}, r"'target': expected labels \(n,\) of two or more classes.* but got 1 \(0\)"),
         (
             {"target": LABELS.reshape(-1, 1)},
-            r"'target': expected 0 and 1, or bool, \(n, labels\) .* but got 2 in \(60, 1\)",
+            r"'target': expected zeros and ones, or bool, \(n, labels\) .* but got 2 in \(60, 1\)",
         ),
         ({"target": SIGNAL}, r"'target': expected finite numbers \(n,\) or \(n, outputs\).* got \(60, 3, 20\) float64"),
         (
@@ -344,7 +349,7 @@ def test_bad_arrays_are_refused_by_file_and_name(save, changes, message):
         ("binary", LABELS, r"expected labels \(n,\) of two classes, .* binary target, but got 3 \(0, 1, 2\)"),
         ("multiclass", TEXT, r"expected labels \(n,\) .* multiclass target, but got \(60, 8\) float64"),
         ("multiclass", TEXT[:, 0], r"expected labels as text or whole numbers, but got"),
-        ("multilabel", LABELS, r"expected 0 and 1, or bool, .* but got \(60,\) int64"),
+        ("multilabel", LABELS, r"expected zeros and ones, or bool, .* but got \(60,\) int64"),
         ("regression", LABELS.astype(str), r"expected finite numbers .* regression target, but got \(60,\) <U"),
     ],
 )
@@ -458,7 +463,9 @@ def test_what_an_array_is_can_be_said_and_tokens_travel_as_integers(save, tmp_pa
     assert batch["inputs"]["words"].dtype == torch.int64
     assert torch.equal(batch["inputs"]["words"], torch.from_numpy(words)[batch["index"]])
     assert set(data.input_statistics()) == {"signal", "map"}
-    with pytest.raises(ConfigError, match=r"of kind 'points', to have 3 sizes without the batch, but got \(3, 20\)"):
+    with pytest.raises(
+        ConfigError, match=r"of kind 'points', to have 3 dimensions without the batch, but got \(3, 20\)"
+    ):
         ArrayDataModule(path, kinds={"signal": "points"})
     with pytest.raises(ConfigError, match=r"`kinds` to name modalities, .* but got \['word'\]"):
         ArrayDataModule(path, kinds={"word": "tokens"})

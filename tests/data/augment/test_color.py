@@ -71,7 +71,7 @@ def test_the_order_is_brightness_contrast_saturation_hue():
     [
         ((-1, 0, 0, 0, 1), r"finite numbers >= 0, but got {'brightness': -1}"),
         ((0, float("inf"), float("nan"), 0, 1), r"but got {'contrast': inf, 'saturation': nan}"),
-        ((0, 0, 0, 0.6, 1), r"`hue` to be a share of the color circle from 0 to 0\.5, but got 0\.6"),
+        ((0, 0, 0, 0.6, 1), r"`hue` to be a fraction of the color circle from 0 to 0\.5, but got 0\.6"),
         ((0, 0, 0, 0, 0), r"`white` to be the largest value of images, above 0, but got 0"),
     ],
 )

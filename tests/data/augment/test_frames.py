@@ -238,7 +238,7 @@ def test_coordinates_as_targets_refuse_flips_but_no_noise(positions):
 def test_a_data_module_of_ones_own_is_checked_when_training_starts(planted):
     data = planted()
     data.augmentation = FrameAugmentation(flip=0.5)
-    with pytest.raises(ConfigError, match=r"maps \(channels, H, W\) for FrameAugmentation, .* take a SignalAugm"):
+    with pytest.raises(ConfigError, match=r"maps \(channels, H, W\) for FrameAugmentation, .* Use SignalAugm"):
         data.train_dataloader()
 
 

@@ -93,7 +93,7 @@ def test_contradictions_are_refused(motion, roles, target, known, message):
     ("values", "message"),
     [
         ((1.5, 0, None), r"`flip` to be a probability from 0 to 1, but got 1\.5"),
-        ((0, 0.6, None), r"`shift` to be a share of the width from 0 to 0\.5, but got 0\.6"),
+        ((0, 0.6, None), r"`shift` to be a fraction of the width from 0 to 0\.5, but got 0\.6"),
         ((0, 0, 0), r"`focal_length` to be a number of pixels above 0, but got 0"),
     ],
 )

@@ -192,7 +192,9 @@ def test_numbers_out_of_range_are_refused(options, message):
 
 
 def test_what_cannot_be_varied_is_refused_by_name():
-    with pytest.raises(ConfigError, match=r"signals \(channels, time\), but got {'text': \('vector', \(32,\)\)}"):
+    with pytest.raises(
+        ConfigError, match=r"signals \(channels, time\) for SignalAugmentation, but got {'text': \('vector', \(32,\)\)}"
+    ):
         SignalAugmentation(modalities=["acc", "text"]).check({"acc": (3, 16), "text": (32,)}, CLASSES, {})
     with pytest.raises(ConfigError, match=r"got {'text': \('vector', \(32,\)\)}.*use FrameAugmentation"):
         SignalAugmentation().check({"text": (32,)}, CLASSES, {})

@@ -169,7 +169,7 @@ def test_a_split_of_uneven_classes_is_refused_unless_allowed(shape_root):
         (shape_root / "cubes" / "rgb" / f"{k:04d}.png").unlink()
         (shape_root / "cubes" / "lidar" / f"{k:04d}.npy").unlink()
     split = FractionSplit(0.8, 0.2, 0)
-    lacking = pytest.warns(UserWarning, match="cubes: lacks 14 of the 20 frames that other classes have: 0000, 0001")
+    lacking = pytest.warns(UserWarning, match="cubes: 14 of 20 frames that other classes have are missing: 0000, 0001")
     with lacking, pytest.raises(DataError, match=r"split is not balanced: cubes \d, spheres \d+ samples"):
         ready(shape_root, split=split)
     with lacking:
@@ -180,7 +180,7 @@ def test_frames_with_their_twins_have_no_stratum_and_frames_of_one_class_have_it
     for folder, stem in (("cubes", "0003"), ("spheres", "0007")):
         (shape_root / folder / "rgb" / f"{stem}.png").unlink()
         (shape_root / folder / "lidar" / f"{stem}.npy").unlink()
-    with pytest.warns(UserWarning, match="lacks 1 of the 20 frames"):
+    with pytest.warns(UserWarning, match="1 of 20 frames that other classes have are missing"):
         ready(shape_root, split=(split := seen_groups()))
     strata = {frame: group.stratum for frame, group in split.groups.items() if group.stratum is not None}
     assert strata == {"0003": 1, "0007": 0}
@@ -258,7 +258,7 @@ def test_a_bad_sample_is_an_error_or_a_counted_listed_exclusion(position_root, d
     damage(position_root)
     with pytest.raises(DataError, match=rf"(?s)1 of 20 samples are unusable:.*{message}.*`on_bad_sample: skip`"):
         ready(position_root, "position")
-    with pytest.warns(UserWarning, match=rf"(?s)left out 1 of 20 samples that cannot be used.*{message}"):
+    with pytest.warns(UserWarning, match=rf"(?s)left out 1 of 20 samples that are unusable.*{message}"):
         data = ready(position_root, "position", on_bad_sample="skip")
     assert list(data.excluded) == [5]
     found = everything(data)

@@ -41,7 +41,7 @@ def test_orphans_are_named_and_change_no_other_index(shape_root):
 def test_a_frame_that_one_class_lacks_altogether_is_no_orphan_but_said(shape_root):
     (shape_root / "cubes" / "rgb" / "0002.png").unlink()
     (shape_root / "cubes" / "lidar" / "0002.npy").unlink()
-    with pytest.warns(UserWarning, match=r"cubes: lacks 1 of the 20 frames that other classes have: 0002\."):
+    with pytest.warns(UserWarning, match=r"cubes: 1 of 20 frames that other classes have are missing: 0002\."):
         _, samples, orphans = find_samples([shape_root / "cubes", shape_root / "spheres"])
     assert len(samples) == 39
     assert not orphans

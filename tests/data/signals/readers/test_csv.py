@@ -126,7 +126,7 @@ def changed(k, place, cell):
             ["t", *HEADER[1:]],
             ROWS,
             ": expected a time column 'time', but the columns are ['t', 'x', 'label', 'recording']. Set `time`"
-            " in `columns`.",
+            " in `columns` to its name.",
         ),
         (
             ["time", "label", "group", "recording"],
@@ -188,8 +188,8 @@ def test_refuses_a_role_that_is_named_and_not_there(tmp_path):
     with pytest.raises(DataError) as error:
         read_csv(path, Windowing(1, "seconds", columns=Columns(group="subject")))
     assert str(error.value) == (
-        f"{path}: expected a group column 'subject', but the columns are ['time', 'x', 'label', 'recording']. Name it"
-        " by `group` in `columns`."
+        f"{path}: expected a group column 'subject', but the columns are ['time', 'x', 'label', 'recording']. Set"
+        " `group` in `columns` to its name."
     )
 
 

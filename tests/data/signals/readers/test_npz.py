@@ -72,7 +72,7 @@ def test_integers_and_missing_values_are_read(save):
             {"X": X[:, 0], "y": Y},
             r"array 'X': expected a non-empty array of numbers \(n, channels, time\), but got \(6, 5\) float32",
         ),
-        ({"X": X.astype(str), "y": Y}, r"array 'X': expected numbers .* but got \(6, 2, 5\) <U"),
+        ({"X": X.astype(str), "y": Y}, r"array 'X': expected a non-empty array of numbers .* but got \(6, 2, 5\) <U"),
         ({"X": X[:0], "y": Y[:0]}, "expected a non-empty array"),
         ({"X": X, "y": Y, "channels": ["a"]}, r"array 'channels': expected text or integers \(2,\)"),
         ({"X": X, "y": Y, "channels": ["a", "a"]}, r"array 'channels': expected unique names, but got \['a', 'a'\]"),
@@ -109,7 +109,7 @@ def test_integers_and_missing_values_are_read(save):
         ),
         (
             {"X_train": X, "y_train": Y, "groups": np.arange(12), "X_test": X, "y_test": Y},
-            r"expected the groups of all windows in .* but it has \['groups'\]",
+            r"expected the groups of all windows in .* but got \['groups'\]",
         ),
         ({"X": X, "y": Y, "groups": Y, "subject": Y}, r"but got \['groups', 'subject'\]\. .* remove the others"),
         (

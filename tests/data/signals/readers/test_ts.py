@@ -67,9 +67,12 @@ def test_univariate_files_and_question_marks_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("1,2,3:4,5,6:run\n1,2:4,5:run\n", r"bad.ts, line 12: expected 2 channels of 3 values, .* but got \[2, 2\]"),
-        ("1,2,3:4,5,6:run\n1,2,3:run\n", r"line 12: expected 2 channels of 3 values, .* but got \[3\]"),
-        ("1,2,3:4,5:run\n", r"line 11: expected 2 channels of 3 values, .* but got \[3, 2\]"),
+        (
+            "1,2,3:4,5,6:run\n1,2:4,5:run\n",
+            r"bad.ts, line 12: expected 2 channels of 3 values, .* but got lengths \[2, 2\]",
+        ),
+        ("1,2,3:4,5,6:run\n1,2,3:run\n", r"line 12: expected 2 channels of 3 values, .* but got lengths \[3\]"),
+        ("1,2,3:4,5:run\n", r"line 11: expected 2 channels of 3 values, .* but got lengths \[3, 2\]"),
         ("1,2,3:4,5,6:jump\n", r"line 11: expected one of the classes \['walk', 'run'\] last, but got 'jump'"),
         ("1,2,3:4,5,6\n", r"line 11: expected one of the classes .* but got '4,5,6'"),
         ("1,x,3:4,5,6:run\n", "line 11: expected numbers separated by commas .* 'x'"),

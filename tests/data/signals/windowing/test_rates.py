@@ -47,7 +47,7 @@ def test_refuses_a_recording_in_another_time_unit(rate, step):
     with pytest.raises(DataError) as error:
         rates_of([recording("a", x=50, y=20), recording("b", x=rate, y=20), recording("c", x=50, y=20)])
     assert str(error.value) == (
-        f"b: expected time stamps of channel 'x' about 0.02 s apart as in the other recordings, but they are {step} s"
+        f"b: expected time stamps of channel 'x' about 0.02 s apart, as in the other recordings, but they are {step} s"
         " apart. Use the same time unit in all files."
     )
 
