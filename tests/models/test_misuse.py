@@ -456,7 +456,7 @@ def test_a_strategy_without_fuse(refused, mine, planted):
         ("NoShapeEncoder", "out_shape"),
         ("NoStageShapes", "stage_shapes"),
         ("NoHead", "forward"),
-        ("NoData", "dataset, modalities, target"),
+        ("NoData", "dataset, modalities"),
     ],
 )
 def test_a_class_that_lacks_something_is_refused_wherever_it_is_made(mine, name, lacks):
@@ -477,7 +477,7 @@ BATCHES = {
     "Lacking": "Expected `inputs` to hold all modalities ['rgb', 'lidar'], but ['lidar'] are missing. For a missing",
     "Cut": "Expected `inputs` of 'rgb' to be (B, *(4, 64, 64)), but got (",
     "Nothing": "Expected `convert` of Nothing to return the batch, a dict, but got NoneType. Write `return {**batch,",
-    "NoTarget": "and tensors `index` and, for labelled data, `target`, but got {'inputs': 'dict', 'index': 'Tensor'",
+    "NoTarget": "Expected batches with a `target` to train on, but they hold ['inputs', 'index']. Unlabelled data",
     "Doubles": "Expected torch.float32 in `inputs`, but got {'rgb': torch.float64}. Convert them with `.float()` in",
     "NotFinite": "Expected 'rgb' to be finite in every training sample, but samples [",
     "Misspelt": "Expected the keys of `presence` to be among ['rgb', 'lidar'], but got 'lydar'",
