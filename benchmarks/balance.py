@@ -5,7 +5,7 @@
     python benchmarks/balance.py SEEDS pair another number on one data set only (pair, signals)
 
 `pair` has two sensors that are equally informative but not equally easy to learn: `plain` shows the class as an offset,
-`hidden` as the sign of a product of two channels' offsets. The best possible rule has an accuracy of 85 % with either
+`hidden` as the sign of a product of two channels' offsets. The optimal rule has an accuracy of 85 % with either
 alone. `signals` has four sensors with known informativeness. The model is
 configs/model/signals/intermediate_concat_multitask.yaml, with small unimodal losses in `probed`, so that the heads
 measure how well each modality is learned but hardly affect training, and with full ones in `multitask`. The teachers of

@@ -5,9 +5,9 @@
     python benchmarks/course.py                     prints the tables
 
 As in the notebooks, the last frames are for validation, and a row contains the lowest mean squared error, or the
-highest accuracy, over all epochs on them: there is no test split, so the best of many epochs is optimistic. The
-notebooks' networks (configs/model/recipes) train as in the notebooks, 20 epochs (6 for shapes, to save time); the other models as
-with `fusionlit fit`. Rows go to benchmarks/results/course_*.jsonl, runs to runs/course.
+highest accuracy, over all epochs on them: there is no test split, so the best of many epochs is
+optimistic. The notebooks' networks (configs/model/recipes) train as in the notebooks, 20 epochs (6 for shapes, to save
+time); the other models as with `fusionlit fit`. Rows go to benchmarks/results/course_*.jsonl, runs to runs/course.
 """
 
 import os

@@ -83,7 +83,7 @@ def train_seeds() -> None:
 
 
 def results() -> str:
-    """One line per model: mean test accuracy (%) on each interaction, below that of the best possible rule."""
+    """One line per model: mean test accuracy (%) on each interaction, below that of the optimal rule."""
     truth = json.loads((ROOT / "truth.json").read_text())["interactions"]
     columns = {}
     for name in INTERACTIONS:

@@ -2,8 +2,9 @@
 
 An epoch of `Trainer.fit` on the demo, with everything that `fusionlit fit` adds except validation, checkpoints and the
 figure, is compared with a bare loop that computes the same from the same batches, alternating in one run. The ratio
-is within the noise of a busy machine; therefore the cost is also measured in milliseconds, part by part, on a tiny network, where
-it dominates; and the time spent in FusionWeightLogger separately. Rows go to benchmarks/results/loop.jsonl.
+is within the noise of a busy machine; therefore the cost is also measured in milliseconds, part by part, on a
+tiny network, where it dominates; and the time spent in FusionWeightLogger separately. Rows go to
+benchmarks/results/loop.jsonl.
 """
 
 import tempfile

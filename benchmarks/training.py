@@ -6,7 +6,9 @@
 
 Both alternate in one run. `end to end`: the batches of an epoch, from files to losses; ours uses Lightning's loop with
 FusionWeightLogger, EfficiencyMonitor and TensorBoard, as in `fusionlit fit`, but without validation, checkpoints,
-figure and progress bar. `step`: a batch in memory, from forward to optimizer. The losses are checked before timing. On a GPU,
+figure and progress bar.
+
+`step`: a batch in memory, from forward to optimizer. The losses are checked before timing. On a GPU,
 an epoch of the shape net over 4,800 frames is also timed in every precision and compilation mode. Rows go to
 benchmarks/results/training.jsonl.
 """

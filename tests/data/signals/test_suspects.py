@@ -46,8 +46,8 @@ def test_copies_on_two_sides_are_counted_with_an_example():
     x[1, 0, 0] = x[5, 0, 0] = x[6, 0, 0] = np.nan
     assert copies(x, side) == [
         "set: 2 of 3 windows of the test split are equal to windows of the train split in every channel, such as"
-        " windows 5 (test) and 1 (train). If they are copies, the metrics measure memorisation: remove them, or add groups"
-        " to the data (subject, recording)."
+        " windows 5 (test) and 1 (train). If they are copies, the metrics measure memorisation: remove them, or add"
+        " groups to the data (subject, recording)."
     ]
     side[1] = "val"
     assert [text[:70] for text in copies(x, side)] == [
