@@ -52,9 +52,9 @@ class DeviceCache:
         free, needed = _free_bytes(device), sum(len(samples) * x[samples[:1]].nbytes for x in dataset.inputs.values())
         if free is not None and needed > SHARE * free:
             raise ConfigError(
-                f"Expected the data set to use at most {SHARE:.0%} of the free memory of {device} for"
-                f" `cache_on_device`, {free / 1e9:.3g} GB, but it needs {needed / 1e9:.3g} GB. Leave `cache_on_device`"
-                " out to gather batches from the files."
+                f"Expected a data set for `cache_on_device` that uses at most {SHARE:.0%} of the free memory of"
+                f" {device}, {free / 1e9:.3g} GB, but it needs {needed / 1e9:.3g} GB. Leave `cache_on_device` out to"
+                " gather batches from the files."
             )
         self.inputs = {name: _copy(name, values, samples, device) for name, values in dataset.inputs.items()}
         self.presence = {name: torch.from_numpy(mask).to(device) for name, mask in dataset.presence.items()}

@@ -41,9 +41,8 @@ def turn(image: Tensor, angle: Tensor, focal_length: float, ground: Tensor) -> T
     now = (u / focal_length).atan()
     before = now - angle[:, None].to(image.dtype)
     ahead = before.cos() > 0
-    u_before = torch.where(
-        ahead, focal_length * before.tan(), 4 * width
-    )  # directions beside or behind the camera map far outside
+    # Directions beside or behind the camera map far outside.
+    u_before = torch.where(ahead, focal_length * before.tan(), 4 * width)
     v_before = v[:, None] * (now.cos() / before.cos())[:, None]
     grid = torch.stack((2 / width * u_before[:, None].expand_as(v_before), 2 / height * v_before), -1)
     # `grid_sample` pads with zeros.

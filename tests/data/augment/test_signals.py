@@ -198,7 +198,7 @@ def test_what_cannot_be_varied_is_refused_by_name():
         SignalAugmentation(modalities=["acc", "text"]).check({"acc": (3, 16), "text": (32,)}, CLASSES, {})
     with pytest.raises(ConfigError, match=r"got {'text': \('vector', \(32,\)\)}.*use FrameAugmentation"):
         SignalAugmentation().check({"text": (32,)}, CLASSES, {})
-    with pytest.raises(ConfigError, match=r"some of the data's, \['acc'\], but got \['gyro'\]"):
+    with pytest.raises(ConfigError, match=r"name modalities of the data, some of \['acc'\], but got \['gyro'\]"):
         SignalAugmentation(modalities=["gyro"]).check({"acc": (3, 16)}, CLASSES, {})
 
 
