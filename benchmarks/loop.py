@@ -16,7 +16,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from fusionlit.build import REFRESH_RATE
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -25,6 +24,7 @@ from training import EpochTime, our_step, to_device
 
 from fusionlit import build_run
 from fusionlit.callbacks import EfficiencyMonitor, FusionWeightLogger
+from fusionlit.cli.trainer import REFRESH_RATE
 from fusionlit.console import quiet_lightning
 from fusionlit.data import ArrayDataModule, FractionSplit, FusionDataModule
 from fusionlit.encoders import MLPEncoder

@@ -154,9 +154,6 @@ class FusionCLI(LightningCLI):
             )
         for name in ("model", "data", "trainer"):
             check_configuration(self._get(self.config, name).as_dict(), name, saved=name == "model")
-        model = imported(self._get(self.config, "model").class_path)
-        if isinstance(model, type):
-            check_annotation(model)
 
     def after_instantiate_classes(self) -> None:
         """Check that a model to evaluate has been trained, and that its unimodal heads match the checkpoint.
@@ -226,6 +223,9 @@ class FusionCLI(LightningCLI):
 
     def _in_order(self, modalities: Modalities) -> Modalities:
         """The data's modalities, in the order of the checkpoint, if any: the weights depend on it."""
+        model = imported(self._get(self.config, "model").class_path)
+        if isinstance(model, type):
+            check_annotation(model, modalities)
         order = [name for name, _ in self._saved["modalities"]] if self._saved else []
         return {name: modalities[name] for name in order if name in modalities} | dict(modalities)
 

@@ -62,8 +62,11 @@ def origin_of(run: Run) -> "Origin":
 
 def canonical(config: Config) -> Config:
     """A whole configuration without seed and output paths."""
-    kept: Config = _without_outputs({key: value for key, value in config.items() if key != "seed_everything"})
-    return kept
+    data = config["data"]
+    arguments = {key: value for key, value in (data.get("init_args") or {}).items() if key not in OUTPUTS}
+    others = {key: value for key, value in config.items() if key not in ("seed_everything", "model", "data")}
+    kept: Config = _without_outputs(others)
+    return {**kept, "model": config["model"], "data": {**data, "init_args": arguments}}
 
 
 def look_at(data: FusionDataModule) -> tuple[str, str]:
@@ -88,7 +91,7 @@ def look_at(data: FusionDataModule) -> tuple[str, str]:
         about += [manifest.columns, manifest.checksums, manifest.bad]
     if arrays is not None:
         rows = _spread(len(arrays.targets))
-        about += [_text(arrays.targets), {name: int(present.sum()) for name, present in arrays.presence.items()}]
+        about += [_text(arrays.targets), {name: _text(present) for name, present in arrays.presence.items()}]
         if packed is None:
             about.append({name: _text(values[rows]) for name, values in arrays.inputs.items()})
         return digest(about), digest({split: _text(each.rows) for split, each in datasets.items()})

@@ -94,12 +94,14 @@ class Ledger:
         Raises:
             DataError: If a line is not a row, or has a newer format; the message names the line.
         """
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
         rows = []
         for number, line in enumerate(lines, 1):
             try:
                 rows.append(Row.of_line(line))
             except DataError as error:
+                if not line.endswith("\n"):
+                    continue  # another process is writing it, or was killed while it did
                 raise DataError(f"{self.path}: line {number} {error}.") from error
         return rows
 
@@ -132,8 +134,10 @@ class Ledger:
         with FileLock(f"{self.path}.lock"):
             if any((each.model, each.seed) == (row.model, row.seed) for each in self.rows()):
                 raise ConfigError(f"{self.path} already has a row of {row.model}, seed {row.seed}: run it only once.")
+            text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
             with self.path.open("a", encoding="utf-8") as lines:
-                lines.write(row.line() + "\n")
+                # After a killed process, or some editors, the last line has no end.
+                lines.write(("" if text.endswith("\n") or not text else "\n") + row.line() + "\n")
 
 
 def _origin(content: dict[str, Any] | None) -> Origin | None:

@@ -100,6 +100,10 @@ def train_all(
         ConfigError: See `compare`.
     """
     book = Ledger(ledger or out / LEDGER)
+    if book.path != out / LEDGER and (out / LEDGER).exists():
+        raise ConfigError(f"Expected an `out` without another comparison, but {out} has {LEDGER}: choose another.")
+    if not seeds:
+        raise ConfigError("Expected at least one seed, but got none.")
     begun = book.path.exists()
 
     def build(name: str, seed: int) -> Run:

@@ -89,9 +89,11 @@ def values(rows: Iterable[Row], figure: Figure, factor: float = 1.0) -> dict[str
 
 
 def spread(numbers: Sequence[float], digits: int | None = None) -> str:
-    """Mean ± standard deviation; only the mean of a single number, empty without numbers, `nan` if one is NaN."""
-    if not numbers or any(map(math.isnan, numbers)):
-        return "nan" if numbers else ""
+    """Mean ± standard deviation; only the mean of a single number, or if one is not finite; empty without numbers."""
+    if not numbers:
+        return ""
+    if not all(map(math.isfinite, numbers)):
+        return f"{sum(numbers):.4g}"
     mean_format, deviation_format = (".4g", ".2g") if digits is None else (f".{digits}f", f".{digits}f")
     deviation = f" ± {stdev(numbers):{deviation_format}}" if len(numbers) > 1 else ""
     return f"{mean(numbers):{mean_format}}{deviation}"

@@ -100,6 +100,7 @@ class GroupedDataModule(FusionDataModule):
             samples, self._tokens = self._opened(), set()  # otherwise `convert` would need the modalities
             first = _dataset(samples, samples.usable[:1]).__getitems__([0])
             self._shapes = {name: tuple(x.shape[1:]) for name, x in self._converted(first)["inputs"].items()}
+            self._tokens = None
         return self._shapes
 
     @property

@@ -31,7 +31,7 @@ from fusionlit.models.schedules import training_length, warn_of_misfit
 from fusionlit.models.schema import check_annotation, check_modalities, check_order, check_schema
 from fusionlit.models.training import TrainingConfig
 from fusionlit.models.trust import INSTANTIATOR, check_checkpoint
-from fusionlit.types import Energy, Modalities, ModalitySpec, as_specs, shapes_of
+from fusionlit.types import Energy, Modalities, as_specs, shapes_of
 
 if TYPE_CHECKING:
     guarded = classmethod
@@ -63,8 +63,7 @@ class MultimodalModule(LightningModule, Whole, ABC):
         except ConfigError as error:  # raised only if checkpoints are to be written
             self._unsaveable = error
             self.hparams.clear()
-        if any(isinstance(each, ModalitySpec) for each in modalities.values()):
-            check_annotation(type(self))
+        check_annotation(type(self), modalities)
         self.modalities = as_specs(modalities)
         check_modalities(self.modalities)
         self.shapes = shapes_of(self.modalities)

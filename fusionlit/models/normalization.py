@@ -7,6 +7,7 @@ from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from fusionlit.errors import ConfigError
 from fusionlit.types import ChannelStatistics, Shape
 
 CONSTANT = 1e-6
@@ -55,6 +56,11 @@ def take_statistics(norms: nn.ModuleDict, trainer: Trainer) -> None:
     data: Any = getattr(trainer, "datamodule", None)
     if waiting and hasattr(data, "input_statistics"):
         statistics = data.input_statistics()
+        if without := sorted(set(waiting) - set(statistics)):
+            raise ConfigError(
+                f"Expected statistics of {without}, which the model normalises, but the data module says `normalize:"
+                " false` of them. Build the model with the `modalities` of the data module."
+            )
         for name, norm in waiting.items():
             norm.fit(statistics[name])
     elif waiting:

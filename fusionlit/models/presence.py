@@ -72,7 +72,11 @@ def complete(presence: Presence | None, inputs: Features) -> Presence:
 
 def zero_missing(features: Features, presence: Presence | None) -> Features:
     """Features with zeros in place of missing ones."""
-    return features if presence is None else {name: _where(presence[name], x, 0.0) for name, x in features.items()}
+    return (
+        features
+        if presence is None
+        else {name: _where(presence[name], x, x.new_zeros(())) for name, x in features.items()}
+    )
 
 
 def drop(presence: Presence, probability: Mapping[str, float]) -> Presence:
@@ -114,5 +118,5 @@ def _presence_of(batch: Batch, names: Iterable[str]) -> Presence:
     return complete(presence, inputs)
 
 
-def _where(there: Tensor, x: Tensor, other: float | Tensor) -> Tensor:
+def _where(there: Tensor, x: Tensor, other: Tensor) -> Tensor:
     return torch.where(per_sample(there, x), x, other)

@@ -11,7 +11,7 @@ from torch import nn
 from fusionlit.contracts import check_output, check_spec
 from fusionlit.errors import ConfigError
 from fusionlit.functional import CENTRAL
-from fusionlit.types import FusionOutput, ModalitySpec, TargetSpec
+from fusionlit.types import FusionOutput, Modalities, ModalitySpec, TargetSpec
 
 RESERVED = {CENTRAL, *dir(nn.ModuleDict()), *dir(nn.ParameterDict())}
 """Names that no modality may have: attributes of the containers that are keyed by modality."""
@@ -34,25 +34,26 @@ def check_modalities(modalities: Mapping[str, ModalitySpec]) -> None:
         check_spec(name, spec)
 
 
-def check_annotation(model: type) -> None:
-    """Raise unless the constructor of a model can be given specs, by its annotation of `modalities` if it has one.
+def check_annotation(model: type, modalities: Modalities) -> None:
+    """Check that a model's constructor, as it annotates `modalities`, can be given these from a configuration.
 
     Raises:
-        ConfigError: If the annotation has no place for a ModalitySpec; a checkpoint could not be loaded either.
+        ConfigError: If there are specs, and the annotation has no place for them: a checkpoint could not be loaded.
     """
     try:
-        hint = get_type_hints(model.__init__).get("modalities")  # type: ignore[misc]  # the class's own, as it is
-    except NameError:  # imported for type checkers only
-        hint = None
-    if hint is not None and hint is not Any and not _mentions(hint, ModalitySpec):
+        hint = get_type_hints(model.__init__).get("modalities", Any)  # type: ignore[misc]  # of the class itself
+    except Exception:  # a name for type checkers only, or whatever else an annotation does
+        return
+    if any(isinstance(each, ModalitySpec) for each in modalities.values()) and not _takes_specs(hint):
         raise ConfigError(
             f"Expected `modalities` of {model.__module__}.{model.__qualname__} to be annotated as"
             f" `fusionlit.types.Modalities`, but got {hint}. The model then has the bare shapes as `self.shapes`."
         )
 
 
-def _mentions(hint: Any, cls: type) -> bool:  # noqa: ANN401 (any type hint)
-    return hint is cls or any(_mentions(arg, cls) for arg in get_args(hint))
+def _takes_specs(hint: Any) -> bool:  # noqa: ANN401 (any type hint)
+    args = get_args(hint)
+    return hint in (Any, object, ModalitySpec) or any(map(_takes_specs, args)) or (not args and hint in (dict, Mapping))
 
 
 def check_is_target(target: object) -> None:
@@ -105,12 +106,11 @@ def differing(a: ModalitySpec, b: ModalitySpec) -> list[tuple[str, Any, Any]]:
     """Fields that both specs state with different values, and the two values."""
     pairs = [(field.name, getattr(a, field.name), getattr(b, field.name)) for field in fields(ModalitySpec)]
     stated = [(name, x, y) for name, x, y in pairs if x not in (None, ()) and y not in (None, ())]
-    return [(name, x, y) for name, x, y in stated if x != y and not _alike(x, y)]
-
-
-def _alike(a: object, b: object) -> bool:
-    """Whether both are floats (rates) that differ by less than 1 %, as measured rates do."""
-    return isinstance(a, float) and isinstance(b, float) and isclose(a, b, rel_tol=0.01)
+    usual = {ModalitySpec(spec.shape).kind for spec in (a, b)}  # which a bare shape has: it states no kind
+    if a.whole_numbers == b.whole_numbers and usual & {a.kind, b.kind}:
+        stated = [each for each in stated if each[0] != "kind"]
+    # Measured rates differ a little.
+    return [(name, x, y) for name, x, y in stated if x != y and not (name == "rate_hz" and isclose(x, y, rel_tol=0.01))]
 
 
 def check_order(saved: list[str], current: list[str], model: str) -> None:

@@ -180,10 +180,11 @@ def gradients(
 
     The gradient is that of `objective(module, inputs)`; default: a weighted sum of the outputs.
     """
-    module, inputs = case.build(), {name: x.requires_grad_() for name, x in case.inputs().items()}
+    module, inputs = case.build(), case.inputs()
+    inputs = {name: x.requires_grad_() if x.is_floating_point() else x for name, x in inputs.items()}
     torch.autograd.backward(objective(module, inputs) if objective else weigh(case.run(module, inputs)))
     everywhere = {id(p) for p in entrywise(module)}
-    tensors = {f"source {name!r}": x for name, x in inputs.items()}
+    tensors = {f"source {name!r}": x for name, x in inputs.items() if x.requires_grad}
     tensors |= {f"parameter `{name}`": p for name, p in module.named_parameters() if p.requires_grad}
     found: tuple[list[str], list[str]] = ([], [])
     for name, x in tensors.items():

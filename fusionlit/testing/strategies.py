@@ -19,7 +19,7 @@ from fusionlit.models import FusionModule
 from fusionlit.testing import absence, laws
 from fusionlit.testing.cases import BATCH, Case, close, draw, name_of, reseed, weigh
 from fusionlit.testing.laws import uphold
-from fusionlit.types import Batch, Modalities, TargetKind, TargetSpec, shapes_of
+from fusionlit.types import Batch, Modalities, TargetKind, TargetSpec, as_specs, shapes_of
 
 MODALITIES: Modalities = {"a": (3, 16), "b": (3, 16), "c": (3, 16)}
 TWO_CLASSES = TargetSpec("multiclass", 2)
@@ -59,8 +59,10 @@ class StrategyCase(Case):
         return self.factory(modalities=dict(self.modalities), target=self.target)
 
     def inputs(self, batch: int = BATCH) -> dict[str, Tensor]:
-        """Standard normal inputs."""
-        return draw(shapes_of(self.modalities), batch)
+        """Standard normal inputs; tokens are 0 and 1."""
+        drawn = draw(shapes_of(self.modalities), batch)
+        tokens = {name for name, spec in as_specs(self.modalities).items() if spec.whole_numbers}
+        return {name: (x > 0).long() if name in tokens else x for name, x in drawn.items()}
 
     def run(self, module: nn.Module, inputs: dict[str, Tensor], presence: dict[str, Tensor] | None = None) -> Tensor:
         """The prediction and the unimodal predictions, concatenated."""

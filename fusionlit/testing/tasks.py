@@ -186,14 +186,18 @@ def main_metric_is_the_mean_score(case: TaskCase) -> str | None:
 
 def impossible_values_are_refused(case: TaskCase) -> str | None:
     """`check_values` refuses, with a DataError, what no model can predict: a class that is not there, NaN."""
-    task, wrong = case.build(), case.truth().clone()
+    task = case.build()
     task.check_values(case.truth())
-    wrong[0] = torch.nan if case.target.kind == "regression" else 1 + max(case.target.size, 2)
-    try:
-        task.check_values(wrong)
-    except DataError:
-        return None
-    return f"it takes {wrong[0].tolist()}."
+    classes = case.target.size if case.target.kind == "multiclass" else 2
+    for impossible in (torch.nan, torch.inf) if case.target.kind == "regression" else (classes, -1):
+        wrong = case.truth().clone()
+        wrong[0] = impossible
+        try:
+            task.check_values(wrong)
+        except DataError:
+            continue
+        return f"it accepts {impossible}."
+    return None
 
 
 def _main(task: Task, prediction: Tensor, truth: Tensor) -> float:

@@ -68,7 +68,6 @@ def test_a_spec_that_contradicts_itself_is_refused(spec, message):
     ("field", "value", "message"),
     [
         ("shape", (3, 32), r"shape of acc is \(3, 16\) in the checkpoint, but \(3, 32\) in the data"),
-        ("kind", "sequence", "kind of acc is signal in the checkpoint, but sequence"),
         ("rate_hz", 100.0, "rate_hz of acc is 50.0 in the checkpoint, but 100.0"),
         ("unit", "g", "unit of acc is m/s2 in the checkpoint, but g"),
         ("channels", ("z", "y", "x"), "channels of acc"),
@@ -78,6 +77,16 @@ def test_a_spec_that_contradicts_itself_is_refused(spec, message):
 def test_a_checkpoint_of_another_modality_is_refused(field, value, message):
     with pytest.raises(ConfigError, match=message):
         check_schema({"acc": ACC}, {"acc": replace(ACC, **{field: value})})
+
+
+def test_kinds_that_are_stated_and_differ_are_refused_and_one_by_the_shape_alone_is_not_stated():
+    depth, points, bare = (ModalitySpec((4, 8, 8), kind) for kind in ("depth", "points", None))
+    with pytest.raises(ConfigError, match="kind of d is depth in the checkpoint, but points"):
+        check_schema({"d": depth}, {"d": points})
+    check_schema({"d": bare}, {"d": points})
+    check_schema({"d": depth}, {"d": bare})
+    with pytest.raises(ConfigError, match="kind of w is tokens in the checkpoint, but vector"):
+        check_schema({"w": WORDS}, {"w": ModalitySpec((6,))})
 
 
 def test_what_only_one_side_states_is_no_difference_and_new_names_are_warned_of():
@@ -99,6 +108,27 @@ def test_tokens_are_embedded_as_they_are_and_never_normalised():
         model({"acc": torch.randn(4, 3, 16), "words": words.float()})
     with pytest.raises(DataError, match=r"`inputs` of 'acc' to be floats, but got torch\.int64"):
         model({"acc": torch.ones(4, 3, 16, dtype=torch.int64), "words": words})
+
+
+def test_missing_tokens_stay_integers():
+    model = IntermediateFusion({"acc": (3, 16), "words": WORDS}, TWO, encoders={"words": Embedded, "acc": Flat}).eval()
+    words, there = torch.randint(1, 20, (4, 6)), torch.tensor([True, False, True, True])
+    inputs = {"acc": torch.randn(4, 3, 16), "words": words}
+    missing = model(inputs, {"words": there}).prediction
+    inputs["words"] = words.where(there[:, None], 19)
+    torch.testing.assert_close(model(inputs, {"words": there}).prediction, missing)
+    assert missing.isfinite().all()
+
+
+def test_a_modality_that_the_data_does_not_normalise_is_named(planted, make_trainer):
+    class Raw(planted):
+        @property
+        def modalities(self):
+            return {**super().modalities, "noise": ModalitySpec((3, 16), normalize=False)}
+
+    data = Raw()
+    with pytest.raises(ConfigError, match=r"statistics of \['noise'\], which the model normalises"):
+        make_trainer().fit(CentralNet({"strong": (3, 16), "noise": (3, 16)}, TWO), data)
 
 
 def test_tokens_train_and_their_checkpoint_says_what_they_are(make_trainer, tmp_path):
