@@ -3,7 +3,6 @@
 The question: "Very small weight updates", https://discuss.pytorch.org/t/very-small-weight-updates/50119
 """
 
-import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -21,6 +20,7 @@ from torchmetrics import MetricCollection
 from fusionlit import Run, build_run
 from fusionlit.analysis import Trajectories
 from fusionlit.callbacks import FusionWeightLogger
+from fusionlit.console import quiet_lightning
 from fusionlit.fusion import WeightForm
 from fusionlit.tasks import MulticlassClassification, SampleLosses, Task
 from fusionlit.types import TargetSpec
@@ -202,8 +202,6 @@ def train(setting: Setting, seed: int, plan: Plan) -> tuple[Run, Trajectories, f
 @contextmanager
 def silence() -> Iterator[None]:
     """Hide Lightning's advice on workers and loggers."""
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+    with quiet_lightning(), warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
-        for name in ("lightning.pytorch", "lightning.fabric"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         yield

@@ -1,6 +1,5 @@
 """Every notebook runs from its first cell to its last, and what it shows is what was committed."""
 
-import logging
 import shutil
 from pathlib import Path
 
@@ -11,15 +10,6 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-
-@pytest.fixture(autouse=True)
-def _lightning_may_speak_again():
-    """A notebook's process may silence Lightning for good; this one has other tests to run."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 # In the notebook, and in its short form: fewer samples, seeds and epochs.

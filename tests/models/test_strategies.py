@@ -61,7 +61,7 @@ def test_fit_learns_and_test_counts_every_sample(strategy, planted, make_trainer
     metrics = trainer.test(model, datamodule=data, verbose=False)[0]
     assert metrics["test/accuracy"] > 0.8
     predictions = trainer.predict(model, datamodule=data)
-    assert torch.cat([p["index"] for p in predictions]).tolist() == list(range(65))
+    assert torch.cat([p["index"] for p in predictions]).tolist() == list(range(6000, 6065))
     probability = torch.cat([p["prediction"] for p in predictions])
     torch.testing.assert_close(probability.sum(1), torch.ones(65))
 

@@ -258,7 +258,7 @@ class IgnoresPresence(Sum):
 class HalfHearted(Sum):
     """Zeros in the place of what is absent by a product, which keeps NaN."""
 
-    def present(self, features, presence, absent):
+    def fill_missing(self, features, presence, value):
         return [
             features[s] * (1 if presence is None else presence[s].reshape(-1, *(1,) * (features[s].ndim - 1)))
             for s in self.shapes
@@ -266,15 +266,15 @@ class HalfHearted(Sum):
 
 
 class TrainLeak(Sum):
-    def present(self, features, presence, absent):
-        return super().present(features, None if self.training else presence, absent)
+    def fill_missing(self, features, presence, value):
+        return super().fill_missing(features, None if self.training else presence, value)
 
 
 class TwoAbsentLeak(Sum):
     """It cleans up only where one source is absent."""
 
-    def present(self, features, presence, absent):
-        clean, raw = super().present(features, presence, absent), super().present(features, None, absent)
+    def fill_missing(self, features, presence, value):
+        clean, raw = super().fill_missing(features, presence, value), super().fill_missing(features, None, value)
         if presence is None:
             return raw
         one = torch.stack(list(presence.values())).sum(0) == len(presence) - 1
@@ -284,8 +284,8 @@ class TwoAbsentLeak(Sum):
 class BatchImpute(Sum):
     """The mean of the samples that have a source stands in for those that lack it."""
 
-    def present(self, features, presence, absent):
-        sources = super().present(features, presence, absent)
+    def fill_missing(self, features, presence, value):
+        sources = super().fill_missing(features, presence, value)
         if presence is None:
             return sources
         means = [x.sum(0) / presence[s].sum().clamp(min=1) for s, x in zip(self.shapes, sources, strict=True)]
@@ -296,8 +296,8 @@ class BatchImpute(Sum):
 class SharesAbsence(Sum):
     """A source that anybody lacks is left out for all."""
 
-    def present(self, features, presence, absent):
-        sources = super().present(features, presence, absent)
+    def fill_missing(self, features, presence, value):
+        sources = super().fill_missing(features, presence, value)
         if presence is None:
             return sources
         return [x * presence[source].all() for source, x in zip(self.shapes, sources, strict=True)]
@@ -387,9 +387,9 @@ class BranchesOnPresence(Sum):
 
 
 class PresenceByPosition(Sum):
-    def present(self, features, presence, absent):
+    def fill_missing(self, features, presence, value):
         named = presence and dict(zip(self.shapes, presence.values(), strict=True))
-        return super().present(features, named, absent)
+        return super().fill_missing(features, named, value)
 
 
 class Ordered(Sum):
