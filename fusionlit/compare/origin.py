@@ -62,11 +62,15 @@ def origin_of(run: Run) -> "Origin":
 
 def canonical(config: Config) -> Config:
     """A whole configuration without seed and output paths."""
-    data = config["data"]
-    arguments = {key: value for key, value in (data.get("init_args") or {}).items() if key not in OUTPUTS}
-    others = {key: value for key, value in config.items() if key not in ("seed_everything", "model", "data")}
-    kept: Config = _without_outputs(others)
-    return {**kept, "model": config["model"], "data": {**data, "init_args": arguments}}
+    kept = {}
+    for name, part in config.items():
+        if name == "data":
+            arguments = {key: value for key, value in (part.get("init_args") or {}).items() if key not in OUTPUTS}
+            kept[name] = {**part, "init_args": arguments}
+        elif name != "seed_everything":
+            # A modality may be called as one of them, so that they may be names in a model.
+            kept[name] = part if name == "model" else _without_outputs(part)
+    return kept
 
 
 def look_at(data: FusionDataModule) -> tuple[str, str]:

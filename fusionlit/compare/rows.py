@@ -134,10 +134,21 @@ class Ledger:
         with FileLock(f"{self.path}.lock"):
             if any((each.model, each.seed) == (row.model, row.seed) for each in self.rows()):
                 raise ConfigError(f"{self.path} already has a row of {row.model}, seed {row.seed}: run it only once.")
-            text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+            self._end_last_line()
             with self.path.open("a", encoding="utf-8") as lines:
-                # After a killed process, or some editors, the last line has no end.
-                lines.write(("" if text.endswith("\n") or not text else "\n") + row.line() + "\n")
+                lines.write(row.line() + "\n")
+
+    def _end_last_line(self) -> None:
+        """End a line that has no end: some editors write none; of a killed process it is half a row, which goes."""
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        last = text.rpartition("\n")[2]
+        if not last:
+            return
+        try:
+            Row.of_line(last)
+            self.path.write_text(text + "\n", encoding="utf-8")
+        except DataError:
+            self.path.write_text(text.removesuffix(last), encoding="utf-8")
 
 
 def _origin(content: dict[str, Any] | None) -> Origin | None:

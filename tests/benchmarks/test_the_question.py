@@ -87,7 +87,7 @@ def test_finished_rows_are_not_trained_again(question, rows_of, plan, tmp_path):
     (row,) = rows_of.train_all(settings, [0], plan)
     assert rows_of.train_all(settings, [0], plan) == [row] == Ledger(plan.results).rows()
     assert {"accuracy", "layers/stage1/noise/final", "layers/stage1/strong/attribution"} <= set(row.metrics)
-    with pytest.raises(ConfigError, match=r"row of default, seed 0, .* otherwise: trainer.max_epochs was 1, now 2"):
+    with pytest.raises(ConfigError, match=r"row of default, seed 0, .* differently: trainer.max_epochs was 1, now 2"):
         rows_of.train_all(settings, [0], replace(plan, epochs=2))
 
 

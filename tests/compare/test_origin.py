@@ -20,6 +20,8 @@ def test_a_configuration_has_neither_seed_nor_places_of_outputs():
     }
     callbacks = [{"class_path": "ModelCheckpoint", "init_args": {"monitor": "val/loss"}}]
     assert canonical(config) == {"data": {"init_args": {"root": "frames"}}, "trainer": {"callbacks": callbacks}}
+    model = {"init_args": {"encoders": {"pack": {"class_path": "MLPEncoder"}}}}  # of a modality called pack
+    assert canonical({"model": model}) == {"model": model}
     assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1, "b": [3]})
 
 

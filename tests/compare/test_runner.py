@@ -77,7 +77,7 @@ def test_compare_goes_on_where_it_was_interrupted(fusionlit, shapes, tmp_path, c
     trainer.write_text(QUICK.replace("1\n", "2\n", 1))
     for broken, message in [
         (None, "seed 0, that was measured differently: trainer.max_epochs was 1, now 2."),
-        (lambda: file.write_text('{"model": "uni'), "rows.jsonl: line 1 is not a row of results"),
+        (lambda: file.write_text('{"model": "uni\n'), "rows.jsonl: line 1 is not a row of results"),
     ]:
         if broken:
             broken()
