@@ -1,23 +1,20 @@
 """The contract of a data module."""
 
 import pickle
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
-from torch.utils.data import DataLoader
 
 from fusionlit.contracts import check_inputs, check_presence, check_spec
-from fusionlit.data import FileSplit, FusionDataModule, GroupedDataModule
+from fusionlit.data import FusionDataModule
 from fusionlit.data.targets import class_names, is_class
 from fusionlit.tasks import default_task
-from fusionlit.testing.cases import name_of, reseed
+from fusionlit.testing.datasets import DataCase, batches, compare, differing, order, repeats_validation, splits_of
 from fusionlit.testing.laws import uphold
-from fusionlit.types import SPLITS, Batch, Split, as_specs
+from fusionlit.testing.splits import a_written_split_is_read, no_group_is_torn_apart
+from fusionlit.types import Split, as_specs
 
 SEEDS = range(4)
 """Seeds of training orders that are compared."""
@@ -34,66 +31,6 @@ def check_data(make: Callable[[], FusionDataModule]) -> None:
         BrokenLawError: If a law is broken; the message says which, what came, and what to do.
     """
     uphold(DataCase(make), LAWS)
-
-
-@dataclass(frozen=True)
-class DataCase:
-    """Data modules of one data set."""
-
-    make: Callable[[], FusionDataModule]
-
-    def __str__(self) -> str:
-        return name_of(self.make)
-
-    def ready(self) -> FusionDataModule:
-        """A new data module after `setup`."""
-        data = self.make()
-        data.prepare_data()
-        data.setup("fit")
-        return data
-
-
-def splits_of(data: FusionDataModule) -> list[Split]:
-    """The splits that there are."""
-    return [split for split in SPLITS if split != "val" or data.validates]
-
-
-def batches(data: FusionDataModule, split: Split, seed: int = 0) -> list[Batch]:
-    """An epoch of converted batches."""
-    reseed(seed)
-    loader = {"train": data.train_dataloader, "val": data.val_dataloader, "test": data.test_dataloader}[split]()
-    assert isinstance(loader, DataLoader)
-    return [data.on_after_batch_transfer(batch, 0) for batch in loader]
-
-
-def order(data: FusionDataModule, split: Split, seed: int = 0) -> list[int]:
-    """The index of each sample of an epoch, as they come."""
-    return [int(index) for batch in batches(data, split, seed) for index in batch["index"]]
-
-
-def differing(first: object, second: object) -> str | None:
-    """Name of the first part of two batches that differs, or None."""
-    if isinstance(first, Mapping) and isinstance(second, Mapping):
-        if first.keys() != second.keys():
-            return f"{sorted(first.keys() ^ second.keys())}"
-        pairs = ((key, differing(first[key], second[key])) for key in first)
-        return next((f"{key}.{part}".rstrip(".") for key, part in pairs if part is not None), None)
-    assert isinstance(first, Tensor)
-    assert isinstance(second, Tensor)
-    same = first.dtype == second.dtype and first.shape == second.shape
-    return None if same and torch.allclose(first, second, rtol=0, atol=0, equal_nan=True) else ""
-
-
-def compare(one: FusionDataModule, other: FusionDataModule) -> str | None:
-    """What differs between an epoch of one data module and one of another, or None."""
-    for split in splits_of(one):
-        first, second = batches(one, split), batches(other, split)
-        if len(first) != len(second):
-            return f"{len(first)} and {len(second)} batches of {split}"
-        for a, b in zip(first, second, strict=True):
-            if (part := differing(a, b)) is not None:
-                return f"`{part}` of {split}"
-    return None
 
 
 def it_is_a_data_module(case: DataCase) -> str | None:
@@ -171,7 +108,7 @@ def index_names_one_sample(case: DataCase) -> str | None:
         for again in (data, other):
             if sorted(order(again, split, seed=1)) != sorted(index):
                 return f"it changes with the {'epoch' if again is data else 'instance'} in {split}."
-        shared = [each for each in index if each in seen and not (split == "test" and _tests_on_validation(data))]
+        shared = [each for each in index if each in seen and not (split == "test" and repeats_validation(data))]
         if shared:
             return f"{shared[:5]} are in {seen[shared[0]]} and in {split}. Number all samples, not those of a split."
         seen |= dict.fromkeys(index, split)
@@ -206,20 +143,6 @@ def evaluation_is_whole_and_in_order(case: DataCase) -> str | None:
         if order(data, split, seed=1) != first:
             return f"another seed gave another order of {split}."
     return None
-
-
-def no_group_is_torn_apart(case: DataCase) -> str | None:
-    """Where samples have groups, no group is in two splits."""
-    data = case.ready()
-    if not isinstance(data, GroupedDataModule):
-        return None
-    groups = data.samples().groups
-    train, *others = ({groups[row] for row in order(data, split)} for split in splits_of(data))
-    pairs = [(train, other) for other in others]
-    if len(others) == 2 and not _tests_on_validation(data):
-        pairs.append((others[0], others[1]))
-    torn = sorted(set().union(*(a & b for a, b in pairs)))
-    return f"{torn[:5]} are. Leave the splitting to GroupedDataModule." if torn else None
 
 
 def class_counts_are_those_of_training(case: DataCase) -> str | None:
@@ -289,30 +212,6 @@ def a_second_setup_changes_nothing(case: DataCase) -> str | None:
         if part := next((part for part in parts if part is not None), None):
             return f"`{part}` of {split} differs."
     return None
-
-
-def a_written_split_is_read(case: DataCase) -> str | None:
-    """Where samples have groups, `write_split` writes a file with which `FileSplit` makes the same splits."""
-    writer, reader = case.make(), case.make()
-    if not isinstance(writer, GroupedDataModule) or not isinstance(reader, GroupedDataModule) or not writer.validates:
-        return None
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "split.json"
-        writer.write_split = path
-        writer.setup("fit")
-        if not path.is_file():
-            return "`setup` wrote none. Leave it to GroupedDataModule."
-        reader.write_split = None
-        reader.split = FileSplit(path)
-        reader.setup("fit")
-    for split in SPLITS[:2] if _tests_on_validation(writer) else SPLITS:
-        if order(writer, split) != order(reader, split):
-            return f"other samples are in {split}. Keep `split` and `write_split` as the constructor got them."
-    return None
-
-
-def _tests_on_validation(data: FusionDataModule) -> bool:
-    return bool(getattr(getattr(data, "split", None), "test_on_validation", False))
 
 
 LAWS = [
