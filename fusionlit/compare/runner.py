@@ -111,6 +111,12 @@ def train_all(
         run = build_run(data, models[name].model, trainer, seed, options)
         if run.trainer.world_size > 1:
             raise ConfigError(f"Expected one process for a comparison, but {trainer} uses {run.trainer.world_size}.")
+        short: bool = run.trainer.fast_dev_run  # type: ignore[attr-defined]  # set in its constructor
+        if short or not any(type(each) is BestCheckpoint for each in run.trainer.checkpoint_callbacks):
+            raise ConfigError(
+                "Expected runs that select a checkpoint by validation, but these do not: remove `fast_dev_run`,"
+                " `enable_checkpointing: false` and `limit_val_batches: 0`."
+            )
         return run
 
     todo = [(name, seed) for seed in seeds for name in models]

@@ -19,7 +19,7 @@ from fusionlit.data.resplit import assign_checked
 from fusionlit.data.samples import Samples
 from fusionlit.data.statistics import file_in
 from fusionlit.data.targets import Targets, class_names, count_classes, is_class
-from fusionlit.errors import ConfigError
+from fusionlit.errors import ConfigError, DataError
 from fusionlit.types import SPLITS, Batch, Modalities, Split, TargetSpec
 
 SplitRows = Mapping[Split, NDArray[np.int64]]
@@ -179,7 +179,10 @@ class GroupedDataModule(FusionDataModule):
 
     def _opened(self) -> Samples:
         if self._samples is None:
-            self._samples = self.samples()
+            samples = self.samples()
+            if not len(samples.usable):
+                raise DataError(f"{samples.source}: expected at least one usable sample, but its `rows` are empty.")
+            self._samples = samples
         return self._samples
 
     def _assign(self, samples: Samples) -> Assignment:

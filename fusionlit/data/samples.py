@@ -50,7 +50,19 @@ class Samples:
         return np.arange(len(self.groups)) if self.rows is None else self.rows
 
     def __post_init__(self) -> None:
+        if not isinstance(self.targets, Targets):
+            raise DataError(
+                f"{self.source}: expected `targets` from `make_targets(values)`, but got {type(self.targets).__name__}."
+            )
         n = len(self.targets.values)
+        given = {
+            "groups": [str(group) for group in self.groups],
+            "presence": {name: np.asarray(mask, np.bool_) for name, mask in self.presence.items()},
+            "official": None if self.official is None else [str(split) for split in self.official],
+            "rows": None if self.rows is None else np.asarray(self.rows, np.int64),
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
         lengths = {f"of {name!r}": len(x) for name, x in self.inputs.items() if isinstance(x, Sized)}
         lengths |= {"groups": len(self.groups)}
         lengths |= {f"presence of {name!r}": len(mask) for name, mask in self.presence.items()}
@@ -61,6 +73,9 @@ class Samples:
                 f" {n} targets, {', '.join(f'{length} {name}' for name, length in lengths.items())}. Give one of each"
                 " per sample."
             )
+        rows = self.usable
+        if len(rows) and (rows[0] < 0 or rows[-1] >= n or (np.diff(rows) <= 0).any()):
+            raise DataError(f"{self.source}: expected `rows` to be numbers of the {n} samples, each once, in order.")
         if unknown := sorted(set(self.official or ()) - set(SPLITS)):
             raise DataError(
                 f"{self.source}: expected 'train', 'val' and 'test' as names of the official split, but got"

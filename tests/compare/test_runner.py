@@ -165,3 +165,18 @@ def test_only_a_run_of_this_comparison_is_begun_anew(small, tmp_path):
         small(models)
     shutil.rmtree(tmp_path / "out")
     assert len(small(models)) == 1
+
+
+def test_runs_without_a_choice_and_folders_of_another_comparison_are_refused_before_training(small, tmp_path):
+    models = {"early": Candidate("EarlyFusion")}
+    for overrides in ({"trainer.enable_checkpointing": False}, {"trainer.limit_val_batches": 0}):
+        with pytest.raises(ConfigError, match="Expected runs that select a checkpoint by validation"):
+            small(models, overrides=overrides)
+    with pytest.raises(ConfigError, match="at least one seed"):
+        small(models, seeds=())
+    small(models)
+    checkpoint = next((tmp_path / "out").rglob("best.ckpt")).stat().st_mtime_ns
+    given = {"class_path": "ArrayDataModule", "init_args": {"path": str(tmp_path / "arrays.npz")}}
+    with pytest.raises(ConfigError, match=r"an `out` without another comparison, but .*out has rows\.jsonl"):
+        train_all(given, models, (0,), None, tmp_path / "out", tmp_path / "all.jsonl")
+    assert next((tmp_path / "out").rglob("best.ckpt")).stat().st_mtime_ns == checkpoint

@@ -315,3 +315,8 @@ def test_it_is_trained_in_folds(fusionlit, walks, tmp_path):
     fusionlit("fit", *walks, "--folds=2")
     rows = [json.loads(path.read_text()) for path in sorted(tmp_path.rglob("fold.json"))]
     assert len(rows) == 2
+
+
+def test_a_data_set_without_a_usable_sample_is_refused():
+    with pytest.raises(DataError, match="expected at least one usable sample, but its `rows` are empty"):
+        own(rows=[])

@@ -16,6 +16,12 @@ def test_all_samples_are_usable_unless_said():
     assert replace(SAMPLES, rows=np.array([1, 3])).usable.tolist() == [1, 3]
 
 
+def test_lists_and_numbers_are_taken_as_they_are_meant():
+    samples = replace(SAMPLES, groups=np.array([1, 1, 2, 2]), official=np.array(["train", "val", "test", "test"]))
+    assert (samples.groups, samples.official) == (["1", "1", "2", "2"], ["train", "val", "test", "test"])
+    assert replace(SAMPLES, rows=[1, 3], presence={"a": [1, 0, 1, 1]}).presence["a"].dtype == bool
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -28,6 +34,10 @@ def test_all_samples_are_usable_unless_said():
             {"official": ["train", "val", "Test", "dev"]},
             "expected 'train', 'val' and 'test' as names .*, but got Test, dev",
         ),
+        ({"targets": np.zeros(4)}, r"expected `targets` from `make_targets\(values\)`, but got ndarray"),
+        ({"rows": [2, 1]}, "expected `rows` to be numbers of the 4 samples, each once, in order"),
+        ({"rows": [1, 1]}, "expected `rows` to be numbers of the 4 samples"),
+        ({"rows": [1, 4]}, "expected `rows` to be numbers of the 4 samples"),
         ({"targets": replace(SAMPLES).targets._replace(values=SAMPLES.targets.values[:0]), "groups": []}, "got 0 targ"),
     ],
 )

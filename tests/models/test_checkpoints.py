@@ -251,3 +251,11 @@ def test_centralnet_begins_with_the_weights_that_it_is_given(planted):
     weights = model.fusion_weights()
     assert weights["stage1"]["central"].item() == pytest.approx(0.4)
     assert weights["inputs"]["strong"].item() == pytest.approx(0.5 / 0.6)
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
+    (tmp_path / "notes.ckpt").write_text("notes")
+    with pytest.raises(
+        ConfigError, match=r"notes\.ckpt to be a checkpoint, but it is damaged, or another kind"
+    ):
+        CentralNet.load_from_checkpoint(tmp_path / "notes.ckpt")
