@@ -6,13 +6,13 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import Namespace
 
 from fusionlit.cli.errors import no_checkpoint
 from fusionlit.errors import ConfigError
 from fusionlit.models import FusionModule
 from fusionlit.models.hparams import MAY_CHANGE, without_initial_files
+from fusionlit.models.saved import read_saved
 from fusionlit.models.trust import check_checkpoint, imported
 
 HEADS = "unimodal_heads."
@@ -37,9 +37,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise no_checkpoint(path)
     try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # a damaged file may raise nearly anything
-        raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but {path} cannot be loaded ({error}).") from error
+        saved = read_saved(path)
+    except ConfigError:
+        raise
+    except Exception as error:  # a damaged file may raise nearly anything; torch goes on with unsafe advice
+        what = str(error).partition("\n")[0]
+        raise ConfigError(f"Expected `ckpt_path` to be a checkpoint, but {path} cannot be loaded ({what}).") from error
     check_checkpoint(saved, FusionModule, str(path))
     checkpoint: dict[str, Any] = saved
     return checkpoint

@@ -92,7 +92,9 @@ def test_a_checkpoint_overrides_nothing_that_was_asked_for(fusionlit, shapes, tm
     wider = fit_args(shapes, tmp_path, "--model.encoder.init_args.widths=[4, 9]", f"--ckpt_path={last}")
     assert "The checkpoint contains a different model: encoder is" in stop_message("fit", *wider)
     assert "there is no file none.ckpt" in stop_message("test", *fit_args(shapes, tmp_path), "--ckpt_path=none.ckpt")
-    assert "cannot be loaded" in stop_message("test", *fit_args(shapes, tmp_path), f"--ckpt_path={ROOT}/README.md")
+    assert "README.md to be a checkpoint, but it is damaged" in stop_message(
+        "test", *fit_args(shapes, tmp_path), f"--ckpt_path={ROOT}/README.md"
+    )
 
     logger = [f"--trainer.logger={CSV}", f"--trainer.logger.save_dir={tmp_path}", "--trainer.log_every_n_steps=1"]
     bare = [f"--data={DATA}", f"--data.root={shapes}", "--model=CentralNet", "--data.batch_size=8", *logger]

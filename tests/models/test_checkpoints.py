@@ -255,7 +255,5 @@ def test_centralnet_begins_with_the_weights_that_it_is_given(planted):
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
     (tmp_path / "notes.ckpt").write_text("notes")
-    with pytest.raises(
-        ConfigError, match=r"notes\.ckpt to be a checkpoint, but it is damaged, or another kind"
-    ):
+    with pytest.raises(ConfigError, match=r"notes\.ckpt to be a checkpoint, but it is damaged, or another kind"):
         CentralNet.load_from_checkpoint(tmp_path / "notes.ckpt")
