@@ -19,7 +19,7 @@ RUN_BY = {
     ". .venv/bin/activate": "tests/test_main.py",
     "fusionlit fit --data configs/data/uci_har.yaml": "tests/test_configs.py",
     "fusionlit fit ... --refit true": "tests/fit/test_refit.py, tests/fit/test_folds.py: the dots are any options",
-    "from fusionlit.models import CentralNet": "below",
+    "from fusionlit import CentralNet": "below",
     "from pathlib import Path\n\nfrom fusionlit import build_run": "below",
     "import math": "tests/test_main.py",
     "python benchmarks/public_sets.py": "reads originals that the reader has to fetch, and " + HOURS,
