@@ -48,7 +48,7 @@ class ModalitySpec:
         by_rank = ranks.get(len(shape)) if isinstance(shape, tuple) else None
         kind = self.kind or by_rank
         normalize = kind != "tokens" if self.normalize is None else self.normalize
-        known = {"shape": shape, "kind": kind, "normalize": normalize, "channels": tuple(self.channels)}
+        known = {"shape": shape, "kind": kind, "normalize": normalize, "channels": tuple(self.channels or ())}
         for name, value in known.items():
             object.__setattr__(self, name, value)
 

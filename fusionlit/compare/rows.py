@@ -71,7 +71,8 @@ class Row:
                 raise DataError(f"has format {number}, but this fusionlit reads formats up to {FORMAT}: update it")
             if number == 0:
                 return _of_flat(content)
-            return cls(**{**content, "origin": _origin(content["origin"])})
+            unknown: dict[str, Any] = {"versions": {}, "date": None}  # not those of today
+            return cls(**{**unknown, **content, "origin": _origin(content["origin"])})
         except DataError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -40,6 +40,15 @@ def test_a_row_comes_back_as_it_went(ledger):
     assert json.loads(ledger.path.read_text())["format"] == FORMAT
 
 
+def test_a_row_without_versions_and_date_has_none(ledger):
+    ledger.append(Row("early", 1, {}, origin=ORIGIN))
+    content = json.loads(ledger.path.read_text())
+    del content["versions"], content["date"]
+    ledger.path.write_text(json.dumps(content) + "\n")
+    (row,) = ledger.rows()
+    assert (row.versions, row.date) == ({}, None)
+
+
 def test_a_run_has_one_row(ledger):
     ledger.append(Row("early", 1, {}, origin=ORIGIN))
     ledger.append(Row("early", 2, {}, origin=ORIGIN))

@@ -45,6 +45,7 @@ def test_a_bare_shape_becomes_a_spec_of_the_usual_kind(shape, kind):
 
 def test_a_spec_is_the_same_from_a_configuration_file():
     assert ModalitySpec([3, 16], channels=["x", "y", "z"], rate_hz=50.0, unit="m/s2") == ACC
+    assert ModalitySpec([3, 16], channels=None) == ModalitySpec((3, 16))
 
 
 @pytest.mark.parametrize(
