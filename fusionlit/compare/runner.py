@@ -58,7 +58,7 @@ def compare(
 
     Raises:
         ConfigError: If a file is missing, two models have the same name, a row in `out` was measured with another
-            configuration, data or split, or the trainer uses several processes.
+            configuration, data or split, or the runs use several processes or select no checkpoint.
     """
     names = [model.stem for model in models]
     if len(set(names)) < len(names):
@@ -100,7 +100,8 @@ def train_all(
         ConfigError: See `compare`.
     """
     book = Ledger(ledger or out / LEDGER)
-    if book.path != out / LEDGER and (out / LEDGER).exists():
+    own = out / LEDGER
+    if own.exists() and not (book.path.exists() and book.path.samefile(own)):
         raise ConfigError(f"Expected an `out` without another comparison, but {out} has {LEDGER}: choose another.")
     if not seeds:
         raise ConfigError("Expected at least one seed, but got none.")

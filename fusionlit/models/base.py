@@ -79,8 +79,8 @@ class FusionModule(MultimodalModule):
         values of a missing input, even NaN, have no effect.
 
         Raises:
-            DataError: If an input or a presence mask does not fit the modalities. ConfigError: If `fuse` does not
-                return a `FusionOutput` with predictions `(B, target.size)`.
+            DataError: If an input or a presence mask does not fit the modalities.
+            ConfigError: If `fuse` does not return a `FusionOutput` with predictions `(B, target.size)`.
         """
         output = self.fuse(*self.prepared(inputs, presence))
         return check_predictions(output, type(self).__name__, self.target.size)

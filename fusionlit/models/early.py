@@ -77,9 +77,8 @@ class EarlyFusion(FusionModule):
             for part in (slice(samples), slice(samples, None))
         )
         fused_alone = [self.fusion(*copies)] if alone else []
-        fused, energy = self.fuse_at(
-            "inputs", *batch
-        )  # after the copies, so that stored batch weights are of the batch itself
+        # After the copies, so that stored batch weights are of the batch itself.
+        fused, energy = self.fuse_at("inputs", *batch)
         features = self.encoder(torch.cat([fused, *fused_alone]))
         check_output("the shared encoder", features, self.encoder.out_shape, "its `out_shape`")
         together, *each = self.head(features).chunk(1 + len(alone))

@@ -60,7 +60,11 @@ class Imputation(nn.Module):
         if self.learned:
             presence = complete(presence, features)
             tokens = cast(dict[str, Tensor], self.tokens)
-            return {name: _where(presence[name], x, tokens[name].to(x.dtype)) for name, x in features.items()}, None
+            filled = {
+                name: torch.where(per_sample(presence[name], x), x, tokens[name].to(x.dtype))
+                for name, x in features.items()
+            }
+            return filled, None
         return zero_missing(features, presence), presence
 
 
@@ -72,11 +76,9 @@ def complete(presence: Presence | None, inputs: Features) -> Presence:
 
 def zero_missing(features: Features, presence: Presence | None) -> Features:
     """Features with zeros in place of missing ones."""
-    return (
-        features
-        if presence is None
-        else {name: _where(presence[name], x, x.new_zeros(())) for name, x in features.items()}
-    )
+    if presence is None:
+        return features
+    return {name: x.masked_fill(~per_sample(presence[name], x), 0) for name, x in features.items()}
 
 
 def drop(presence: Presence, probability: Mapping[str, float]) -> Presence:
@@ -116,7 +118,3 @@ def _presence_of(batch: Batch, names: Iterable[str]) -> Presence:
     inputs, presence = {name: batch["inputs"][name] for name in names}, batch.get("presence", {})
     check_presence(presence, inputs)
     return complete(presence, inputs)
-
-
-def _where(there: Tensor, x: Tensor, other: Tensor) -> Tensor:
-    return torch.where(per_sample(there, x), x, other)

@@ -21,14 +21,14 @@ SEEDS = range(4)
 
 
 def check_data(make: Callable[[], FusionDataModule]) -> None:
-    """Try the laws of a data module, on data so small that all of it may be read many times.
+    """Check the laws of a data module, on data so small that all of it may be read many times.
 
     Args:
         make: Gives a new data module at every call, before `setup`, always of the same data: a partial of the class.
             It needs at least three samples in training and one in each other split.
 
     Raises:
-        BrokenLawError: If a law is broken; the message says which, what came, and what to do.
+        BrokenLawError: If a law is broken; the message says which, what happened, and what to do.
     """
     uphold(DataCase(make), LAWS)
 

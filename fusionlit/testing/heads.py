@@ -19,7 +19,7 @@ GROWTH, LARGE = 1e6, 100
 
 
 def check_head(factory: HeadFactory, in_shape: Shape, out_size: int = 3) -> None:
-    """Try the laws of a head.
+    """Check the laws of a head.
 
     Args:
         factory: From the features' shape and the number of outputs to the head: the class itself, or a partial of it.
@@ -27,7 +27,7 @@ def check_head(factory: HeadFactory, in_shape: Shape, out_size: int = 3) -> None
         out_size: Number of outputs.
 
     Raises:
-        BrokenLawError: If a law is broken; the message says which, what came, and what to do.
+        BrokenLawError: If a law is broken; the message says which, what happened, and what to do.
     """
     uphold(HeadCase(factory, tuple(in_shape), out_size), LAWS)
 

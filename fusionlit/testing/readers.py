@@ -20,7 +20,7 @@ UNKNOWN = "no such channel"
 
 
 def check_reader(reader: SignalReader, root: Path) -> None:
-    """Try the laws of a reader of signals; nothing is written beside the files, of which copies are made.
+    """Check the laws of a reader of signals; nothing is written beside the files, of which copies are made.
 
     Args:
         reader: The reader.
@@ -28,7 +28,7 @@ def check_reader(reader: SignalReader, root: Path) -> None:
             channel and sample.
 
     Raises:
-        BrokenLawError: If a law is broken; the message says which, what came, and what to do.
+        BrokenLawError: If a law is broken; the message says which, what happened, and what to do.
     """
     uphold(ReaderCase(reader, Path(root)), LAWS)
 

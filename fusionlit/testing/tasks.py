@@ -18,14 +18,14 @@ SAMPLES = 24
 
 
 def check_task(factory: TaskFactory, target: TargetSpec) -> None:
-    """Try the laws of a task.
+    """Check the laws of a task.
 
     Args:
         factory: From the target to the task: the class itself, or a partial of it.
         target: What is to be predicted, of the kind that the task serves.
 
     Raises:
-        BrokenLawError: If a law is broken; the message says which, what came, and what to do.
+        BrokenLawError: If a law is broken; the message says which, what happened, and what to do.
     """
     uphold(TaskCase(factory, target), LAWS)
 

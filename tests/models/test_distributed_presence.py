@@ -33,7 +33,7 @@ def test_every_strategy_trains_on_two_processes():
 
 
 class Uneven(PlantedData):
-    """The first process is told of no presence, as if all were there; the second one lacks `noise` at times."""
+    """The first process gets no presence masks, as if nothing were missing; the second sometimes lacks `noise`."""
 
     def convert(self, batch):
         self.presence = self.trainer is not None and self.trainer.global_rank == 1
